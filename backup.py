@@ -105,13 +105,17 @@ class ObjectWriter:
     def write(self, data: bytes) -> int:
         """Passes bytes on; sends them once a chunk is full."""
         self._deadline.remaining()
-        self._checksum.update(data)
+        self._checksum.update(bytes(data))  # fastavro writes bytearrays, which it does not take
         self.bytes += len(data)
         self._stream.write(data)
         return len(data)
 
     def flush(self) -> None:
         """Nothing: fastavro calls it, and Cloud Storage takes whole chunks only."""
+
+    def seekable(self) -> bool:
+        """No: fastavro asks, to know whether to append to a file that is there."""
+        return False
 
     @property
     def crc32c(self) -> str:
