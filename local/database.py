@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -160,26 +161,27 @@ class DatabaseServer:
 
     def _clear_socket(self) -> None:
         """Remove what a killed server left: MySQL takes an old lock's id for a live server's."""
-        with contextlib.suppress(pymysql.OperationalError):
-            self.connect().close()
+        if self._listens():
             raise DatabaseServerError(f"a server already runs on {self.folder}")
         self.socket.parent.mkdir(parents=True, exist_ok=True)
         self.socket.unlink(missing_ok=True)
         self.socket.with_name(f"{self.socket.name}.lock").unlink(missing_ok=True)
 
+    def _listens(self) -> bool:
+        # Not by logging in: PyMySQL leaves a socket open that it could not connect.
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
+
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                connection = self.connect()
-            except pymysql.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise DatabaseServerError(self._failure("did not start")) from None
-                time.sleep(0.02)
-            else:
-                break
-        with connection, connection.cursor() as cursor:
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise DatabaseServerError(self._failure("did not start"))
+            time.sleep(0.02)
+        with self.connect() as connection, connection.cursor() as cursor:
             # MariaDB makes root accounts for TCP as well, without a password.
             cursor.execute("SELECT user, host FROM mysql.user WHERE user = 'root'")
             for user, host in cursor.fetchall():
@@ -218,6 +220,17 @@ class DatabaseServer:
         }
         return pymysql.connect(**{**defaults, **options})
 
+    def create_database(self, name: str) -> None:
+        """Make sure that there is a database of this name."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
+
+    def run_script(self, script: Path, database: str) -> None:
+        """Run an SQL file within a database; its statements end with a semicolon and a line."""
+        with self.connect(database=database) as connection, connection.cursor() as cursor:
+            for statement in split_script(script.read_text()):
+                cursor.execute(statement)
+
     def create_account(self, user: str, password: str, database: str) -> None:
         """Make sure that `user` logs in with `password` and may do anything within `database`."""
         with self.connect() as connection, connection.cursor() as cursor:
@@ -231,10 +244,20 @@ class DatabaseServer:
         return "\n".join([f"{self.program} {what}; the end of {self.log}:", *lines])
 
 
+def quote(name: str) -> str:
+    """An identifier as SQL takes it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def quote_pattern(database: str) -> str:
     """A database's name as GRANT takes it: a pattern, in which `_` and `%` match anything."""
-    escaped = re.sub(r"([_%\\])", r"\\\1", database).replace("`", "``")
-    return f"`{escaped}`"
+    return quote(re.sub(r"([_%\\])", r"\\\1", database))
+
+
+def split_script(script: str) -> list[str]:
+    """The statements of an SQL script, each of which ends where a line ends with a semicolon."""
+    statements = re.split(r";[ \t]*$", script, flags=re.MULTILINE)
+    return [statement.strip() for statement in statements if statement.strip()]
 
 
 def find_program() -> str:
