@@ -1,4 +1,7 @@
-"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1."""
+"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1.
+
+python -m local.database        prints the server program it would use
+"""
 
 import contextlib
 import os
@@ -6,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -89,6 +93,11 @@ class DatabaseServer:
         if self._process is None:
             raise DatabaseServerError("the server does not run")
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
 
     def initialise(self) -> None:
         """Make the data folder if it is not there yet, whole or not at all.
@@ -316,3 +325,14 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
         return inside
     return Path(tempfile.mkdtemp(prefix="database-")) / "server.sock"
+
+
+def main() -> None:
+    try:
+        print(find_program())
+    except DatabaseServerError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,14 +6,15 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 STOP_SECONDS = 30
+CONNECT_SECONDS = 5
 
 
 def start(
     command: Sequence[str | Path],
-    log: IO[bytes],
+    log: IO[Any],
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -56,3 +57,11 @@ def free_port() -> int:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on this port of 127.0.0.1."""
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS).close()
+        return True
+    return False

@@ -516,6 +516,12 @@ class StorageEmulator:
         """Begin to answer."""
         self._thread.start()
 
+    def ensure_bucket(self, name: str) -> None:
+        """Make a bucket, unless there is one of this name already."""
+        store = self._server.service.store
+        if name not in [bucket["name"] for bucket in store.buckets()]:
+            store.create_bucket(name)
+
     def stop(self) -> None:
         """Stop answering, and end the connections there are."""
         self._server.stopping.set()

@@ -3,9 +3,7 @@
 MYSQLD names the server to test with, see local/database.py.
 """
 
-import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -233,10 +231,7 @@ class Bundle:
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + SERVE_SECONDS
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", self._port), SERVE_SECONDS).close()
-                return
+        while not process.listens(self._port):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
