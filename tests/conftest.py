@@ -51,7 +51,7 @@ def forget_settings() -> None:
             connection.close()
         db._kept = threading.local()
     if backup := sys.modules.get("backup"):
-        backup._client.cache_clear()
+        backup.client.cache_clear()
 
 
 @pytest.fixture(autouse=True)
