@@ -89,7 +89,7 @@ exists() {
         printf '# unless it exists:\n' && return 1
     fi
     if complaint=$(call "$@" 2>&1 >/dev/null); then return 0; fi
-    if [[ $complaint =~ NOT_FOUND|[Nn]ot\ found|SERVICE_DISABLED ]]; then return 1; fi
+    if [[ $complaint =~ NOT_FOUND|[Nn]ot\ found|status=\[404\]|SERVICE_DISABLED ]]; then return 1; fi
     stop "failed: $STEP (looking whether it exists): $complaint"
 }
 

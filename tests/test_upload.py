@@ -4,11 +4,19 @@ import ast
 import os
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
+
+from local import process
 
 ROOT = Path(__file__).parent.parent
+
+START_SECONDS = 30
 
 # What a developer's folder holds beside the project's own files.
 LEFT_LYING = [
@@ -98,3 +106,64 @@ def test_the_real_gcloud_would_upload_the_same(folder, needed):
         check=True,
     )
     assert sorted(listed.stdout.splitlines()) == needed
+
+
+@pytest.fixture
+def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str, str]], str]]:
+    """Starts a function as it is deployed: the upload, what it asks for installed, nothing else."""
+    upload, environment = tmp_path / "upload", tmp_path / "environment"
+    for name in needed:
+        (upload / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, upload / name)
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run(
+        [environment / "bin" / "pip", "install", "--quiet", "-r", upload / "requirements.txt"],
+        check=True,
+    )
+    processes = []
+
+    def start(entry_point: str, settings: dict[str, str]) -> str:
+        port = process.free_port()
+        with (tmp_path / f"{entry_point}.log").open("wb") as log:
+            command = [environment / "bin" / "functions-framework", f"--target={entry_point}"]
+            processes.append(
+                process.start(
+                    [*command, "--host=127.0.0.1", f"--port={port}"],
+                    log,
+                    folder=upload,
+                    environment={"PATH": os.environ["PATH"], **settings},
+                )
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not process.listens(port):
+            assert processes[-1].poll() is None, (tmp_path / f"{entry_point}.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{port}/"
+
+    yield start
+    for started in processes:
+        process.stop(started)
+
+
+@pytest.mark.slow
+def test_the_upload_alone_starts_and_answers(start, database, bucket):
+    """All four, in a clean environment; the reports know no bucket."""
+    report = database.environment | {"THREADS": "8", "CLOUD_RUN_TIMEOUT_SECONDS": "60"}
+    change = database.environment | bucket.environment | {"CLOUD_RUN_TIMEOUT_SECONDS": "3600"}
+    answers = {
+        target: requests.get(start(target, settings) + query, timeout=60)
+        for target, settings, query in [
+            ("quarterly_hired", report, "?format=json"),
+            ("hiring_by_department", report, "?format=html"),
+            ("backup_data", change, ""),
+            ("truncar_tablas", change, "?backup_first=true"),
+        ]
+    }
+    assert {target: answer.status_code for target, answer in answers.items()} == {
+        "quarterly_hired": 200,
+        "hiring_by_department": 200,
+        "backup_data": 200,
+        "truncar_tablas": 200,
+    }
+    assert len([name for name in bucket.blobs() if name.endswith("manifest.json")]) == 2
