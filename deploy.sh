@@ -7,9 +7,9 @@ REQUIRED=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_RE
 OPTIONAL=(RUNTIME PUBLIC_REPORTS INVOKERS VPC_CONNECTOR)
 
 # Connections stay within what the smallest Cloud SQL instance takes (250):
-#   reports           2 functions x 5 instances x 8 threads, each thread keeping one      =  80
-#   backup, truncation  2 functions x 2 instances x 1 request, which may open a second    =   8
-# and twice that for the moments in which a new revision takes over from the old one        176
+#   reports              2 functions x 5 instances x 8 threads, each thread keeping one   =  80
+#   backup, truncation   2 functions x 2 instances x 1 request with one                   =   4
+# and twice that for the moments in which a new revision takes over from the old one        168
 # Cloud Run itself allows 100 to each instance. More than one request at a time needs a whole CPU.
 # CLOUD_RUN_TIMEOUT_SECONDS is stated because no page promises it; a backup that has to stop itself
 # before the platform does must know its limit.
@@ -129,11 +129,16 @@ check_settings() {
     done
     # What changes data is never open to everyone, not by this door either.
     [[ ",${INVOKERS// /}," != *,all* ]] || stop "INVOKERS names people and accounts, not: $INVOKERS"
-    if [[ -n ${INSTANCE_CONNECTION_NAME:-} ]]; then
-        [[ $INSTANCE_CONNECTION_NAME =~ ^([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+$ ]] ||
-            stop "INSTANCE_CONNECTION_NAME is project:region:instance or domain:project:region:instance," \
-                "not: $INSTANCE_CONNECTION_NAME"
-    fi
+    if [[ $ACTION == deploy ]]; then check_places; fi
+}
+
+# The two settings that are put together from parts.
+check_places() {
+    [[ $INSTANCE_CONNECTION_NAME =~ ^([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+$ ]] ||
+        stop "INSTANCE_CONNECTION_NAME is project:region:instance or" \
+            "domain:project:region:instance, not: $INSTANCE_CONNECTION_NAME"
+    [[ $GCS_PATH =~ ^(gs://)?[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?$ ]] ||
+        stop "GCS_PATH is bucket, bucket/folder or gs://bucket/folder, not: $GCS_PATH"
 }
 
 # An account's address; a project of a domain, example.com:name, turns its name round in it.

@@ -471,6 +471,11 @@ def test_missing_settings_are_named_all_at_once_before_anything_is_called(projec
         ("DB_NAME", "a,b", "DB_NAME holds a quote, a space or a comma: a,b"),
         ("GCS_PATH", '"b"', 'GCS_PATH holds a quote, a space or a comma: "b"'),
         (
+            "GCS_PATH",
+            "gs:/bucket",
+            "GCS_PATH is bucket, bucket/folder or gs://bucket/folder, not: gs:/bucket",
+        ),
+        (
             "INSTANCE_CONNECTION_NAME",
             "people",
             (
