@@ -126,12 +126,12 @@ class ObjectWriter:
 
 
 class Folder:
-    """The folder of one backup, or of one load's invalid records, and what it has stored there.
+    """The folder of one backup, or of what one load or job writes, and what it has stored there.
 
     Args:
         location: bucket and prefix.
         path: below the prefix, with a slash at its end.
-        connection: kept alive while objects are finished.
+        connection: kept alive while objects are finished, where there is one.
         deadline: after which nothing more is stored.
     """
 
@@ -139,7 +139,7 @@ class Folder:
         self,
         location: db.StorageLocation,
         path: str,
-        connection: Connection,
+        connection: Connection | None,
         deadline: db.Deadline,
     ) -> None:
         self._bucket = client().bucket(location.bucket)
@@ -175,13 +175,16 @@ class Folder:
         writer = ObjectWriter(stream, self._deadline)
         try:
             yield writer
-            with db.kept_alive(self._connection):
+            with self._kept_alive():
                 self._finish(blob, stream, writer)
         except BaseException as error:
             _abandon(stream)
             if isinstance(error, STORAGE_ERRORS):
                 raise storage_failed(self._bucket.name, error) from error
             raise
+
+    def _kept_alive(self) -> contextlib.AbstractContextManager[None]:
+        return db.kept_alive(self._connection) if self._connection else contextlib.nullcontext()
 
     def _finish(self, blob: storage.Blob, stream: Any, writer: ObjectWriter) -> None:
         """Sends what is left, and believes only what Cloud Storage then says that it holds.
@@ -390,7 +393,7 @@ def store(
             "reports": _store_reports(connection, folder),
             "schema": _store_schema(connection, folder),
         }
-        _store_manifest(folder, manifest)
+        store_manifest(folder, manifest)
     except BaseException as error:
         reason = error.code if isinstance(error, BundleError) else type(error).__name__
         logs.event("backup failed", "ERROR", backup=folder.address, reason=reason)
@@ -420,7 +423,12 @@ def _store_schema(connection: Connection, folder: Folder) -> dict[str, Any]:
     return folder.put("schema.sql", "application/sql", ";\n\n".join([*statements, ""]).encode())
 
 
-def _store_manifest(folder: Folder, manifest: dict[str, Any]) -> None:
+def store_manifest(folder: Folder, manifest: dict[str, Any]) -> None:
+    """Stores the manifest, after which the folder is complete.
+
+    Raises:
+        StorageFailed: it could not be stored, or does not read back as it was written.
+    """
     content = json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
     folder.put(MANIFEST, "application/json", content)
     if folder.read(MANIFEST) != content:
