@@ -1,0 +1,228 @@
+"""The whole bundle on this machine: database server, storage emulator, sample data, functions.
+
+    python -m local PORT        what ./run.sh does once everything is installed
+
+Everything it keeps is in `.local/`: the tables in `.local/database`, the backups in
+`.local/storage`. It runs until Ctrl-C or SIGTERM and leaves no process behind.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from local import process, sample
+from local.database import DatabaseServer, DatabaseServerError, quote
+from local.serve import SOURCE
+from local.storage import StorageEmulator
+
+PROJECT = SOURCE.parent
+FOLDER = PROJECT / ".local"
+DATABASE = "hiring"
+ACCOUNT = "hiring"
+BUCKET = "hiring-backups"
+# Says that the sample data was loaded, in the transaction that loads it: tables that were
+# truncated since then stay empty, a load that was interrupted is done again.
+MARK_DATABASE = "sample_data"
+MARK = f"{MARK_DATABASE}.loaded"
+SERVE_SECONDS = 30
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+WELCOME = """
+The four functions, each with a line to try it:
+
+    curl {url}/quarterly-hired
+    curl {url}/hiring-by-department
+    curl -X POST {url}/backup-data
+    curl -X POST '{url}/truncate-tables?dry_run=true'
+
+The last one only counts; without ?dry_run=true it empties the three tables, and they stay
+empty. To get the sample data back, stop this and remove {database}.
+
+    database         {kind}, {rows} employees; log in as root through {socket}
+    Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {bucket}
+
+Ctrl-C stops everything; the data is kept.
+"""
+
+
+class StackError(Exception):
+    """The stack cannot start or go on; the message says why."""
+
+
+class Stopped(BaseException):
+    """Somebody asked the stack to stop; passes through everything, as KeyboardInterrupt does."""
+
+
+def stop_on_signals() -> None:
+    """Turn the signals that mean "stop" into one `Stopped`, and ignore the rest of them."""
+
+    def stop(*_: object) -> NoReturn:
+        # Once is enough: a second Ctrl-C must not interrupt the cleaning up.
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that something else listens on.
+
+    Raises:
+        StackError: the port is in use, or may not be used.
+    """
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise StackError(
+            f"cannot serve on port {port}: {error.strerror}; try another: PORT=8081 ./run.sh"
+        ) from error
+
+
+@contextlib.contextmanager
+def running_database() -> Iterator[DatabaseServer]:
+    """The database server, with its data kept from run to run."""
+    server = DatabaseServer(FOLDER / "database")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def load_sample_once(server: DatabaseServer) -> None:
+    """Fill the database with the sample data, unless that was done before."""
+    server.create_database(MARK_DATABASE)
+    with server.connect(autocommit=False) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {MARK} (at DATETIME NOT NULL) ENGINE = InnoDB")
+        cursor.execute(f"SELECT 1 FROM {MARK}")
+        if cursor.fetchone():
+            return
+        # What is there now is the work of a run that was interrupted.
+        cursor.execute(f"DROP DATABASE IF EXISTS {quote(DATABASE)}")
+        server.create_database(DATABASE)
+        server.run_script(PROJECT / "schema.sql", DATABASE)
+        connection.select_db(DATABASE)
+        for table, rows in sample.TABLES.items():
+            columns = sample.COLUMNS[table]
+            places = ", ".join(["%s"] * len(columns))
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+            cursor.executemany(statement, rows())
+        cursor.execute(f"INSERT INTO {MARK} VALUES (UTC_TIMESTAMP())")
+        connection.commit()
+
+
+def count_employees(server: DatabaseServer) -> int:
+    with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM employees")
+        return int(cursor.fetchone()[0])
+
+
+@contextlib.contextmanager
+def running_storage() -> Iterator[StorageEmulator]:
+    """The storage emulator, with its objects kept from run to run."""
+    emulator = StorageEmulator(FOLDER / "storage")
+    emulator.start()
+    try:
+        emulator.ensure_bucket(BUCKET)
+        yield emulator
+    finally:
+        emulator.stop()
+
+
+@contextlib.contextmanager
+def running_functions(
+    port: int, server: DatabaseServer, emulator: StorageEmulator
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The functions on `port`, their log on our standard error."""
+    # Nobody needs to know it: whoever may use this account's database gets it through the stack.
+    password = secrets.token_urlsafe()
+    server.create_account(ACCOUNT, password, DATABASE)
+    environment = {
+        **os.environ,
+        "DB_SOCKET": str(server.socket),
+        "DB_USER": ACCOUNT,
+        "DB_PASS": password,
+        "DB_NAME": DATABASE,
+        "GCS_PATH": f"{BUCKET}/local",
+        "STORAGE_EMULATOR_HOST": emulator.url,
+    }
+    # Settings of the same purpose that the caller's shell may hold.
+    environment.pop("INSTANCE_CONNECTION_NAME", None)
+    functions = process.start(
+        [sys.executable, "-m", "local.serve", str(port)],
+        sys.stderr,
+        folder=PROJECT,
+        environment=environment,
+    )
+    try:
+        wait_until_served(functions, port)
+        yield functions
+    finally:
+        process.stop(functions)
+
+
+def wait_until_served(functions: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until the functions answer.
+
+    Raises:
+        StackError: they ended, or took longer than SERVE_SECONDS.
+    """
+    deadline = time.monotonic() + SERVE_SECONDS
+    while not process.listens(port):
+        if functions.poll() is not None or time.monotonic() > deadline:
+            raise StackError("the functions did not start; their log says more")
+        time.sleep(0.02)
+
+
+def serve(port: int) -> NoReturn:
+    """Start everything, say how to use it, and go on until `Stopped`.
+
+    Raises:
+        StackError, DatabaseServerError: a part did not start, or ended by itself.
+    """
+    check_port(port)
+    with contextlib.ExitStack() as parts:
+        server = parts.enter_context(running_database())
+        load_sample_once(server)
+        emulator = parts.enter_context(running_storage())
+        functions = parts.enter_context(running_functions(port, server, emulator))
+        welcome = WELCOME.format(
+            url=f"http://localhost:{port}",
+            database=server.folder.relative_to(Path.cwd()),
+            kind=f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}",
+            rows=f"{count_employees(server):,}",
+            socket=server.socket,
+            storage=emulator.url,
+            bucket=BUCKET,
+        )
+        print(welcome, flush=True)
+        while functions.poll() is None and server.is_running:
+            time.sleep(0.5)
+        raise StackError("the functions or the database server ended by themselves")
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        sys.exit("usage: python -m local PORT")
+    os.chdir(PROJECT)
+    stop_on_signals()
+    try:
+        serve(int(sys.argv[1]))
+    except (StackError, DatabaseServerError) as error:
+        sys.exit(f"error: {error}")
+    except Stopped:
+        print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    main()

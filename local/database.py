@@ -1,0 +1,338 @@
+"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1.
+
+python -m local.database        prints the server program it would use
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from local import process
+
+PROGRAMS = ("mysqld", "mariadbd")
+# An ordinary user's PATH often lacks the folders where distributions put servers.
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin")
+START_SECONDS = 60
+# Linux has room for 108 bytes, the last one zero.
+SOCKET_PATH_BYTES = 107
+LOG_LINES_SHOWN = 20
+
+# Commits survive the server's death, not the machine's: that is plenty here, and much faster.
+SERVER_OPTIONS = (
+    "--bind-address=127.0.0.1",
+    "--skip-name-resolve",
+    "--character-set-server=utf8mb4",
+    "--max-connections=200",
+    "--skip-log-bin",
+    "--performance-schema=OFF",
+    "--innodb-buffer-pool-size=256M",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--loose-mysqlx=OFF",
+)
+
+
+class DatabaseServerError(Exception):
+    """The server is missing or does not do what it was told; the message holds its last words."""
+
+
+class DatabaseServer:
+    """One server process on one data folder.
+
+    Attributes: `socket` (path of the unix socket), `port` (on 127.0.0.1), `version` (such as
+    "9.7" or "10.11"), `is_mariadb`, `log` (path of the server's log), `pid` (while it runs).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        program: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """Prepare a server; nothing is started or written yet.
+
+        Args:
+            folder: where data, log and socket go; made when missing. Each kind and version of
+                server has a data folder of its own in it.
+            port: the TCP port; a free one when not given.
+            program: the server program; found with `find_program` when not given.
+            options: more options of the server, such as "--default-time-zone=+05:30".
+
+        Raises:
+            DatabaseServerError: no server program, or one that does not tell its version.
+        """
+        self.program = program or find_program()
+        self.version, self.is_mariadb = read_version(self.program)
+        self.folder = folder.resolve()
+        self.data = self.folder / f"{'mariadb' if self.is_mariadb else 'mysql'}-{self.version}"
+        self.log = self.folder / "server.log"
+        self.socket = socket_path(self.folder)
+        self.port = port or process.free_port()
+        self._options = tuple(options)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The server's process id.
+
+        Raises:
+            DatabaseServerError: it does not run.
+        """
+        if self._process is None:
+            raise DatabaseServerError("the server does not run")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
+    def initialise(self) -> None:
+        """Make the data folder if it is not there yet, whole or not at all.
+
+        Raises:
+            DatabaseServerError: the server's own set-up failed.
+        """
+        if self.data.exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Renamed when ready, so that an interrupted set-up is never taken for a data folder.
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
+        try:
+            with self.log.open("ab") as log:
+                command = self._initialise_command(unfinished / "data")
+                done = subprocess.run(command, stdout=log, stderr=log, check=False)
+            if done.returncode != 0:
+                raise DatabaseServerError(self._failure("could not make its data folder"))
+            (unfinished / "data").rename(self.data)
+        finally:
+            shutil.rmtree(unfinished)
+
+    def _initialise_command(self, data: Path) -> list[str]:
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        if not self.is_mariadb:
+            return [
+                self.program,
+                "--no-defaults",
+                "--initialize-insecure",
+                f"--datadir={data}",
+                *as_root,
+            ]
+        return [
+            find_beside(self.program, "mariadb-install-db"),
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            f"--datadir={data}",
+            *as_root,
+        ]
+
+    def start(self) -> None:
+        """Start the server and wait until it answers, initialising its data folder first.
+
+        Raises:
+            DatabaseServerError: it did not start within START_SECONDS, or one runs there already.
+        """
+        self.initialise()
+        self._clear_socket()
+        with self.log.open("ab") as log:
+            self._process = process.start(self._start_command(), log)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start_command(self) -> list[str]:
+        command = [
+            self.program,
+            "--no-defaults",
+            f"--datadir={self.data}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            f"--pid-file={self.folder / 'server.pid'}",
+            *SERVER_OPTIONS,
+            *self._options,
+        ]
+        return [*command, "--user=root"] if os.geteuid() == 0 else command
+
+    def _clear_socket(self) -> None:
+        """Remove what a killed server left: MySQL takes an old lock's id for a live server's."""
+        if self._listens():
+            raise DatabaseServerError(f"a server already runs on {self.folder}")
+        self.socket.parent.mkdir(parents=True, exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        self.socket.with_name(f"{self.socket.name}.lock").unlink(missing_ok=True)
+
+    def _listens(self) -> bool:
+        # Not by logging in: PyMySQL leaves a socket open that it could not connect.
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise DatabaseServerError(self._failure("did not start"))
+            time.sleep(0.02)
+        with self.connect() as connection, connection.cursor() as cursor:
+            # MariaDB makes root accounts for TCP as well, without a password.
+            cursor.execute("SELECT user, host FROM mysql.user WHERE user = 'root'")
+            for user, host in cursor.fetchall():
+                if host != "localhost":
+                    cursor.execute("DROP USER %s@%s", (user, host))
+
+    def stop(self) -> None:
+        """Shut the server down cleanly; nothing happens when it does not run."""
+        self._end(process.stop)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would; nothing happens when it does not run."""
+        self._end(process.kill)
+
+    def _end(self, how: Any) -> None:
+        if self._process is not None:
+            how(self._process)
+            self._process = None
+        if self.socket.parent != self.folder:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def connect(self, **options: Any) -> "pymysql.Connection[Any]":
+        """Log in as root over the socket, with autocommit.
+
+        Args:
+            options: pymysql's own, which win over the ones set here.
+
+        Raises:
+            pymysql.OperationalError: the server does not answer.
+        """
+        defaults = {
+            "unix_socket": str(self.socket),
+            "user": "root",
+            "charset": "utf8mb4",
+            "autocommit": True,
+        }
+        return pymysql.connect(**{**defaults, **options})
+
+    def create_database(self, name: str) -> None:
+        """Make sure that there is a database of this name."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
+
+    def run_script(self, script: Path, database: str) -> None:
+        """Run an SQL file within a database; its statements end with a semicolon and a line."""
+        with self.connect(database=database) as connection, connection.cursor() as cursor:
+            for statement in split_script(script.read_text()):
+                cursor.execute(statement)
+
+    def create_account(self, user: str, password: str, database: str) -> None:
+        """Make sure that `user` logs in with `password` and may do anything within `database`."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
+            cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
+            pattern = quote_pattern(database).replace("%", "%%")
+            cursor.execute(f"GRANT ALL ON {pattern}.* TO %s@'%%'", (user,))
+
+    def _failure(self, what: str) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        return "\n".join([f"{self.program} {what}; the end of {self.log}:", *lines])
+
+
+def quote(name: str) -> str:
+    """An identifier as SQL takes it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_pattern(database: str) -> str:
+    """A database's name as GRANT takes it: a pattern, in which `_` and `%` match anything."""
+    return quote(re.sub(r"([_%\\])", r"\\\1", database))
+
+
+def split_script(script: str) -> list[str]:
+    """The statements of an SQL script, each of which ends where a line ends with a semicolon."""
+    statements = re.split(r";[ \t]*$", script, flags=re.MULTILINE)
+    return [statement.strip() for statement in statements if statement.strip()]
+
+
+def find_program() -> str:
+    """The server program: what MYSQLD names, else mysqld, else mariadbd.
+
+    Raises:
+        DatabaseServerError: there is none.
+    """
+    named = os.environ.get("MYSQLD")
+    search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_FOLDERS])
+    for program in [named] if named else PROGRAMS:
+        if found := shutil.which(program, path=search_path):
+            return str(Path(found).absolute())
+    if named:
+        raise DatabaseServerError(f"MYSQLD names {named!r}, which is not a program")
+    raise DatabaseServerError(
+        "no database server found: install mariadb-server-core, or name a mysqld in MYSQLD"
+    )
+
+
+def find_beside(program: str, tool: str) -> str:
+    """A tool of the server's own installation, or the one on PATH.
+
+    Raises:
+        DatabaseServerError: there is none.
+    """
+    installation = Path(program).resolve().parent.parent
+    search_path = [str(installation / folder) for folder in ("bin", "scripts")]
+    found = shutil.which(tool, path=os.pathsep.join([*search_path, os.environ.get("PATH", "")]))
+    if found is None:
+        raise DatabaseServerError(f"{tool} is missing beside {program}")
+    return found
+
+
+def read_version(program: str) -> tuple[str, bool]:
+    """The server's version ("9.7") and whether it is MariaDB.
+
+    Raises:
+        DatabaseServerError: the program does not run, or does not say.
+    """
+    try:
+        done = subprocess.run(
+            [program, "--no-defaults", "--version"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DatabaseServerError(f"{program} does not tell its version: {error}") from error
+    version = re.search(r"Ver (\d+\.\d+)", done.stdout)
+    if version is None:
+        raise DatabaseServerError(f"{program} does not tell its version: {done.stdout!r}")
+    return version[1], "MariaDB" in done.stdout
+
+
+def socket_path(folder: Path) -> Path:
+    """Where the socket goes: in `folder`, or in a short temporary one when that is too deep."""
+    inside = folder / "server.sock"
+    if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
+        return inside
+    return Path(tempfile.mkdtemp(prefix="database-")) / "server.sock"
+
+
+def main() -> None:
+    try:
+        print(find_program())
+    except DatabaseServerError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

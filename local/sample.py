@@ -1,0 +1,205 @@
+"""A sample data set of the project's own making, the same each time: some 6,000 hires, 2018-2025.
+
+Each department grows or shrinks over the years and hires more in some months than in others, so
+that there is something to see in a chart. Names hold what real names do: apostrophes, accents,
+commas, quotation marks, other scripts, an emoji.
+
+    python -m local.sample FOLDER        writes departments.csv, jobs.csv, employees.csv
+"""
+
+import csv
+import sys
+from calendar import monthrange
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+SEED = 20180101
+FIRST_YEAR, LAST_YEAR = 2018, 2025
+FIRST_HOUR, LAST_HOUR = 7, 19
+
+COLUMNS = {
+    "departments": ("id", "department"),
+    "jobs": ("id", "job"),
+    "employees": ("id", "name", "datetime", "department_id", "job_id"),
+}
+
+
+class Department(NamedTuple):
+    """How a department hires.
+
+    `monthly` is its mean number of hires a month in the first year, `growth` what is added to it
+    each year as a part of it, `busy_months` when it hires twice as many.
+    """
+
+    name: str
+    monthly: float
+    growth: float
+    busy_months: tuple[int, ...]
+
+
+DEPARTMENTS = (
+    Department("Engineering", 7.0, 0.16, (1, 2, 9)),
+    Department("Sales, Europe", 6.0, 0.05, (3, 9, 10)),
+    Department("Customer Care", 8.0, -0.04, (11, 12)),
+    Department("People's Operations", 3.0, 0.02, (1,)),
+    Department("Qualité & Méthodes", 3.5, 0.0, (5, 6)),
+    Department("Ingeniería de Datos", 2.0, 0.45, (2, 3)),
+    Department('"Skunk" Works', 1.5, 0.1, (7,)),
+    Department("営業部", 4.0, 0.08, (4,)),
+    Department("Growth 🚀", 2.5, 0.2, (8, 9)),
+    Department("Legal", 1.5, 0.0, (10,)),
+    Department("Finance, Tax & Audit", 3.0, -0.06, (1, 12)),
+    Department("Straßenbau", 6.5, -0.08, (4, 5, 6)),
+)
+
+ROLES = (
+    "Account Manager",
+    "Accountant",
+    "Analyst, Business",
+    "Architect",
+    "Customer's Advocate",
+    "Data Engineer",
+    "Développeur Web",
+    "Diseñador Gráfico",
+    "Electrician",
+    'Evangelist ("Dev" & Co.)',
+    "Field Technician",
+    "Lawyer",
+    "Maître d'œuvre",
+    "Nurse",
+    "Paralegal",
+    "Quality Inspector",
+    "Recruiter",
+    "Software Engineer",
+    "Übersetzer",
+    "データサイエンティスト",
+)
+LEVELS = ("", "Senior ", "Lead ")
+JOBS = tuple(level + role for role in ROLES for level in LEVELS)
+# A department hires for this many jobs, most of all for the first ones of its own.
+JOBS_OF_A_DEPARTMENT = 24
+
+GIVEN_NAMES = (
+    "Ana",
+    "Bjørn",
+    "Chloë",
+    "Dmitri",
+    "Elif",
+    "François",
+    "Grace",
+    "Håkon",
+    "Inés",
+    "Jean-Luc",
+    "Katarzyna",
+    "Łukasz",
+    "Mary Ann",
+    "Nuño",
+    "Oluwaseun",
+    "Priya",
+    "Rosa “Rosie”",
+    "Siobhán",
+    "Tran",
+    "Zoë 🦄",
+)
+FAMILY_NAMES = (
+    "Ångström",
+    "Bell, Jr.",
+    "D'Angelo",
+    "Fernández de la Vega",
+    "García",
+    "Iñárritu",
+    "Kowalczyk",
+    "Müller-Lüdenscheidt",
+    "Nguyễn",
+    "O'Brien",
+    "Papadopoulos",
+    'Ramírez "El Niño"',
+    "Smith",
+    "St. John",
+    "Turing",
+    "van der Berg",
+    "Yılmaz",
+    "李",
+    "佐藤",
+    "Иванова",
+)
+
+Row = tuple[Any, ...]
+
+
+def departments() -> Iterator[Row]:
+    """Rows of `departments`: id, department."""
+    yield from enumerate((department.name for department in DEPARTMENTS), start=1)
+
+
+def jobs() -> Iterator[Row]:
+    """Rows of `jobs`: id, job."""
+    yield from enumerate(JOBS, start=1)
+
+
+def employees() -> Iterator[Row]:
+    """Rows of `employees`, in the order of their hiring: id, name, datetime, department, job."""
+    # `random()` gives the same numbers on every version of Python, the other methods may not.
+    draw = Random(SEED).random  # noqa: S311 (nothing secret)
+    hires = (
+        hire
+        for year in range(FIRST_YEAR, LAST_YEAR + 1)
+        for month in range(1, 13)
+        for hire in sorted(hires_of_month(draw, year, month))
+    )
+    for employee_id, (hired, name, department_id, job_id) in enumerate(hires, start=1):
+        yield employee_id, name, hired, department_id, job_id
+
+
+TABLES = {"departments": departments, "jobs": jobs, "employees": employees}
+"""The generator of each table's rows, those first that are referred to."""
+
+
+def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime, str, int, int]]:
+    """One month's hires in no order: when, who, department, job."""
+    seconds_a_day = (LAST_HOUR - FIRST_HOUR) * 3600
+    opening = datetime(year, month, 1, FIRST_HOUR, tzinfo=UTC)
+    days = monthrange(year, month)[1]
+    for department_id, department in enumerate(DEPARTMENTS, start=1):
+        mean = department.monthly * (1 + department.growth * (year - FIRST_YEAR))
+        if month in department.busy_months:
+            mean *= 2
+        for _ in range(int(mean * (0.75 + draw() / 2) + draw())):
+            hired = opening + timedelta(
+                days=int(draw() * days), seconds=int(draw() * seconds_a_day)
+            )
+            name = f"{pick(draw, GIVEN_NAMES)} {pick(draw, FAMILY_NAMES)}"
+            # The square makes a department's first jobs its most common ones.
+            job = department_id * 5 + int(draw() * draw() * JOBS_OF_A_DEPARTMENT)
+            yield hired, name, department_id, job % len(JOBS) + 1
+
+
+def pick(draw: Any, names: tuple[str, ...]) -> str:
+    return names[int(draw() * len(names))]
+
+
+def write_csv(folder: Path) -> None:
+    """Write the tables as CSV files into `folder`: a header line, then times as ISO 8601 in UTC."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, rows in TABLES.items():
+        with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS[table])
+            writer.writerows([as_text(value) for value in row] for row in rows())
+
+
+def as_text(value: Any) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m local.sample FOLDER")
+    write_csv(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

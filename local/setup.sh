@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# What run.sh, test.sh and .ci/run need on this machine: a virtual environment with the required
+# packages, and a database server. Sourced from the project's folder; everything goes to .local/.
+
+readonly LOCAL=.local
+readonly VENV=$LOCAL/venv
+readonly PYTHON=$VENV/bin/python
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# usage: as_root COMMAND...
+as_root() {
+  if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+can_install() {
+  command -v apt-get >/dev/null && as_root true 2>/dev/null
+}
+
+# usage: install_packages PACKAGE...
+# Installs Debian packages, or says that they are needed.
+install_packages() {
+  can_install || die "please install $*, for example with: sudo apt-get install $*"
+  printf 'installing %s ...\n' "$*" >&2
+  {
+    as_root apt-get -q update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"
+  } </dev/null >"$LOCAL/apt.log" 2>&1 || {
+    tail -n 20 "$LOCAL/apt.log" >&2
+    die "could not install $*"
+  }
+}
+
+check_python() {
+  command -v python3 >/dev/null || die "python3 is missing; 3.11 or newer is needed"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
+}
+
+# Makes the virtual environment, or makes it anew where python3 has become another one.
+make_venv() {
+  local version
+  version=$(python3 --version)
+  if [[ $(cat "$VENV/made-with" 2>/dev/null) == "$version" ]] && "$PYTHON" -c '' 2>/dev/null; then
+    return
+  fi
+  # Debian keeps what venv needs in a package of its own.
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+  printf 'making a virtual environment in %s ...\n' "$VENV" >&2
+  python3 -m venv --clear "$VENV"
+  printf '%s\n' "$version" >"$VENV/made-with"
+}
+
+# usage: install_requirements FILE
+# Does nothing when it was done before and FILE is still the same.
+install_requirements() {
+  local stamp=$VENV/${1//\//-}
+  if cmp -s "$1" "$stamp"; then return; fi
+  printf 'installing %s ...\n' "$1" >&2
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$1"
+  cp "$1" "$stamp"
+}
+
+# Finds a database server, or installs one; a server named in MYSQLD is the caller's business.
+ensure_database_server() {
+  if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.database >/dev/null 2>&1; then return; fi
+  install_packages mariadb-server-core
+}
+
+# usage: set_up REQUIREMENTS_FILE...
+set_up() {
+  local file
+  check_python
+  mkdir -p "$LOCAL"
+  # Two at once would write into the same environment: the second waits for the first.
+  exec 8>"$LOCAL/setup.lock"
+  flock 8
+  make_venv
+  for file in "$@"; do install_requirements "$file"; done
+  ensure_database_server
+  exec 8>&-
+}

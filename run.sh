@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# usage: [PORT=8080] [MYSQLD=/path/of/mysqld] ./run.sh
+#
+# Serves the four functions on http://localhost:$PORT, with a database server, a Cloud Storage
+# emulator and sample data of their own. The first run installs what is missing, into .local/
+# (and a database server with apt, if there is none). Ctrl-C stops everything; data is kept.
+set -euo pipefail
+
+main() {
+  cd "$(dirname "${BASH_SOURCE[0]}")"
+  # shellcheck source=local/setup.sh
+  source local/setup.sh
+  mkdir -p "$LOCAL"
+  # Held until this process, which becomes the stack, has ended.
+  exec 9>"$LOCAL/run.lock"
+  flock --nonblock 9 || die "./run.sh is running already"
+  set_up requirements.txt
+  exec "$PYTHON" -m local "${PORT:-8080}"
+}
+
+main "$@"

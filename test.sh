@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# usage: [MYSQLD=/path/of/mysqld] ./test.sh [PYTEST ARGUMENT...]
+#
+# Runs the tests on a database server and a Cloud Storage emulator of their own. The first run
+# installs what is missing, into .local/ (and a database server with apt, if there is none).
+set -euo pipefail
+
+main() {
+  cd "$(dirname "${BASH_SOURCE[0]}")"
+  # shellcheck source=local/setup.sh
+  source local/setup.sh
+  set_up requirements.txt tests/requirements.txt
+  exec "$PYTHON" -m pytest "$@"
+}
+
+main "$@"

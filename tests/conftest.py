@@ -1,0 +1,283 @@
+"""The stack that the tests run on: a real server, a storage emulator, the functions themselves.
+
+MYSQLD names the server to test with, see local/database.py.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+import requests
+import werkzeug.test
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage as cloud_storage
+
+from local import process, serve
+from local.database import DatabaseServer
+from local.storage import StorageEmulator
+
+PROJECT = Path(__file__).resolve().parent.parent
+PASSWORD = "correct horse, battery's staple"
+ACCOUNT = "hiring"
+SETTINGS = (
+    "DB_PASS",
+    "GCS_PATH",
+    "DB_USER",
+    "DB_NAME",
+    "INSTANCE_CONNECTION_NAME",
+    "DB_SOCKET",
+    "DB_HOST",
+    "DB_PORT",
+    "CLOUD_RUN_TIMEOUT_SECONDS",
+    "STORAGE_EMULATOR_HOST",
+)
+SERVE_SECONDS = 30
+REQUEST_SECONDS = 60
+
+
+def forget_settings() -> None:
+    """Drop what the functions keep in this process from one request to the next."""
+    if db := sys.modules.get("db"):
+        db.settings.cache_clear()
+        if connection := getattr(db._kept, "connection", None):
+            connection.close()
+        db._kept = threading.local()
+    if backup := sys.modules.get("backup"):
+        backup._client.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """No setting of the functions is in the environment, and none is remembered."""
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    forget_settings()
+    yield monkeypatch
+    forget_settings()
+
+
+# The database
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A running server of the session's own.
+
+    Its time zone is not UTC, so that a test sees who relies on that.
+    """
+    folder = tmp_path_factory.mktemp("server")
+    server = DatabaseServer(folder, options=["--default-time-zone=+05:30"])
+    server.start()
+    yield server
+    server.stop()
+
+
+class Database:
+    """A database of one test's own, with the three tables, empty.
+
+    Attributes: `name`, `server`, `environment` (the settings with which the functions reach it, as
+    an account that may do anything within it and nothing elsewhere).
+    """
+
+    def __init__(self, server: DatabaseServer, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.environment = {
+            "DB_SOCKET": str(server.socket),
+            "DB_USER": ACCOUNT,
+            "DB_PASS": PASSWORD,
+            "DB_NAME": name,
+        }
+
+    def connect(self, **options: Any) -> "pymysql.Connection[Any]":
+        """A connection as root over the socket; `options` are pymysql's."""
+        return self.server.connect(**{"database": self.name, **options})
+
+    def execute(self, sql: str, args: Any = None) -> list[tuple[Any, ...]]:
+        """Run one statement on a connection of its own, and return its rows."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, args)
+            return list(cursor.fetchall())
+
+    def insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Insert whole rows into a table."""
+        places = ", ".join(["%s"] * len(rows[0]))
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+
+    def run_script(self, script: Path) -> None:
+        """Run a file of SQL statements."""
+        self.server.run_script(script, self.name)
+
+
+@pytest.fixture
+def database(server: DatabaseServer) -> Iterator[Database]:
+    """A fresh database with schema.sql loaded; see `Database`."""
+    database = Database(server, f"test_{uuid.uuid4().hex[:12]}")
+    server.create_database(database.name)
+    server.create_account(ACCOUNT, PASSWORD, database.name)
+    database.run_script(PROJECT / "schema.sql")
+    yield database
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {database.name}")
+        cursor.execute("DROP USER %s", (ACCOUNT,))
+
+
+# Cloud Storage
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageEmulator]:
+    """A running Cloud Storage emulator of the session's own."""
+    emulator = StorageEmulator(tmp_path_factory.mktemp("storage"))
+    emulator.start()
+    yield emulator
+    emulator.stop()
+
+
+class Bucket:
+    """A bucket of one test's own.
+
+    Attributes: `name`, `client` (a real client of the emulator), `environment` (the settings with
+    which the functions find it), `emulator` (whose `faults` make requests go wrong).
+    """
+
+    def __init__(self, emulator: StorageEmulator, client: cloud_storage.Client, name: str) -> None:
+        self.emulator = emulator
+        self.client = client
+        self.name = name
+        self.environment = {
+            "STORAGE_EMULATOR_HOST": emulator.url,
+            "GCS_PATH": f"gs://{name}/hiring",
+        }
+
+    def blob(self, name: str) -> cloud_storage.Blob:
+        return self.client.bucket(self.name).blob(name)
+
+    def blobs(self, prefix: str = "") -> dict[str, bytes]:
+        """Every object's content, by name."""
+        return {
+            blob.name: blob.download_as_bytes()
+            for blob in self.client.list_blobs(self.name, prefix=prefix)
+        }
+
+
+@pytest.fixture
+def bucket(storage: StorageEmulator) -> Iterator[Bucket]:
+    """A fresh, empty bucket; faults asked for are gone afterwards."""
+    client = cloud_storage.Client(
+        project="test",
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": storage.url},
+    )
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(name)
+    yield Bucket(storage, client, name)
+    storage.faults.clear()
+    client.bucket(name).delete(force=True)
+    client.close()
+
+
+# The functions
+
+
+class Bundle:
+    """The four functions in a process of their own, as `./run.sh` serves them.
+
+    The process starts with the first request, or with `start`.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._log = folder / "bundle.log"
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where they are, such as `http://127.0.0.1:40123`."""
+        if self._process is None:
+            self.start()
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """The id of the serving process, whose one child does the work."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, **environment: str | None) -> None:
+        """Start them, or start them anew, with other settings; None takes a variable away."""
+        self.stop()
+        wanted = {**os.environ, **self._environment, **environment}
+        self._port = process.free_port()
+        with self._log.open("ab") as log:
+            self._process = process.start(
+                [sys.executable, "-m", "local.serve", str(self._port)],
+                log,
+                folder=PROJECT,
+                environment={name: value for name, value in wanted.items() if value is not None},
+            )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + SERVE_SECONDS
+        while not process.listens(self._port):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request to `path`; `options` are those of `requests.request`."""
+        timeout = options.pop("timeout", REQUEST_SECONDS)
+        return requests.request(method, self.url + path, timeout=timeout, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.request("GET", path, **options)
+
+    def log(self) -> str:
+        """All that the functions have written so far."""
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            process.stop(self._process)
+            self._process = None
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, database: Database, bucket: Bucket) -> Iterator[Bundle]:
+    """The functions over HTTP, in a process of their own, on `database` and `bucket`."""
+    bundle = Bundle(tmp_path, database.environment | bucket.environment)
+    yield bundle
+    bundle.stop()
+
+
+@pytest.fixture(scope="session")
+def application() -> Any:
+    """The functions as one WSGI application, in this process."""
+    return serve.application()
+
+
+@pytest.fixture
+def client(
+    environment: pytest.MonkeyPatch, database: Database, bucket: Bucket, application: Any
+) -> Iterator[werkzeug.test.Client]:
+    """The functions without a process or a socket between, on `database` and `bucket`.
+
+    Another setting is a matter of `environment.setenv` before the first request.
+    """
+    for name, value in (database.environment | bucket.environment).items():
+        environment.setenv(name, value)
+    client = werkzeug.test.Client(application)
+    yield client
+    forget_settings()
