@@ -82,10 +82,10 @@ def check_port(port: int) -> None:
     """
     try:
         socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise StackError(
-            f"cannot serve on port {port}: {error.strerror}; try another: PORT=8081 ./run.sh"
-        ) from error
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) else error
+        message = f"cannot serve on port {port}: {reason}; try PORT=8081 ./run.sh"
+        raise StackError(message) from error
 
 
 @contextlib.contextmanager
