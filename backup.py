@@ -1,0 +1,425 @@
+"""A backup: the three tables as Avro in Cloud Storage, and the manifest that makes it one.
+
+Rows are streamed from one consistent view of the tables into objects of their own folder, so that
+memory does not grow with the tables. Nothing is ever overwritten. The manifest is stored last and
+read back: a folder without one is not a backup.
+
+    gs://bucket/prefix/backups/20261122T151624.123456Z/
+        departments.avro  jobs.avro  employees.avro
+        invalid/employees.jsonl     rows that hold a value without an Avro counterpart, if any
+        reports/...-2021.json       the reports on the same view of the tables
+        schema.sql                  SHOW CREATE TABLE of the three
+        manifest.json
+"""
+
+import base64
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import IO, Any, cast
+
+import fastavro.write
+import google_crc32c
+import requests
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+from pymysql.connections import Connection
+
+import db
+import logs
+import mapping
+import reports
+from errors import BundleError, StorageFailed
+
+BLOCK_BYTES = 256 * 1024
+"""Encoded rows in one Avro block, before compression."""
+CHUNK_BYTES = 8 * 1024 * 1024
+"""What is sent to Cloud Storage at a time; it wants multiples of 256 KiB."""
+STORAGE_TIMEOUT_SECONDS = (10, 60)
+"""For one request: connecting, and each wait for an answer."""
+STORAGE_RETRY_SECONDS = 60
+"""How long the client repeats a request that failed in a passing way."""
+CLEAN_UP_RETRY_SECONDS = 5
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Of the manifest; another number is another set of rules."""
+
+
+# Cloud Storage
+
+
+@functools.cache
+def _client() -> storage.Client:
+    return storage.Client()
+
+
+STORAGE_ERRORS = (
+    GoogleAPIError,
+    GoogleAuthError,
+    InvalidResponse,
+    DataCorruption,
+    requests.RequestException,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def _storage_failed(bucket: str, error: BaseException) -> StorageFailed:
+    # Only the status and the kind of error: the texts hold addresses of upload sessions, and who
+    # has such an address may write to it.
+    if isinstance(error, GoogleAPICallError):
+        what = f"{error.code} {type(error).__name__}"
+    elif isinstance(error, InvalidResponse):
+        what = f"status {error.response.status_code}"
+    else:
+        what = type(error).__name__
+    return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {what}")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as Cloud Storage holds it; `crc32c` is base64 as in its own API."""
+
+    name: str
+    bytes: int
+    crc32c: str
+    generation: int
+
+
+class ObjectWriter:
+    """A file to write one object to; counts what it passes on, and stops at the deadline."""
+
+    def __init__(self, stream: Any, deadline: db.Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._checksum = google_crc32c.Checksum()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Passes bytes on; sends them once a chunk is full."""
+        self._deadline.remaining()
+        self._checksum.update(bytes(data))  # fastavro writes bytearrays, which it does not take
+        self.bytes += len(data)
+        self._stream.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: fastavro calls it, and Cloud Storage takes whole chunks only."""
+
+    def seekable(self) -> bool:
+        """No: fastavro asks, to know whether to append to a file that is there."""
+        return False
+
+    @property
+    def crc32c(self) -> str:
+        """The CRC32C of all bytes so far, as Cloud Storage prints it."""
+        return base64.b64encode(self._checksum.digest()).decode()
+
+
+class Folder:
+    """The folder of one backup, and what it has stored there.
+
+    Args:
+        location: bucket and prefix.
+        name: of the backup.
+        connection: kept alive while objects are finished.
+        deadline: after which nothing more is stored.
+    """
+
+    def __init__(
+        self,
+        location: db.StorageLocation,
+        name: str,
+        connection: Connection,
+        deadline: db.Deadline,
+    ) -> None:
+        self._bucket = _client().bucket(location.bucket)
+        self._path = f"{location.prefix}backups/{name}/"
+        self._connection = connection
+        self._deadline = deadline
+        self._stored: list[StoredObject] = []
+
+    @property
+    def address(self) -> str:
+        """The folder as a `gs://` address."""
+        return f"gs://{self._bucket.name}/{self._path}"
+
+    @contextlib.contextmanager
+    def create(self, name: str, content_type: str) -> Iterator[ObjectWriter]:
+        """A writer for a new object, which is there, whole and checked, after the `with` block.
+
+        Leaving the block by an exception leaves no object.
+
+        Raises:
+            StorageFailed: Cloud Storage failed, or the object exists already.
+        """
+        blob = self._bucket.blob(self._path + name)
+        stream = blob.open(
+            "wb",
+            chunk_size=CHUNK_BYTES,
+            ignore_flush=True,
+            content_type=content_type,
+            if_generation_match=0,
+            retry=self._retry(),
+            timeout=STORAGE_TIMEOUT_SECONDS,
+        )
+        writer = ObjectWriter(stream, self._deadline)
+        try:
+            yield writer
+            with db.kept_alive(self._connection):
+                self._finish(blob, stream, writer)
+        except BaseException as error:
+            _abandon(stream)
+            if isinstance(error, STORAGE_ERRORS):
+                raise _storage_failed(self._bucket.name, error) from error
+            raise
+
+    def _finish(self, blob: storage.Blob, stream: Any, writer: ObjectWriter) -> None:
+        """Sends what is left, and believes only what Cloud Storage then says that it holds.
+
+        A repeated request can be refused because the first one, whose answer was lost, had stored
+        the object: that is told by its checksum.
+        """
+        refused = None
+        try:
+            stream.close()
+        except STORAGE_ERRORS as error:
+            refused = error
+        try:
+            blob.reload(retry=self._retry(), timeout=STORAGE_TIMEOUT_SECONDS)
+        except NotFound as error:
+            raise refused or error from None
+        if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
+            raise refused or DataCorruption(None, "not what was sent")
+        self._stored.append(StoredObject(blob.name, blob.size, blob.crc32c, blob.generation))
+
+    def stored(self, name: str) -> dict[str, Any]:
+        """What the manifest says of a stored object, its name being that in the folder."""
+        (stored,) = (each for each in self._stored if each.name == self._path + name)
+        return asdict(stored) | {"name": name}
+
+    def put(self, name: str, content_type: str, content: bytes) -> dict[str, Any]:
+        """Stores a small object; returns what the manifest says of it."""
+        with self.create(name, content_type) as writer:
+            writer.write(content)
+        return self.stored(name)
+
+    def read(self, name: str) -> bytes:
+        """The content of an object as Cloud Storage holds it now."""
+        try:
+            content: bytes = self._bucket.blob(self._path + name).download_as_bytes(
+                retry=self._retry(), timeout=STORAGE_TIMEOUT_SECONDS
+            )
+        except STORAGE_ERRORS as error:
+            raise _storage_failed(self._bucket.name, error) from error
+        return content
+
+    def remove(self) -> None:
+        """Removes what this run has stored, as far as that is possible now."""
+        retry = DEFAULT_RETRY.with_timeout(CLEAN_UP_RETRY_SECONDS)
+        for stored in reversed(self._stored):
+            try:
+                self._bucket.blob(stored.name).delete(
+                    if_generation_match=stored.generation,
+                    retry=retry,
+                    timeout=CLEAN_UP_RETRY_SECONDS,
+                )
+            except STORAGE_ERRORS as error:
+                logs.event("object left behind", "WARNING", object=stored.name, error=repr(error))
+                return
+
+    def _retry(self) -> Any:
+        return DEFAULT_RETRY.with_timeout(min(STORAGE_RETRY_SECONDS, self._deadline.remaining()))
+
+
+def _abandon(stream: Any) -> None:
+    """Ends an upload so that no object comes of it.
+
+    A writer that is left open stores what it has when it is collected; `terminate` closes it, but
+    not when Cloud Storage can't be reached.
+    """
+    try:
+        stream.terminate()
+    except (*STORAGE_ERRORS, ValueError):
+        stream._buffer.close()
+
+
+# Rows
+
+
+class InvalidRecords:
+    """Rows with a value that Avro can't hold, as JSON lines in an object made for the first one."""
+
+    def __init__(self, folder: Folder, table: mapping.Table, opened: contextlib.ExitStack) -> None:
+        self._folder = folder
+        self._table = table
+        self._opened = opened
+        self._writer: ObjectWriter | None = None
+        self.name = f"invalid/{table.name}.jsonl"
+        self.count = 0
+
+    def add(self, row: tuple[bytes | None, ...], reason: str) -> None:
+        """Keeps a row as MySQL prints it."""
+        if self._writer is None:
+            self._writer = self._opened.enter_context(
+                self._folder.create(self.name, "application/x-ndjson")
+            )
+        printed = {
+            column.name: _printed(column, value)
+            for column, value in zip(self._table.columns, row, strict=True)
+        }
+        primary_key = {name: printed[name] for name in self._table.primary_key}
+        record = {
+            "table": self._table.name,
+            "primary_key": primary_key or None,
+            "reason": reason,
+            "row": printed,
+        }
+        self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.count += 1
+
+
+def _printed(column: mapping.Column, value: bytes | None) -> object:
+    if value is None:
+        return None
+    if column.kind is not mapping.BYTES:
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode()
+    return {"base64": base64.b64encode(value).decode()}
+
+
+def _store_table(
+    connection: Connection, folder: Folder, table: mapping.Table, deadline: db.Deadline
+) -> dict[str, Any]:
+    """Stores a table; returns what the manifest says of it."""
+    started = time.monotonic()
+    name = f"{table.name}.avro"
+    rows = 0
+    with contextlib.ExitStack() as opened:
+        invalid = InvalidRecords(folder, table, opened)
+        output = opened.enter_context(folder.create(name, "application/avro"))
+        schema = fastavro.parse_schema(table.avro_schema)
+        writer = fastavro.write.Writer(
+            cast(IO[bytes], output), schema, codec="deflate", sync_interval=BLOCK_BYTES
+        )
+        for row in db.stream(connection, table.statement):
+            deadline.remaining()
+            try:
+                record = _record(table, row)
+            except mapping.InvalidValue as error:
+                invalid.add(row, str(error))
+                continue
+            writer.write(record)
+            rows += 1
+        writer.flush()
+    entry: dict[str, Any] = {
+        "table": table.name,
+        "rows": rows,
+        "objects": [{"rows": rows, **folder.stored(name)}],
+        "invalid_rows": invalid.count,
+    }
+    if invalid.count:
+        entry["invalid_objects"] = [{"rows": invalid.count, **folder.stored(invalid.name)}]
+    seconds = round(time.monotonic() - started, 3)
+    logs.event("table stored", table=table.name, rows=rows, invalid=invalid.count, seconds=seconds)
+    return entry
+
+
+def _record(table: mapping.Table, row: tuple[bytes | None, ...]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for column, value in zip(table.columns, row, strict=True):
+        try:
+            record[column.avro_name] = None if value is None else column.kind.convert(value)
+        except mapping.InvalidValue as error:
+            raise mapping.InvalidValue(f"{column.name}: {error}") from None
+    return record
+
+
+# The backup
+
+SERVER = "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE()"
+
+
+def take(settings: db.Settings, deadline: db.Deadline) -> dict[str, Any]:
+    """Backs the tables up as they are at one moment, without holding writers up.
+
+    Returns:
+        The manifest, with the backup's address as `backup`.
+
+    Raises:
+        BundleError: whatever went wrong; no manifest is left, and as far as possible nothing else.
+    """
+    location = settings.require_storage()
+    with db.snapshot(settings, deadline) as connection:
+        return store(connection, location, deadline)
+
+
+def store(
+    connection: Connection, location: db.StorageLocation, deadline: db.Deadline
+) -> dict[str, Any]:
+    """Backs up what the connection sees, which has to be one consistent view of the tables.
+
+    Args:
+        connection: in a snapshot, or holding locks on the tables.
+        location: where to.
+        deadline: when to give up.
+
+    Returns, Raises: as `take`.
+    """
+    started = time.monotonic()
+    tables = [mapping.read_table(connection, name) for name in db.TABLES]
+    ((taken_at, version, database),) = db.select(connection, SERVER)
+    name = taken_at.replace("-", "").replace(":", "")
+    folder = Folder(location, name, connection, deadline)
+    try:
+        manifest = {
+            "format": FORMAT,
+            "taken_at": taken_at,
+            "database": database,
+            "server_version": version,
+            "tables": [_store_table(connection, folder, table, deadline) for table in tables],
+            "reports": _store_reports(connection, folder),
+            "schema": _store_schema(connection, folder),
+        }
+        _store_manifest(folder, manifest)
+    except BaseException as error:
+        reason = error.code if isinstance(error, BundleError) else type(error).__name__
+        logs.event("backup failed", "ERROR", backup=folder.address, reason=reason)
+        folder.remove()
+        raise
+    seconds = round(time.monotonic() - started, 3)
+    logs.event("backup stored", backup=folder.address, seconds=seconds)
+    return {"backup": folder.address, **manifest}
+
+
+def _store_reports(connection: Connection, folder: Folder) -> list[dict[str, Any]]:
+    year = reports.DEFAULT_YEAR
+    return [
+        folder.put(
+            f"reports/{report.name}-{year}.json",
+            "application/json",
+            reports.as_json(report, reports.run(connection, report, year)).encode(),
+        )
+        for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
+    ]
+
+
+def _store_schema(connection: Connection, folder: Folder) -> dict[str, Any]:
+    statements = [
+        db.select(connection, f"SHOW CREATE TABLE {db.quote(name)}")[0][1] for name in db.TABLES
+    ]
+    return folder.put("schema.sql", "application/sql", ";\n\n".join([*statements, ""]).encode())
+
+
+def _store_manifest(folder: Folder, manifest: dict[str, Any]) -> None:
+    content = json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
+    folder.put(MANIFEST, "application/json", content)
+    if folder.read(MANIFEST) != content:
+        raise StorageFailed(f"{folder.address}{MANIFEST} does not read back as it was written")

@@ -1,0 +1,239 @@
+"""The four HTTP functions: what a request may ask, what an answer looks like.
+
+    quarterly_hired        GET HEAD   hires per department and job in each quarter
+    hiring_by_department   GET HEAD   departments that hired more than the mean
+    backup_data            GET POST   backs the tables up to Cloud Storage
+    truncar_tablas         GET POST   empties the tables
+
+functions-framework calls a function for every method and path, so each checks first what it was
+asked. Errors become answers in one place, `_answering`.
+"""
+
+import csv
+import functools
+import io
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flask
+import tabulate
+from pymysql.connections import Connection
+
+import db
+import logs
+import reports
+from errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
+
+REPORT_METHODS = ("GET", "HEAD")
+CHANGE_METHODS = ("GET", "POST")
+
+TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
+FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
+
+
+# Parameters: each takes the words of the query and returns what they mean
+
+
+def _year(value: str) -> int:
+    if len(value) == 4 and value.isascii() and value.isdigit() and 1000 <= int(value) <= 9998:
+        return int(value)
+    raise BadParameter("year takes four digits, 1000 to 9998; for example year=2021")
+
+
+def _format(value: str) -> str:
+    if value in FORMATS:
+        return FORMATS[value]
+    raise BadParameter(f"format takes one of {', '.join(FORMATS)}; for example format=json")
+
+
+def _switch(name: str, value: str) -> bool:
+    if value in ("true", "false"):
+        return value == "true"
+    raise BadParameter(f"{name} takes true or false; for example {name}=true")
+
+
+Parameters = Mapping[str, Callable[[str], Any]]
+
+REPORT_PARAMETERS: Parameters = {"year": _year, "format": _format}
+BACKUP_PARAMETERS: Parameters = {}
+TRUNCATION_PARAMETERS: Parameters = {
+    name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
+}
+
+
+def _read_request(
+    request: flask.Request, methods: tuple[str, ...], parameters: Parameters
+) -> dict[str, Any]:
+    """Checks all that a request says, before anything is opened for it.
+
+    Raises:
+        MethodNotAllowed, PrefetchRefused, BadParameter: the request is refused.
+    """
+    if request.method not in methods:
+        raise MethodNotAllowed(request.method, methods)
+    if methods is CHANGE_METHODS and _is_prefetch(request):
+        raise PrefetchRefused("this address changes something; it is not to be fetched ahead")
+    if request.content_length or request.stream.read(1):
+        raise BadParameter("a request body is not taken; parameters go into the query")
+    taken = ", ".join(parameters) or "none"
+    values = {}
+    for name, words in request.args.lists():
+        if name not in parameters:
+            raise BadParameter(f"an unknown parameter; this function takes: {taken}")
+        if len(words) > 1:
+            raise BadParameter(f"{name} is given more than once")
+        values[name] = parameters[name](words[0])
+    return values
+
+
+def _is_prefetch(request: flask.Request) -> bool:
+    headers = (request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose"))
+    return any("prefetch" in header.lower() for header in headers)
+
+
+# Answers
+
+
+def _json(content: object, status: int = 200) -> flask.Response:
+    text = json.dumps(content, ensure_ascii=False) + "\n"
+    return flask.Response(text, status=status, mimetype=JSON)
+
+
+def _error(error: BundleError) -> flask.Response:
+    response = _json({"error": {"code": error.code, "message": str(error)}}, error.status)
+    response.headers.update(error.headers)
+    return response
+
+
+def _answering(
+    function: Callable[[flask.Request], flask.Response],
+) -> Callable[..., flask.Response]:
+    """Makes an entry point of a function: logs what it did, and turns errors into answers.
+
+    The entry point can be called without a request, as if by a plain GET.
+    """
+
+    @functools.wraps(function)
+    def entry_point(request: flask.Request | None = None) -> flask.Response:
+        if request is None:
+            with flask.Flask(__name__).test_request_context() as context:
+                return entry_point(context.request)
+        started = time.monotonic()
+        logs.trace.set(_trace(request))
+        try:
+            response = function(request)
+        except BundleError as error:
+            logs.event(str(error), "ERROR" if error.status >= 500 else "WARNING", code=error.code)
+            response = _error(error)
+        except Exception:  # noqa: BLE001 - the boundary: whatever it is, the caller gets no traceback
+            logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
+            response = _error(BundleError("an internal error; the log says more"))
+        logs.event(
+            "answered",
+            function=function.__name__,
+            status=response.status_code,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return response
+
+    return entry_point
+
+
+def _trace(request: flask.Request) -> str | None:
+    # https://cloud.google.com/trace/docs/trace-context#legacy-http-header: TRACE_ID/SPAN_ID;o=1
+    trace_id = request.headers.get("X-Cloud-Trace-Context", "").partition("/")[0]
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT")
+    return f"projects/{project}/traces/{trace_id}" if trace_id and project else trace_id or None
+
+
+def _report(report: reports.Report, request: flask.Request) -> flask.Response:
+    asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
+    year = asked.get("year", reports.DEFAULT_YEAR)
+    wanted = asked.get("format") or request.accept_mimetypes.best_match(FORMATS.values(), TEXT)
+    with db.report_connection(db.settings()) as connection:
+        rows = reports.run(connection, report, year)
+    response = flask.Response(SHOW[wanted](report, year, rows), mimetype=wanted)
+    response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+def _as_text(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
+    shown = [row[: len(report.columns)] for row in rows]
+    # A job called 007 is a name, not a number.
+    names = [place for place, column in enumerate(report.columns) if column in reports.NAMES]
+    grid = tabulate.tabulate(shown, report.columns, "grid", disable_numparse=names)
+    return grid + "\n"
+
+
+def _as_html(report: reports.Report, year: int, rows: list[reports.Row]) -> str:
+    grid = _as_text(report, year, rows)
+    return flask.render_template("report.html", title=report.title, year=year, grid=grid)
+
+
+def _as_json(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
+    return reports.as_json(report, rows)
+
+
+def _as_csv(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
+    output = io.StringIO()
+    writer = csv.writer(output)
+    writer.writerow(report.columns)
+    writer.writerows(row[: len(report.columns)] for row in rows)
+    return output.getvalue()
+
+
+SHOW = {TEXT: _as_text, HTML: _as_html, JSON: _as_json, CSV: _as_csv}
+
+
+# The entry points
+
+
+@_answering
+def quarterly_hired(request: flask.Request) -> flask.Response:
+    """Hires per department and job in each quarter of `year`."""
+    return _report(reports.QUARTERLY_HIRED, request)
+
+
+@_answering
+def hiring_by_department(request: flask.Request) -> flask.Response:
+    """Departments that hired more than the mean in `year`."""
+    return _report(reports.HIRING_BY_DEPARTMENT, request)
+
+
+@_answering
+def backup_data(request: flask.Request) -> flask.Response:
+    """Backs the three tables up; answers the manifest."""
+    _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
+    settings = db.settings()
+    settings.require_storage()
+    # A report's cold start has no use for the Cloud Storage client, which is slow to import.
+    import backup
+
+    return _json(backup.take(settings, settings.deadline()))
+
+
+@_answering
+def truncar_tablas(request: flask.Request) -> flask.Response:
+    """Empties the three tables, after a backup if `backup_first`; answers the rows they had."""
+    asked = _read_request(request, CHANGE_METHODS, TRUNCATION_PARAMETERS)
+    dry_run = asked.get("dry_run", False)
+    settings = db.settings()
+    deadline = settings.deadline()
+    answer: dict[str, Any] = {"dry_run": dry_run}
+    before = None
+    if asked.get("backup_first", False):
+        location = settings.require_storage()
+        import backup
+
+        def before(connection: Connection) -> None:
+            answer["backup"] = backup.store(connection, location, deadline)
+
+    answer["rows"] = db.truncate(settings, deadline, dry_run=dry_run, before=before)
+    return _json(answer)
