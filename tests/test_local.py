@@ -334,9 +334,11 @@ def check_functions(stack: Stack, checkout: Path) -> None:
     assert '"employees": 6409' in run(truncation, checkout)
 
 
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 IN_THIS_ENVIRONMENT = [sys.executable, "-m", "local", "{port}"]
 
 
+@needs_curl
 def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
     """Truncated tables stay empty from run to run, and a signal leaves no process behind."""
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
@@ -381,6 +383,7 @@ def test_a_port_in_use_is_said_first(checkout: Path) -> None:
 
 
 @pytest.mark.slow
+@needs_curl
 def test_run_sh_works_in_a_fresh_checkout(checkout: Path) -> None:
     """`./run.sh` installs what is missing, works as it prints, refuses a second one, and stops."""
     stack = Stack(checkout, ["./run.sh"], INSTALL_SECONDS)
