@@ -166,9 +166,11 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
 
 def _as_text(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
     shown = [row[: len(report.columns)] for row in rows]
-    # A job called 007 is a name, not a number.
+    # A job called 007 is a name, not a number. Without rows, tabulate takes no list of columns.
     names = [place for place, column in enumerate(report.columns) if column in reports.NAMES]
-    grid = tabulate.tabulate(shown, report.columns, "grid", disable_numparse=names)
+    grid = tabulate.tabulate(
+        shown, report.columns, "grid", disable_numparse=names if rows else False
+    )
     return grid + "\n"
 
 
