@@ -38,6 +38,7 @@ LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """A session that holds table locks is ended by the server after this long without a word."""
 KEEP_ALIVE_SECONDS = 10
+"""How often an idle connection is used while we wait for something else."""
 
 
 # Settings
@@ -165,8 +166,13 @@ class Deadline:
         self._end = time.monotonic() + seconds
         self._seconds = seconds
 
+    @property
+    def passed(self) -> bool:
+        """Whether there is no time left."""
+        return time.monotonic() >= self._end
+
     def remaining(self) -> float:
-        """Seconds left; 0 when there are none.
+        """Seconds left, more than 0.
 
         Raises:
             TimedOut: there are none left.
@@ -354,6 +360,15 @@ def own_connection(settings: Settings, deadline: Deadline, **session: Any) -> It
             raise
         finally:
             _drop(connection)
+
+
+def keep_alive(connection: Connection) -> None:
+    """Says a word to the server, which else ends a connection that is idle for too long.
+
+    A connection that is dead already fails at its next use.
+    """
+    with contextlib.suppress(pymysql.err.Error):
+        connection.ping(reconnect=False)
 
 
 @contextlib.contextmanager
