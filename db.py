@@ -533,12 +533,12 @@ def truncate(
         _lock(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
-            return _count_rows(connection)
+            return count_rows(connection)
         _lock(connection, "WRITE")
         # Again, for what changed while no lock was held; under the locks nothing can.
         _check_base_tables(connection)
         _check_not_referred_to(connection)
-        rows = _count_rows(connection)
+        rows = count_rows(connection)
         if before:
             before(connection)
         _empty(connection, deadline)
@@ -585,7 +585,7 @@ def _check_may_truncate(connection: Connection) -> None:
                 raise
 
 
-def _count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     return {
         table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in TABLES
     }

@@ -11,6 +11,7 @@ that DB_PASS_SECRET may name one in Secret Manager instead of DB_PASS.
 import base64
 import os
 import re
+import traceback
 from collections.abc import Callable
 
 import google.auth
@@ -36,6 +37,9 @@ def run(job: Callable[[], None]) -> int:
         job()
     except BundleError as error:
         logs.event(str(error), "ERROR", code=error.code)
+        return 1
+    except Exception:  # noqa: BLE001 - the boundary: what Spark raises is of many kinds
+        logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
         return 1
     return 0
 

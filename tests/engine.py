@@ -58,7 +58,10 @@ def command(
     job: str, *arguments: str, master: str = "local[2]", **configuration: str
 ) -> list[str | Path]:
     """What submits a job to Spark; an underscore in the configuration is a dot."""
-    given = {name.replace("_", "."): value for name, value in configuration.items()}
+    given = {
+        name.replace("__", "\0").replace("_", ".").replace("\0", "_"): value
+        for name, value in configuration.items()
+    }
     properties = [f"--conf={name}={value}" for name, value in (CONFIGURATION | given).items()]
     script = PROJECT / "jobs" / f"{job}.py"
     return [home() / "bin" / "spark-submit", f"--master={master}", *properties, script, *arguments]
@@ -67,12 +70,13 @@ def command(
 def run(
     settings: Mapping[str, str], folder: Path, job: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a job on two workers of this machine, to its end."""
+    """Runs a job on two workers of this machine, to its end; all it says is in `stdout`."""
     return subprocess.run(
         command(job, *arguments),
         cwd=folder,
         env=environment(settings),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=JOB_SECONDS,

@@ -22,7 +22,7 @@ REPORTS = ("quarterly-hired", "hiring-by-department")
 def analyse(bucket: Bucket, folder: Path) -> dict[str, Any]:
     """The objects of a new analysis of the newest backup, by name."""
     done = engine.run(bucket.environment, folder, "analysis")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout
     found = bucket.blobs("hiring/analyses/")
     return {name.rpartition("/")[2]: json.loads(content) for name, content in found.items()}
 
@@ -158,5 +158,5 @@ def test_a_damaged_backup_is_not_analysed(
     blob.upload_from_string(content[:-20] + bytes(4) + content[-16:])
     done = engine.run(bucket.environment, tmp_path, "analysis")
     assert done.returncode == 1
-    assert "employees.avro has the CRC32C" in done.stderr
+    assert "employees.avro has the CRC32C" in done.stdout
     assert bucket.blobs("hiring/analyses/") == {}
