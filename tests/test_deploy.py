@@ -212,7 +212,7 @@ def commands(text: str) -> list[str]:
 
 @dataclass
 class Project:
-    """A copy of `deploy.sh` in an empty folder, and what its recording gcloud has seen."""
+    """A copy of `deploy.sh` and what it sources in an empty folder, and what its recording gcloud has seen."""
 
     folder: Path
 
@@ -254,7 +254,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    shutil.copy(ROOT / "deploy.sh", tmp_path)
+    for script in ("deploy.sh", "gcloud.sh"):
+        shutil.copy(ROOT / script, tmp_path)
     gcloud = tmp_path / "bin" / "gcloud"
     gcloud.parent.mkdir()
     gcloud.write_text(RECORDER.format(python=sys.executable))
