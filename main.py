@@ -32,6 +32,7 @@ CHANGE_METHODS = ("GET", "POST")
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
 FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
+SHOW = {TEXT: pages.as_text, JSON: reports.as_json, CSV: pages.as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -162,29 +163,32 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         years = reports.years_with_hires(connection, year) if wanted == HTML else None
     if wanted == HTML:
         response = flask.Response(
-            flask.render_template("report.html", **pages.view(report, year, rows, years)),
-            headers={"Content-Security-Policy": pages.content_security_policy()},
+            flask.render_template("report.html", **pages.view(report, year, rows, years))
         )
+        response.headers["Content-Security-Policy"] = pages.content_security_policy()
     else:
         response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
     if wanted == CSV:
         name = f"{report.name}-{year}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Vary"] = "Accept"
-    # A cache may keep an answer, but has to ask with its ETag before each use.
+    # Whoever keeps an answer has to ask with its ETag before each use: none is shown stale.
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
     response.make_conditional(request)
     return response
 
 
-SHOW = {TEXT: pages.as_text, JSON: reports.as_json, CSV: pages.as_csv}
-
-
 def _acceptable(request: flask.Request) -> str:
-    """The format that `Accept` likes best, by its q-values; text where it says nothing we know."""
+    """The format that `Accept` likes best, by its q-values; text where it names none we have.
+
+    Between equals it is the one that is named first: fetch libraries ask for
+    `application/json, text/plain, */*` and want JSON.
+    """
     accept = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
-    return MIMEAccept(accept).best_match(FORMATS.values(), TEXT)
+    kinds = FORMATS.values()
+    named = [kind for kind, _ in accept if kind in kinds]
+    return MIMEAccept(accept).best_match([*named, *kinds], TEXT)
 
 
 # The entry points

@@ -65,7 +65,8 @@ def as_text(report: Report, rows: list[Row]) -> str:
         report.columns,
         "grid",
         # A job called 007 is a name, not a number.
-        disable_numparse=names,
+        disable_numparse=True,
+        colalign=["left" if column in reports.NAMES else "right" for column in report.columns],
         maxcolwidths=_widths(report, names, shown),
     )
     return grid + "\n"

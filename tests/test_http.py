@@ -1,0 +1,185 @@
+"""What a request may ask: methods, parameters, bodies, and who is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from conftest import Bucket, Database
+from werkzeug.test import Client
+
+import main
+
+REPORTS = ("/quarterly-hired", "/hiring-by-department")
+CHANGES = ("/backup-data", "/truncate-tables")
+
+
+@pytest.fixture
+def rows(database: Database) -> dict[str, int]:
+    """One row in each table; how many that makes."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
+    return {"departments": 1, "jobs": 1, "employees": 1}
+
+
+def count(database: Database) -> dict[str, int]:
+    return {
+        table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0]
+        for table in ("departments", "jobs", "employees")
+    }
+
+
+def error(response: Any) -> tuple[int, str]:
+    """Status and code of an error; its content is exactly a code and a message."""
+    content = json.loads(response.get_data())
+    assert list(content) == ["error"]
+    assert list(content["error"]) == ["code", "message"]
+    assert response.content_type == "application/json"
+    return response.status_code, content["error"]["code"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "BREW"])
+@pytest.mark.parametrize("url", CHANGES)
+def test_changes_refuse_other_methods(
+    client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, method: str
+) -> None:
+    """Any method but GET and POST is 405 on a changing URL, and changes nothing."""
+    response = client.open(url, method=method)
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, POST")
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("url", REPORTS)
+def test_reports_refuse_other_methods(client: Client, url: str, method: str) -> None:
+    """Any method but GET and HEAD is 405 on a report."""
+    response = client.open(url, method=method)
+    assert error(response) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+    ],
+)
+@pytest.mark.parametrize("url", CHANGES)
+def test_changes_refuse_a_prefetch(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    rows: dict[str, int],
+    url: str,
+    header: dict[str, str],
+) -> None:
+    """A browser that fetches a changing URL ahead is 403, and nothing changes."""
+    assert error(client.get(url, headers=header)) == (403, "prefetch_refused")
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
+@pytest.mark.parametrize("url", CHANGES)
+def test_changes_refuse_a_body(
+    client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str
+) -> None:
+    """`curl -d dry_run=true` is 400 on a changing URL, and changes nothing."""
+    assert error(client.post(url, data={"dry_run": "true"})) == (400, "bad_parameter")
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "query"),
+    [
+        ("/quarterly-hired", "yaer=2021"),
+        ("/quarterly-hired", "year=2021&year=2021"),
+        ("/quarterly-hired", "year="),
+        ("/quarterly-hired", "year=999"),
+        ("/quarterly-hired", "year=0999"),
+        ("/quarterly-hired", "year=9999"),
+        ("/quarterly-hired", "year=-2021"),
+        ("/quarterly-hired", "year=2021.0"),
+        ("/quarterly-hired", "year=%202021"),
+        ("/quarterly-hired", "year=%D9%A2%D9%A0%D9%A2%D9%A1"),
+        ("/quarterly-hired", "year=%FF%FE"),
+        ("/hiring-by-department", "format=xml"),
+        ("/hiring-by-department", "format=JSON"),
+        ("/hiring-by-department", "dry_run=true"),
+        ("/backup-data", "year=2021"),
+        ("/backup-data", "dry_run=true"),
+        ("/truncate-tables", "dry_run"),
+        ("/truncate-tables", "dry_run=1"),
+        ("/truncate-tables", "dry_run=True"),
+        ("/truncate-tables", "dry_run=true&dry_run=true"),
+        ("/truncate-tables", "dryrun=true"),
+        ("/truncate-tables", "backup_first=yes"),
+    ],
+)
+def test_bad_parameters_are_refused(
+    client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, query: str
+) -> None:
+    """An unknown, repeated or malformed parameter is 400, and changes nothing."""
+    assert error(client.get(f"{url}?{query}")) == (400, "bad_parameter")
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
+def test_bad_parameters_say_what_is_taken(client: Client) -> None:
+    """The message of a 400 names what the function takes, and echoes nothing."""
+    answers = {
+        query: json.loads(client.get(query).get_data())["error"]["message"]
+        for query in (
+            "/quarterly-hired?yaer=2021",
+            "/quarterly-hired?year=21",
+            "/quarterly-hired?format=pdf",
+            "/truncate-tables?dry_run=1",
+            "/backup-data?x=<script>",
+        )
+    }
+    assert answers == {
+        "/quarterly-hired?yaer=2021": "an unknown parameter; this function takes: year, format",
+        "/quarterly-hired?year=21": "year takes four digits, 1000 to 9998; for example year=2021",
+        "/quarterly-hired?format=pdf": (
+            "format takes one of text, html, json, csv; for example format=json"
+        ),
+        "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
+        "/backup-data?x=<script>": "an unknown parameter; this function takes: none",
+    }
+
+
+def test_a_request_is_refused_before_the_database_is_opened(
+    client: Client, environment: pytest.MonkeyPatch
+) -> None:
+    """A bad parameter is 400 even where there is no database."""
+    environment.setenv("DB_SOCKET", "/nowhere")
+    assert error(client.get("/quarterly-hired?year=x")) == (400, "bad_parameter")
+    assert error(client.get("/truncate-tables?dry_run=x")) == (400, "bad_parameter")
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_dry_run_counts_and_changes_nothing(
+    client: Client, database: Database, bucket: Bucket, rows: dict[str, int], value: str
+) -> None:
+    """`dry_run=true` answers the rows that would go, backs nothing up even with `backup_first`."""
+    response = client.get(f"/truncate-tables?dry_run=true&backup_first={value}")
+    assert json.loads(response.get_data()) == {"dry_run": True, "rows": rows}
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
+def test_truncation_without_a_request(
+    client: Client, database: Database, rows: dict[str, int]
+) -> None:
+    """`truncar_tablas()` without a request empties the tables as a GET does."""
+    response = main.truncar_tablas()
+    assert json.loads(response.get_data()) == {"dry_run": False, "rows": rows}
+    assert count(database) == {"departments": 0, "jobs": 0, "employees": 0}
+
+
+def test_post_is_as_good_as_get_for_changes(
+    client: Client, database: Database, rows: dict[str, int]
+) -> None:
+    """A POST without a body does what a GET does."""
+    assert client.post("/backup-data").status_code == 200
+    response = client.post("/truncate-tables?backup_first=false")
+    assert json.loads(response.get_data()) == {"dry_run": False, "rows": rows}
+    assert count(database) == {"departments": 0, "jobs": 0, "employees": 0}
