@@ -313,7 +313,7 @@ def _segments(hires: list[int], kinds: tuple[str, ...], longest: int) -> list[Se
     for kind, hired in zip(kinds, hires, strict=True):
         width = _percent(hired, longest)
         # A bar of one part has its number at its end.
-        fits = len(kinds) > 1 and width >= DIGIT_PERCENT * (len(f"{hired:,}") + 0.5)
+        fits = len(kinds) > 1 and width >= DIGIT_PERCENT * (len(f"{hired:,}") + 0.75)
         if hired:
             label = f"{hired:,}" if fits else ""
             segments.append(Segment(kind.lower(), _percent(before, longest), width, label))

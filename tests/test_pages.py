@@ -471,6 +471,38 @@ def test_every_answer_is_taken_for_what_it_says(client: werkzeug.test.Client, pa
     assert response.headers["Referrer-Policy"] == "no-referrer"
 
 
+# Colours
+
+
+def luminance(colour: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
+    """Text has the contrast of 4.5:1, and bars the 3:1, that WCAG's level AA asks for."""
+    style = (pages.TEMPLATES / "report.css").read_text()
+    root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", root))
+    pairs = list(itertools.product(("text", "quiet", "zero", "link", "mean"), ("page", "band")))
+    pairs += [("on-q1", "q1"), ("on-dark", "q2"), ("on-dark", "q3"), ("on-dark", "q4")]
+    for text, behind in pairs:
+        assert contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
+    for quarter in ("q1", "q2", "q3", "q4"):
+        assert contrast(colours[quarter], colours["page"]) >= 3, quarter
+
+
 # Analysts
 
 
