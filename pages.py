@@ -58,42 +58,49 @@ def visible(value: object) -> str:
 
 def as_text(report: Report, rows: list[Row]) -> str:
     """The report as tabulate's grid, no wider than a terminal: long names are wrapped."""
-    names = [place for place, column in enumerate(report.columns) if column in reports.NAMES]
     shown = [[visible(value) for value in row[: len(report.columns)]] for row in rows]
+    is_name = [column in reports.NAMES for column in report.columns]
+    for place, width in _widths(report, is_name, shown).items():
+        for cells in shown:
+            cells[place] = "\n".join(_lines(cells[place], width))
     grid = tabulate.tabulate(
         shown,
         report.columns,
         "grid",
         # A job called 007 is a name, not a number.
         disable_numparse=True,
-        colalign=["left" if column in reports.NAMES else "right" for column in report.columns],
-        maxcolwidths=_widths(report, names, shown),
+        colalign=["left" if name else "right" for name in is_name],
     )
     return grid + "\n"
 
 
-def _widths(report: Report, names: list[int], shown: list[list[str]]) -> list[int | None] | None:
-    """How wide each column of names may be, so that the grid fits; None where it does as it is."""
+def _widths(report: Report, is_name: list[bool], shown: list[list[str]]) -> dict[int, int]:
+    """The columns of names, by their place, and how wide they may be for the grid to fit."""
     # tabulate gives every header two columns more.
     headers = [f"{column}  " for column in report.columns]
     natural = [max(map(_columns, cells)) for cells in zip(headers, *shown, strict=True)]
     borders = 3 * len(natural) + 1
-    room = TERMINAL_COLUMNS - borders - sum(natural) + sum(natural[place] for place in names)
-    widths: list[int | None] = [None] * len(natural)
-    if sum(natural[place] for place in names) <= room:
-        return None
+    numbers = sum(width for width, name in zip(natural, is_name, strict=True) if not name)
+    room = TERMINAL_COLUMNS - borders - numbers
+    names = sorted((width, place) for place, width in enumerate(natural) if is_name[place])
+    widths = {}
     # The narrowest first: what it does not need is the others'.
-    for count, place in enumerate(sorted(names, key=lambda place: natural[place])):
-        fair = max(room // (len(names) - count), NARROWEST_NAME)
-        width = min(natural[place], fair)
-        widths[place] = width
-        room -= width
+    for count, (width, place) in enumerate(names):
+        widths[place] = min(width, max(room // (len(names) - count), NARROWEST_NAME))
+        room -= widths[place]
     return widths
 
 
 def _columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    return len(text) if text.isascii() else max(wcwidth.wcswidth(text), 0)
+    return len(text) if text.isascii() else wcwidth.width(text)
+
+
+def _lines(text: str, columns: int, most: int | None = None) -> list[str]:
+    """A text in lines of so many columns of a terminal; what is beyond `most` lines is cut."""
+    if _columns(text) <= columns:
+        return [text]
+    return wcwidth.wrap(text, columns, max_lines=most, placeholder="…")
 
 
 # CSV
@@ -175,18 +182,13 @@ class Group:
 
     Attributes:
         name: the department's.
-        jobs: for each job its name, its hires per quarter, and their sum.
-        quarters: the department's hires per quarter.
+        jobs: for each job its name, and its hires in each quarter and the year.
+        hires: the department's in each quarter and the year.
     """
 
     name: str
-    jobs: list[tuple[str, list[int], int]]
-    quarters: list[int]
-
-    @property
-    def hired(self) -> int:
-        """The department's hires in the year."""
-        return sum(self.quarters)
+    jobs: list[tuple[str, list[int]]]
+    hires: list[int]
 
 
 def view(report: Report, year: int, rows: list[Row], years: list[int] | None) -> dict[str, Any]:
@@ -203,6 +205,7 @@ def view(report: Report, year: int, rows: list[Row], years: list[int] | None) ->
         "report": report,
         "year": year,
         "years": sorted({*(years or []), year}),
+        "grouped": "{:,}".format,
         "style": Markup(_asset("report.css")),  # noqa: S704 - files of our own
         **fill(year, rows, years),
     }
@@ -212,45 +215,44 @@ def _quarterly(year: int, rows: list[Row], years: list[int] | None) -> dict[str,
     groups = _groups(rows)
     if not groups:
         return {"groups": [], "summary": _nothing(year, years)}
-    quarters = _sums([group.quarters for group in groups])
-    by_hires = sorted(groups, key=lambda group: -group.hired)
+    hires = _sums([group.hires for group in groups])
+    by_hires = sorted(groups, key=lambda group: -group.hires[-1])
     return {
         "groups": groups,
-        "quarters": quarters,
-        "hired": sum(quarters),
-        "jobs": len(rows),
-        "summary": _quarterly_summary(by_hires, quarters),
-        "chart": _chart([(group.name, group.quarters) for group in by_hires], QUARTERS),
+        "hires": hires,
+        "summary": _quarterly_summary(by_hires, hires),
+        "chart": _chart([(group.name, group.hires[:-1]) for group in by_hires], QUARTERS),
         "script": Markup(_asset("report.js")),  # noqa: S704
     }
 
 
 def _groups(rows: list[Row]) -> list[Group]:
     """The rows by department; departments of one name are told apart by their ids."""
-    departments: dict[object, Group] = {}
+    jobs: dict[tuple[object, str], list[tuple[str, list[int]]]] = {}
     for department, job, *quarters, department_id in rows:
-        if department_id not in departments:
-            departments[department_id] = Group(visible(department), [], [])
-        departments[department_id].jobs.append((visible(job), quarters, sum(quarters)))
-    for group in departments.values():
-        group.quarters.extend(_sums([quarters for _, quarters, _ in group.jobs]))
-    return list(departments.values())
+        group = jobs.setdefault((department_id, visible(department)), [])
+        group.append((visible(job), [*quarters, sum(quarters)]))
+    return [
+        Group(name, group, _sums([hires for _, hires in group]))
+        for (_, name), group in jobs.items()
+    ]
 
 
 def _sums(rows: list[list[int]]) -> list[int]:
     return [sum(column) for column in zip(*rows, strict=True)]
 
 
-def _quarterly_summary(by_hires: list[Group], quarters: list[int]) -> str:
-    hires = _count(sum(quarters), "hire")
+def _quarterly_summary(by_hires: list[Group], hires: list[int]) -> str:
+    *quarters, year = hires
     most = by_hires[0]
-    if len(by_hires) == 1:
-        where = f"in {most.name}"
-    else:
-        where = f"in {len(by_hires):,} departments; {most.name} hired most ({most.hired:,})"
+    where = f"in {most.name}"
+    if len(by_hires) > 1:
+        where = f"in {len(by_hires):,} departments; {most.name} hired most ({most.hires[-1]:,})"
     busiest = max(quarters)
     names = [name for name, hired in zip(QUARTERS, quarters, strict=True) if hired == busiest]
-    return f"{hires} {where}. Busiest quarter: {' and '.join(names)}, with {busiest:,}."
+    return (
+        f"{_count(year, 'hire')} {where}. Busiest quarter: {' and '.join(names)}, with {busiest:,}."
+    )
 
 
 def _by_department(year: int, rows: list[Row], years: list[int] | None) -> dict[str, Any]:
@@ -262,7 +264,7 @@ def _by_department(year: int, rows: list[Row], years: list[int] | None) -> dict[
     _, most, hired = departments[0]
     return {
         "departments": departments,
-        "hired": sum(hired for _, _, hired in departments),
+        "hires": [sum(hired for _, _, hired in departments)],
         "summary": f"{above} hired more than the mean of {mean:,.1f} in {year}."
         f" {most} hired most: {hired:,}.",
         "chart": _chart([(name, [hired]) for _, name, hired in departments], ("hired",), mean),
@@ -300,7 +302,7 @@ def _chart(
     """
     longest = sum(departments[0][1])
     bars = [
-        Bar(name, _cut(name), sum(hires), _segments(hires, kinds, longest))
+        Bar(name, _lines(name, LABEL_COLUMNS, 1)[0], sum(hires), _segments(hires, kinds, longest))
         for name, hires in departments[:BARS]
     ]
     line = None if mean is None else (f"{mean:,.1f}", _percent(mean, longest))
@@ -323,16 +325,6 @@ def _segments(hires: list[int], kinds: tuple[str, ...], longest: int) -> list[Se
 
 def _percent(part: Any, whole: int) -> float:
     return round(100 * float(part) / whole, 3)
-
-
-def _cut(name: str) -> str:
-    """A name, cut to LABEL_COLUMNS."""
-    if _columns(name) <= LABEL_COLUMNS:
-        return name
-    end = len(name)
-    while _columns(name[:end]) >= LABEL_COLUMNS:
-        end -= 1
-    return name[:end].rstrip() + "…"
 
 
 # What the page carries: its style and its script, and the policy that lets nothing else in
