@@ -25,7 +25,7 @@ TERMINAL_COLUMNS = 80
 NARROWEST_NAME = 12
 """A column of names is never wrapped to less, even where the grid then is too wide."""
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
 
 QUARTERS = ("Q1", "Q2", "Q3", "Q4")
@@ -33,8 +33,8 @@ BARS = 24
 """A chart shows as many departments, those that hired most."""
 LABEL_COLUMNS = 28
 """How wide a name in the chart may be, in columns of a terminal; a longer one is cut."""
-DIGIT_PERCENT = 2.4
-"""What a digit in a bar takes of the chart's width, on a phone."""
+DIGIT_PERCENT = 1.2
+"""What a digit in a bar takes of the chart's width on a wide screen; twice that on a phone."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -96,11 +96,9 @@ def _columns(text: str) -> int:
     return len(text) if text.isascii() else wcwidth.width(text)
 
 
-def _lines(text: str, columns: int, most: int | None = None) -> list[str]:
-    """A text in lines of so many columns of a terminal; what is beyond `most` lines is cut."""
-    if _columns(text) <= columns:
-        return [text]
-    return wcwidth.wrap(text, columns, max_lines=most, placeholder="…")
+def _lines(text: str, columns: int) -> list[str]:
+    """A text in lines of so many columns of a terminal."""
+    return [text] if _columns(text) <= columns else wcwidth.wrap(text, columns)
 
 
 # CSV
@@ -133,12 +131,14 @@ class Segment:
         start: where it begins, in percent of the chart's width.
         width: in percent of the chart's width.
         label: the number in it, where there is room for one.
+        tight: whether there is room on a wide screen only.
     """
 
     kind: str
     start: float
     width: float
     label: str
+    tight: bool = False
 
     @property
     def middle(self) -> float:
@@ -250,8 +250,10 @@ def _quarterly_summary(by_hires: list[Group], hires: list[int]) -> str:
         where = f"in {len(by_hires):,} departments; {most.name} hired most ({most.hires[-1]:,})"
     busiest = max(quarters)
     names = [name for name, hired in zip(QUARTERS, quarters, strict=True) if hired == busiest]
+    quarter, each = ("quarter", "") if len(names) == 1 else ("quarters", " each")
     return (
-        f"{_count(year, 'hire')} {where}. Busiest quarter: {' and '.join(names)}, with {busiest:,}."
+        f"{_count(year, 'hire')} {where}."
+        f" Busiest {quarter}: {' and '.join(names)}, with {busiest:,}{each}."
     )
 
 
@@ -302,7 +304,7 @@ def _chart(
     """
     longest = sum(departments[0][1])
     bars = [
-        Bar(name, _lines(name, LABEL_COLUMNS, 1)[0], sum(hires), _segments(hires, kinds, longest))
+        Bar(name, _cut(name), sum(hires), _segments(hires, kinds, longest))
         for name, hires in departments[:BARS]
     ]
     line = None if mean is None else (f"{mean:,.1f}", _percent(mean, longest))
@@ -314,17 +316,25 @@ def _segments(hires: list[int], kinds: tuple[str, ...], longest: int) -> list[Se
     before = 0
     for kind, hired in zip(kinds, hires, strict=True):
         width = _percent(hired, longest)
+        room = width / (len(f"{hired:,}") + 0.75) / DIGIT_PERCENT
         # A bar of one part has its number at its end.
-        fits = len(kinds) > 1 and width >= DIGIT_PERCENT * (len(f"{hired:,}") + 0.75)
+        label = f"{hired:,}" if len(kinds) > 1 and room >= 1 else ""
         if hired:
-            label = f"{hired:,}" if fits else ""
-            segments.append(Segment(kind.lower(), _percent(before, longest), width, label))
+            tight = bool(label) and room < 2
+            segments.append(Segment(kind.lower(), _percent(before, longest), width, label, tight))
         before += hired
     return segments
 
 
 def _percent(part: Any, whole: int) -> float:
     return round(100 * float(part) / whole, 3)
+
+
+def _cut(name: str) -> str:
+    """A name no wider than LABEL_COLUMNS."""
+    if _columns(name) <= LABEL_COLUMNS:
+        return name
+    return wcwidth.clip(name, 0, LABEL_COLUMNS - 1).rstrip() + "…"
 
 
 # What the page carries: its style and its script, and the policy that lets nothing else in

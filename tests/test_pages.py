@@ -33,6 +33,7 @@ HOSTILE = {
     "plus": "+1",
     "minus": "-1",
     "tab": "\t=1+1",
+    "return": "\r=1+1",
     "newline": "two\nlines",
     "escape": "\x1b[31mred",
     "number": "007",
@@ -86,7 +87,7 @@ def test_any_name_is_shown_in_every_format(
         {"department": name, "job": name, "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 1}
     ]
 
-    harmless = "'" + name if name.startswith(("=", "+", "-", "@", "\t")) else name
+    harmless = "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
     text = get(client, QUARTERLY + "?format=csv").text
     assert list(csv.reader(io.StringIO(text, newline=""))) == [
         ["department", "job", "Q1", "Q2", "Q3", "Q4"],
@@ -245,7 +246,8 @@ def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database
 
 def test_bars_fill_the_chart() -> None:
     """The longest bar is as wide as the chart, its parts follow one another, with what fits in."""
-    rows = [("A", "a", 50, 30, 19, 1, 1), ("B", "b", 0, 0, 25, 0, 2)]
+    name = "宣" * 20
+    rows = [("A", "a", 50, 30, 19, 1, 1), (name, "b", 2, 3, 20, 0, 2)]
     chart = pages.view(reports.QUARTERLY_HIRED, 2021, rows, [])["chart"]
     assert chart == pages.Chart(
         [
@@ -260,7 +262,16 @@ def test_bars_fill_the_chart() -> None:
                     pages.Segment("q4", 99, 1, ""),
                 ],
             ),
-            pages.Bar("B", "B", 25, [pages.Segment("q3", 0, 25, "25")]),
+            pages.Bar(
+                name,
+                "宣" * 13 + "…",
+                25,
+                [
+                    pages.Segment("q1", 0, 2, ""),
+                    pages.Segment("q2", 2, 3, "3", tight=True),
+                    pages.Segment("q3", 5, 20, "20"),
+                ],
+            ),
         ],
         left_out=0,
     )
