@@ -29,8 +29,8 @@ from local.database import DatabaseServer
 PROJECT = Path(__file__).parent.parent
 DATABASE = "hiring"
 CLIENTS = 8
-WARM_SECONDS = 2
-SECONDS = 8
+WARM_SECONDS = 1
+SECONDS = 5
 START_SECONDS = 30
 REPORTS = ("quarterly-hired", "hiring-by-department")
 FORMATS = ("text", "html", "json", "csv")
@@ -75,11 +75,7 @@ def functions(server: DatabaseServer, folder: Path, way: str) -> Iterator[int]:
     with (folder / f"{way}.log").open("ab") as log:
         functions = process.start(command, log, folder=PROJECT, environment=os.environ | settings)
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not process.listens(port):
-                if time.monotonic() > deadline or functions.poll() is not None:
-                    sys.exit((folder / f"{way}.log").read_text())
-                time.sleep(0.05)
+            process.wait_for_port(functions, port, START_SECONDS, Path(log.name).read_text)
             yield port
         finally:
             process.stop(functions)

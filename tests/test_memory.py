@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from conftest import Bundle, Database
 
 DIGITS = "(SELECT 0 AS digit" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
