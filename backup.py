@@ -146,6 +146,7 @@ class Folder:
         self._path = location.prefix + path
         self._connection = connection
         self._deadline = deadline
+        self._writers: dict[str, ObjectWriter] = {}
         self._stored: list[StoredObject] = []
 
     @property
@@ -172,7 +173,7 @@ class Folder:
             retry=self._retry(),
             timeout=STORAGE_TIMEOUT_SECONDS,
         )
-        writer = ObjectWriter(stream, self._deadline)
+        writer = self._writers[blob.name] = ObjectWriter(stream, self._deadline)
         try:
             yield writer
             with db.kept_alive(self._connection):
@@ -194,6 +195,7 @@ class Folder:
             stream.close()
         except STORAGE_ERRORS as error:
             refused = error
+            _abandon(stream)
         try:
             blob.reload(retry=self._retry(), timeout=STORAGE_TIMEOUT_SECONDS)
         except NotFound as error:
@@ -224,17 +226,23 @@ class Folder:
         return content
 
     def remove(self) -> None:
-        """Removes what this run has stored, as far as that is possible now."""
-        retry = DEFAULT_RETRY.with_timeout(CLEAN_UP_RETRY_SECONDS)
-        for stored in reversed(self._stored):
+        """Removes what this run has stored, as far as that is possible now.
+
+        An object may be there though the answer that said so was lost, or came too late: what has
+        the size and the checksum of what was sent is this run's.
+        """
+        patience: dict[str, Any] = {
+            "retry": DEFAULT_RETRY.with_timeout(CLEAN_UP_RETRY_SECONDS),
+            "timeout": CLEAN_UP_RETRY_SECONDS,
+        }
+        for name, writer in reversed(self._writers.items()):
             try:
-                self._bucket.blob(stored.name).delete(
-                    if_generation_match=stored.generation,
-                    retry=retry,
-                    timeout=CLEAN_UP_RETRY_SECONDS,
-                )
+                blob = self._bucket.get_blob(name, **patience)
+                if blob and (blob.size, blob.crc32c) == (writer.bytes, writer.crc32c):
+                    blob.delete(if_generation_match=blob.generation, **patience)
             except STORAGE_ERRORS as error:
-                logs.event("object left behind", "WARNING", object=stored.name, error=repr(error))
+                reason = type(error).__name__
+                logs.event("objects left behind", "WARNING", folder=self.address, reason=reason)
                 return
 
     def _retry(self) -> Any:

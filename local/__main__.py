@@ -82,10 +82,10 @@ def check_port(port: int) -> None:
     """
     try:
         socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise StackError(
-            f"cannot serve on port {port}: {error.strerror}; try another: PORT=8081 ./run.sh"
-        ) from error
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) else error
+        message = f"cannot serve on port {port}: {reason}; try PORT=8081 ./run.sh"
+        raise StackError(message) from error
 
 
 @contextlib.contextmanager
@@ -165,30 +165,17 @@ def running_functions(
         environment=environment,
     )
     try:
-        wait_until_served(functions, port)
+        process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
         yield functions
     finally:
         process.stop(functions)
-
-
-def wait_until_served(functions: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until the functions answer.
-
-    Raises:
-        StackError: they ended, or took longer than SERVE_SECONDS.
-    """
-    deadline = time.monotonic() + SERVE_SECONDS
-    while not process.listens(port):
-        if functions.poll() is not None or time.monotonic() > deadline:
-            raise StackError("the functions did not start; their log says more")
-        time.sleep(0.02)
 
 
 def serve(port: int) -> NoReturn:
     """Start everything, say how to use it, and go on until `Stopped`.
 
     Raises:
-        StackError, DatabaseServerError: a part did not start, or ended by itself.
+        StackError, DatabaseServerError, process.ProcessError: a part did not start, or ended.
     """
     check_port(port)
     with contextlib.ExitStack() as parts:
@@ -218,7 +205,7 @@ def main() -> None:
     stop_on_signals()
     try:
         serve(int(sys.argv[1]))
-    except (StackError, DatabaseServerError) as error:
+    except (StackError, DatabaseServerError, process.ProcessError) as error:
         sys.exit(f"error: {error}")
     except Stopped:
         print("stopped", flush=True)

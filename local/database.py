@@ -23,6 +23,7 @@ from local import process
 PROGRAMS = ("mysqld", "mariadbd")
 # An ordinary user's PATH often lacks the folders where distributions put servers.
 PROGRAM_FOLDERS = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin")
+INSTALL_TOOL = "mariadb-install-db"
 START_SECONDS = 60
 # Linux has room for 108 bytes, the last one zero.
 SOCKET_PATH_BYTES = 107
@@ -131,7 +132,7 @@ class DatabaseServer:
                 *as_root,
             ]
         return [
-            find_beside(self.program, "mariadb-install-db"),
+            find_beside(self.program, INSTALL_TOOL),
             "--no-defaults",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
@@ -183,19 +184,28 @@ class DatabaseServer:
             return True
         return False
 
+    def _lets_in(self) -> bool:
+        """Whether root gets in; makes sure that nobody else does without a password."""
+        if not self._listens():
+            return False
+        # MySQL listens for a moment even where its options are wrong.
+        with contextlib.suppress(pymysql.OperationalError):
+            with self.connect() as connection, connection.cursor() as cursor:
+                # MariaDB makes root accounts for TCP as well.
+                cursor.execute("SELECT host FROM mysql.user WHERE user = 'root'")
+                for (host,) in cursor.fetchall():
+                    if host != "localhost":
+                        cursor.execute("DROP USER root@%s", (host,))
+            return True
+        return False
+
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
+        while not self._lets_in():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise DatabaseServerError(self._failure("did not start"))
             time.sleep(0.02)
-        with self.connect() as connection, connection.cursor() as cursor:
-            # MariaDB makes root accounts for TCP as well, without a password.
-            cursor.execute("SELECT user, host FROM mysql.user WHERE user = 'root'")
-            for user, host in cursor.fetchall():
-                if host != "localhost":
-                    cursor.execute("DROP USER %s@%s", (user, host))
 
     def stop(self) -> None:
         """Shut the server down cleanly; nothing happens when it does not run."""
@@ -283,7 +293,8 @@ def find_program() -> str:
     if named:
         raise DatabaseServerError(f"MYSQLD names {named!r}, which is not a program")
     raise DatabaseServerError(
-        "no database server found: install mariadb-server-core, or name a mysqld in MYSQLD"
+        "no database server found: install mariadb-server-core and mariadb-client-core,"
+        " or name a mysqld in MYSQLD"
     )
 
 
@@ -327,9 +338,24 @@ def socket_path(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="database-")) / "server.sock"
 
 
+def check_program() -> str:
+    """The server program that will be used, after making sure that its tools are there too.
+
+    Raises:
+        DatabaseServerError: something is missing, or the program is no database server.
+    """
+    program = find_program()
+    _, is_mariadb = read_version(program)
+    if is_mariadb:
+        find_beside(program, INSTALL_TOOL)
+        # Debian has it in another package than the tool that needs it.
+        find_beside(program, "my_print_defaults")
+    return program
+
+
 def main() -> None:
     try:
-        print(find_program())
+        print(check_program())
     except DatabaseServerError as error:
         sys.exit(f"error: {error}")
 

@@ -4,12 +4,16 @@ import contextlib
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 STOP_SECONDS = 30
-CONNECT_SECONDS = 5
+
+
+class ProcessError(Exception):
+    """A process does not do what it was started for."""
 
 
 def start(
@@ -59,9 +63,25 @@ def free_port() -> int:
         return port
 
 
-def listens(port: int) -> bool:
-    """Whether something accepts connections on this port of 127.0.0.1."""
-    with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS).close()
-        return True
-    return False
+def wait_for_port(
+    process: subprocess.Popen[bytes], port: int, seconds: float, log: Callable[[], str]
+) -> None:
+    """Wait until `process` accepts connections on this port of 127.0.0.1.
+
+    Args:
+        process: the process that will listen.
+        port: the TCP port.
+        seconds: how long that may take.
+        log: tells what the process has written, for the error.
+
+    Raises:
+        ProcessError: the process ended, or took longer.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), seconds).close()
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ProcessError(f"{process.args} does not listen on port {port}\n{log()}")
+        time.sleep(0.02)

@@ -64,10 +64,15 @@ install_requirements() {
   cp "$1" "$stamp"
 }
 
+# The client's package has a tool that setting up a server's data folder needs.
+install_mariadb() {
+  install_packages mariadb-server-core mariadb-client-core
+}
+
 # Finds a database server, or installs one; a server named in MYSQLD is the caller's business.
 ensure_database_server() {
   if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.database >/dev/null 2>&1; then return; fi
-  install_packages mariadb-server-core
+  install_mariadb
 }
 
 # usage: set_up REQUIREMENTS_FILE...

@@ -1,0 +1,310 @@
+"""Each error of the contract, provoked for real, and what its answer and its log line show."""
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from conftest import ACCOUNT, PASSWORD, Bucket, Bundle, Database
+from werkzeug.test import Client
+
+import db
+import reports
+from local.database import DatabaseServer
+
+URLS = ("/quarterly-hired", "/hiring-by-department", "/backup-data", "/truncate-tables")
+
+
+def get(client: Client, url: str, **options: Any) -> tuple[int, str, str]:
+    """Status, code and message of an error."""
+    response = client.get(url, **options)
+    error = json.loads(response.get_data())["error"]
+    return response.status_code, error["code"], error["message"]
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever happens, no log line holds the password, and each is a JSON object."""
+    yield
+    for line in capfd.readouterr().err.splitlines():
+        assert PASSWORD not in line
+        assert {"severity", "message"} <= set(json.loads(line))
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_missing_password(client: Client, environment: pytest.MonkeyPatch, url: str) -> None:
+    """Without DB_PASS every function is 500 and names it."""
+    environment.delenv("DB_PASS")
+    assert get(client, url) == (
+        500,
+        "misconfigured",
+        "DB_PASS is not set; for example DB_PASS=secret (it may be empty)",
+    )
+
+
+def test_missing_bucket_setting(client: Client, environment: pytest.MonkeyPatch) -> None:
+    """Without GCS_PATH a backup, and what takes one first, is 500; the rest works."""
+    environment.delenv("GCS_PATH")
+    error = (
+        500,
+        "misconfigured",
+        "GCS_PATH is not set; for example GCS_PATH=my-bucket/hiring",
+    )
+    assert get(client, "/backup-data") == error
+    assert get(client, "/truncate-tables?backup_first=true") == error
+    assert client.get("/quarterly-hired").status_code == 200
+    assert client.get("/truncate-tables").status_code == 200
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_wrong_password(client: Client, environment: pytest.MonkeyPatch, url: str) -> None:
+    """A refused login is 503 with Retry-After."""
+    environment.setenv("DB_PASS", "wrong")
+    response = client.get(url)
+    assert response.headers["Retry-After"] == "10"
+    assert get(client, url) == (
+        503,
+        "database_unavailable",
+        "the database server is not available: it refuses the login of DB_USER",
+    )
+
+
+def test_unknown_database(client: Client, environment: pytest.MonkeyPatch) -> None:
+    """A database that is not there, or that the account may not see, is 500 and named."""
+    environment.setenv("DB_NAME", "nowhere")
+    status, code, message = get(client, "/quarterly-hired")
+    assert (status, code, "nowhere" in message) == (500, "misconfigured", True)
+
+
+# PyMySQL leaves a unix socket that it could not connect to the garbage collector.
+NO_SOCKET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@NO_SOCKET
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("name", ["DB_SOCKET", "DB_HOST"])
+def test_no_server(client: Client, environment: pytest.MonkeyPatch, url: str, name: str) -> None:
+    """A server that can't be reached, by socket or TCP, is 503 within seconds."""
+    environment.delenv("DB_SOCKET")
+    environment.setenv("DB_PORT", "1")
+    environment.setenv(name, "/nowhere/mysqld.sock" if name == "DB_SOCKET" else "127.0.0.1")
+    assert get(client, url)[:2] == (503, "database_unavailable")
+
+
+@pytest.mark.parametrize("url", ["/quarterly-hired", "/hiring-by-department"])
+def test_missing_table_or_column(client: Client, database: Database, url: str) -> None:
+    """A report names the column, then the table, that it misses."""
+    database.execute("ALTER TABLE employees RENAME COLUMN datetime TO hired_at")
+    status, code, message = get(client, url)
+    assert (status, code, "datetime" in message) == (500, "misconfigured", True)
+    database.execute("DROP TABLE employees")
+    status, code, message = get(client, url)
+    assert (status, code, "employees" in message) == (500, "misconfigured", True)
+
+
+def test_missing_privilege(client: Client, database: Database) -> None:
+    """An account that may not read a table is told which."""
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT SELECT ON {database.name}.departments TO {ACCOUNT}")
+    database.execute(f"GRANT SELECT ON {database.name}.jobs TO {ACCOUNT}")
+    for url in ("/quarterly-hired", "/backup-data"):
+        status, code, message = get(client, url)
+        assert (status, code, "employees" in message) == (500, "misconfigured", True)
+
+
+def test_a_table_without_snapshots(client: Client, database: Database) -> None:
+    """A table of another engine has no snapshot, so that its backup is refused."""
+    database.execute("DROP TABLE employees")
+    database.execute("CREATE TABLE employees (id INT) ENGINE = MyISAM")
+    assert get(client, "/backup-data") == (
+        500,
+        "misconfigured",
+        "table employees is not InnoDB but MyISAM: it has no snapshots",
+    )
+
+
+def test_missing_bucket(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A bucket that is not there is 502 and named."""
+    environment.setenv("GCS_PATH", "no-such-bucket/hiring")
+    assert get(client, "/backup-data") == (
+        502,
+        "storage_failed",
+        "Cloud Storage bucket no-such-bucket refused or failed: status 404",
+    )
+
+
+def test_no_cloud_storage(client: Client, environment: pytest.MonkeyPatch) -> None:
+    """Cloud Storage that can't be reached is 502, after the client's retries."""
+    import backup
+
+    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 1)
+    environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    status, code, _ = get(client, "/backup-data")
+    assert (status, code) == (502, "storage_failed")
+
+
+def test_a_lock_that_is_not_to_be_had(client: Client, database: Database) -> None:
+    """A table that somebody has locked makes each function 409 within seconds."""
+    with database.connect() as other:
+        other.cursor().execute("LOCK TABLES employees WRITE")
+        for url in URLS:
+            started = time.monotonic()
+            assert get(client, url) == (
+                409,
+                "busy",
+                "the tables are in use: a lock was not to be had in time; try again later",
+            )
+            assert time.monotonic() - started < 8
+
+
+def test_a_slow_query(client: Client, database: Database, environment: pytest.MonkeyPatch) -> None:
+    """A query beyond the limit is 504, and is stopped on the server too."""
+    database.insert("departments", [(number, "x") for number in range(1, 2001)])
+    slow = dataclasses.replace(
+        reports.QUARTERLY_HIRED,
+        statement="SELECT SUM(SIN(a.id + b.id + c.id)) FROM departments AS a"
+        " JOIN departments AS b JOIN departments AS c WHERE %(start)s < %(end)s",
+    )
+    environment.setattr(reports, "QUARTERLY_HIRED", slow)
+    environment.setattr(db, "REPORT_SECONDS", 1)
+    started = time.monotonic()
+    assert get(client, "/quarterly-hired") == (
+        504,
+        "timed_out",
+        "the query ran past its time limit and was stopped",
+    )
+    assert time.monotonic() - started < 4
+    running = database.execute(
+        "SELECT info FROM information_schema.processlist WHERE info LIKE 'SELECT SUM(SIN%%'"
+    )
+    assert running == []
+    environment.undo()
+
+
+def test_a_backup_past_the_functions_time_limit(
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """A backup stops itself before the platform would, with 504, and leaves nothing behind."""
+    database.insert("departments", [(1, "Sales")])
+    bucket.storage.fail("jobs.avro", method="PUT", action="delay", seconds=2)
+    environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "31")
+    assert get(client, "/backup-data") == (
+        504,
+        "timed_out",
+        "stopped after 1 s, this function's time limit",
+    )
+    assert bucket.blobs() == {}
+
+
+def test_an_unexpected_error(
+    client: Client, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Anything else is 500: the traceback is in the log, and none of it in the answer."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("the secret of the answer")
+
+    environment.setattr(reports, "run", broken)
+    assert get(client, "/quarterly-hired") == (
+        500,
+        "internal",
+        "an internal error; the log says more",
+    )
+    (line, _) = capfd.readouterr().err.splitlines()
+    assert "ZeroDivisionError: the secret of the answer" in json.loads(line)["message"]
+
+
+def test_log_lines_are_grouped_by_trace(
+    client: Client, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each line of a request has its trace; the next request without one has none."""
+    environment.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    client.get("/backup-data", headers={"X-Cloud-Trace-Context": "0af7651916cd43dd/1;o=1"})
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert len(lines) > 3
+    assert {line["logging.googleapis.com/trace"] for line in lines} == {
+        "projects/my-project/traces/0af7651916cd43dd"
+    }
+    client.get("/quarterly-hired")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "logging.googleapis.com/trace" not in json.loads(line)
+
+
+@NO_SOCKET
+def test_a_server_that_stops_and_comes_back(
+    client: Client, environment: pytest.MonkeyPatch, tmp_path: Path, database: Database
+) -> None:
+    """While the server is stopped a report is 503; afterwards the next one succeeds at once."""
+    server = DatabaseServer(tmp_path / "server")
+    server.start()
+    try:
+        server.create_database("hiring")
+        server.create_account("bundle", PASSWORD, "hiring")
+        server.run_script(Path(__file__).parent.parent / "schema.sql", "hiring")
+        environment.setenv("DB_SOCKET", str(server.socket))
+        environment.setenv("DB_USER", "bundle")
+        environment.setenv("DB_NAME", "hiring")
+        assert client.get("/quarterly-hired").status_code == 200
+        server.stop()
+        server.start()
+        assert client.get("/quarterly-hired").status_code == 200
+        server.kill()
+        assert get(client, "/quarterly-hired")[:2] == (503, "database_unavailable")
+        assert get(client, "/backup-data")[:2] == (503, "database_unavailable")
+        server.start()
+        assert client.get("/quarterly-hired").status_code == 200
+    finally:
+        server.stop()
+
+
+def test_reports_reuse_their_connection(client: Client, database: Database) -> None:
+    """Reports of one thread share a connection; one that the server closed is replaced."""
+
+    def sessions() -> list[tuple[Any, ...]]:
+        return database.execute(
+            "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
+        )
+
+    for _ in range(5):
+        assert client.get("/quarterly-hired").status_code == 200
+    (first,) = sessions()
+    database.execute(f"KILL {first[0]}")
+    assert client.get("/quarterly-hired").status_code == 200
+    (second,) = sessions()
+    assert second != first
+
+
+def test_a_password_of_any_characters(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A password may hold what Latin-1 does not."""
+    password = "пароль '\"\\ 😀"
+    database.execute(f"ALTER USER {ACCOUNT} IDENTIFIED BY %s", (password,))
+    environment.setenv("DB_PASS", password)
+    assert client.get("/quarterly-hired").status_code == 200
+
+
+def test_many_callers_at_once(bundle: Bundle, database: Database) -> None:
+    """Reports asked for by many threads at once are all answered, over HTTP."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
+    bundle.start()
+    answers: list[requests.Response] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(bundle.get("/quarterly-hired?format=json")))
+        for _ in range(30)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    expected = {"department": "Sales", "job": "Clerk", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, [expected])] * 30

@@ -1,0 +1,401 @@
+"""The local stack: the sample data, the database server, and ./run.sh from start to Ctrl-C."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from conftest import ACCOUNT, PASSWORD, PROJECT, Database
+
+from local import __main__ as stack
+from local import database as database_module
+from local import process, sample, serve
+from local.database import DatabaseServer, DatabaseServerError
+
+READY = "Ctrl-C stops everything; the data is kept.\n"
+START_SECONDS = 60
+INSTALL_SECONDS = 300
+STOP_SECONDS = 30
+
+
+# The sample data
+
+
+def test_sample_data_is_the_same_everywhere(tmp_path: Path) -> None:
+    """The files are these, byte for byte."""
+    sample.write_csv(tmp_path)
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()
+    }
+    assert digests == {
+        "departments.csv": "e3c63a19865959e9b3ee205bfbcabc997269611b75465220d60a9e5aa5cf40df",
+        "employees.csv": "8ca13dea49494dd069baba2edefdb95dd3ec721b88b89a2a820137f2a197d71d",
+        "jobs.csv": "c37c28f7c93b7bdd8155ccc86814a4281a64a7093c4e25f720ab062529a06223",
+    }
+
+
+def test_sample_data_is_worth_a_report() -> None:
+    """Every year has hundreds of hires, every one with a department and a job that exist."""
+    rows = list(sample.employees())
+    assert [row[0] for row in rows] == list(range(1, 6410))
+    assert [row[2] for row in rows] == sorted(row[2] for row in rows)
+    assert Counter(row[2].year for row in rows) == {
+        2018: 673,
+        2019: 719,
+        2020: 761,
+        2021: 782,
+        2022: 827,
+        2023: 842,
+        2024: 883,
+        2025: 922,
+    }
+    assert {row[3] for row in rows} == {number for number, _ in sample.departments()}
+    assert {row[4] for row in rows} == {number for number, _ in sample.jobs()}
+    assert (len(list(sample.departments())), len(list(sample.jobs()))) == (12, 60)
+    names = "".join(row[1] for row in rows)
+    assert all(awkward in names for awkward in "'\",é🦄李")
+
+
+def test_sample_data_is_loaded_once(server: DatabaseServer) -> None:
+    """An interrupted load is done again; tables that were emptied after it stay empty."""
+
+    def counts() -> list[int]:
+        with server.connect(database=stack.DATABASE) as connection, connection.cursor() as cursor:
+            found = []
+            for table in sample.TABLES:
+                cursor.execute(f"SELECT COUNT(*) FROM {table}")
+                found.append(cursor.fetchone()[0])
+            return found
+
+    database = Database(server, stack.DATABASE)
+    server.create_database(stack.DATABASE)
+    database.execute("CREATE TABLE departments (left_over INT)")
+    try:
+        stack.load_sample_once(server)
+        assert counts() == [12, 60, 6409]
+        hired = "SELECT name, datetime, department_id, job_id FROM employees WHERE id = 1"
+        ((name, when, *ids),) = database.execute(hired)
+        first = next(sample.employees())
+        assert (1, name, f"{when}+00:00", *ids) == (first[0], first[1], str(first[2]), *first[3:])
+        database.execute("DELETE FROM employees")
+        stack.load_sample_once(server)
+        assert counts() == [12, 60, 0]
+    finally:
+        database.execute(f"DROP DATABASE {stack.DATABASE}")
+        server.connect(database=stack.MARK_DATABASE).close()
+        Database(server, stack.MARK_DATABASE).execute(f"DROP DATABASE {stack.MARK_DATABASE}")
+
+
+# The database server
+
+
+def test_the_server_knows_what_it_is(server: DatabaseServer) -> None:
+    """Kind and version are those that the running server tells, and name its data folder."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION(), @@datadir, @@port, @@socket, @@max_connections")
+        version, data, port, socket_path, connections = cursor.fetchone()
+    assert version.startswith(f"{server.version}.")
+    assert ("MariaDB" in version) is server.is_mariadb
+    kind = "mariadb" if server.is_mariadb else "mysql"
+    assert Path(data).name == f"{kind}-{server.version}"
+    assert (port, socket_path, connections) == (server.port, str(server.socket), 200)
+
+
+def test_root_is_let_in_through_the_socket_alone(server: DatabaseServer) -> None:
+    """There is one root account, and no way to it over TCP."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT user, host FROM mysql.user WHERE user IN ('root', '')")
+        assert cursor.fetchall() == (("root", "localhost"),)
+    with pytest.raises(pymysql.OperationalError):
+        pymysql.connect(host="127.0.0.1", port=server.port, user="root")
+
+
+def test_an_account_reaches_its_own_database_alone(server: DatabaseServer) -> None:
+    """`_` in a database's name is no wildcard; a password can hold anything and be changed."""
+    for name in ("mine_1%", "mineX1Y"):
+        server.create_database(name)
+    server.create_account("some_one", "old", "mine_1%")
+    server.create_account("some_one", PASSWORD, "mine_1%")
+    login: dict[str, Any] = {"user": "some_one", "password": PASSWORD}
+    over_tcp = {"host": "127.0.0.1", "port": server.port}
+    over_socket = {"unix_socket": str(server.socket)}
+    for address in (over_tcp, over_socket):
+        with pymysql.connect(**address, **login, database="mine_1%") as connection:
+            connection.cursor().execute("CREATE TABLE IF NOT EXISTS t (id INT)")
+        with pytest.raises(pymysql.OperationalError):
+            pymysql.connect(**address, **login, database="mineX1Y")
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE `mine_1%`")
+        cursor.execute("DROP DATABASE mineX1Y")
+        cursor.execute("DROP USER some_one")
+
+
+def test_the_fixtures_account_is_as_told(database: Database) -> None:
+    """The settings that the functions get lead to the test's own database."""
+    environment = database.environment
+    with pymysql.connect(
+        unix_socket=environment["DB_SOCKET"],
+        user=environment["DB_USER"],
+        password=environment["DB_PASS"],
+        database=environment["DB_NAME"],
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW TABLES")
+        assert cursor.fetchall() == (("departments",), ("employees",), ("jobs",))
+    assert (environment["DB_USER"], environment["DB_PASS"]) == (ACCOUNT, PASSWORD)
+
+
+@contextlib.contextmanager
+def another_server(folder: Path, **options: Any) -> Iterator[DatabaseServer]:
+    """A server beside the session's, stopped at the end."""
+    server = DatabaseServer(folder, **options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def test_data_outlives_a_stop_and_a_crash(tmp_path: Path) -> None:
+    """What was committed is there after the server was stopped, or killed, and started again."""
+    # Deeper than a socket's path can be.
+    folder = tmp_path / ("deep" * 25)
+    with another_server(folder) as server:
+        assert not server.socket.is_relative_to(folder)
+        server.create_database("kept")
+        pid = server.pid
+        server.kill()
+        assert not Path(f"/proc/{pid}").exists()
+        assert not server.is_running
+        with pytest.raises(DatabaseServerError, match="does not run"):
+            _ = server.pid
+        server.start()
+        assert server.is_running
+        with pytest.raises(DatabaseServerError, match="already runs"):
+            server.start()
+        server.stop()
+        server.stop()
+        assert not server.socket.parent.exists()
+        server.start()
+        server.connect(database="kept").close()
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """The error shows the end of the server's own log."""
+    server = DatabaseServer(tmp_path, options=["--no-such-option"])
+    with pytest.raises(DatabaseServerError, match=r"(?s)did not start.*no-such-option"):
+        server.start()
+    assert not server.is_running
+
+
+def test_an_interrupted_set_up_is_done_again(tmp_path: Path) -> None:
+    """Half a data folder is never taken for one."""
+
+    class Interrupted(DatabaseServer):
+        def _initialise_command(self, data: Path) -> list[str]:
+            return ["sh", "-c", f"mkdir {data}; echo half done; exit 1"]
+
+    with pytest.raises(DatabaseServerError, match="half done"):
+        Interrupted(tmp_path).initialise()
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
+    with another_server(tmp_path) as server:
+        assert server.data.is_dir()
+
+
+def test_no_server_is_an_error_with_an_advice(environment: pytest.MonkeyPatch) -> None:
+    """MYSQLD wins over what is on PATH; without either the error says what to install."""
+    environment.setenv("MYSQLD", "/no/such/mysqld")
+    with pytest.raises(DatabaseServerError, match="MYSQLD names '/no/such/mysqld'"):
+        database_module.find_program()
+    environment.delenv("MYSQLD")
+    environment.setenv("PATH", "/nowhere")
+    environment.setattr(database_module, "PROGRAM_FOLDERS", ())
+    with pytest.raises(DatabaseServerError, match="install mariadb-server-core"):
+        database_module.find_program()
+    environment.setenv("MYSQLD", "/bin/true")
+    with pytest.raises(DatabaseServerError, match="does not tell its version"):
+        DatabaseServer(Path())
+
+
+def test_a_script_is_split_where_a_line_ends_with_a_semicolon() -> None:
+    """A semicolon within a line is part of the statement."""
+    assert database_module.split_script("-- one\nSELECT ';' ;  \n\nSELECT\n  2;") == [
+        "-- one\nSELECT ';'",
+        "SELECT\n  2",
+    ]
+
+
+# The functions on one port
+
+
+def test_every_function_has_its_url(client: Any) -> None:
+    """Each URL leads to its function, without a redirect; anything else is 404 with a list."""
+    listed = "".join(f"{url}\n" for url in serve.ENTRY_POINTS)
+    assert list(serve.ENTRY_POINTS) == [
+        "/quarterly-hired",
+        "/hiring-by-department",
+        "/backup-data",
+        "/truncate-tables",
+    ]
+    assert (client.get("/").status_code, client.get("/").text) == (200, listed)
+    assert (client.get("/other").status_code, client.get("/other").text) == (404, listed)
+    for url in serve.ENTRY_POINTS:
+        answer = client.get(f"{url}?no_such_parameter=1")
+        assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")
+
+
+# From start to stop
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the project, with nothing installed in it."""
+    folder = tmp_path / "checkout"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    for name in filter(None, files.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, folder / name)
+    return folder
+
+
+class Stack:
+    """A stack that runs in a checkout, in a process group of its own, as in a terminal."""
+
+    def __init__(self, checkout: Path, command: list[str], ready_seconds: float) -> None:
+        self._checkout = checkout
+        self._output = checkout.parent / "output"
+        self.port = process.free_port()
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [part.format(port=self.port) for part in command],
+                cwd=checkout,
+                env={**os.environ, "PORT": str(self.port)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + ready_seconds
+        while READY not in self.output():
+            assert self._process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.05)
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def curl_lines(self) -> list[str]:
+        """The lines that it tells people to try."""
+        return re.findall(r"^ +(curl .+)$", self.output(), flags=re.MULTILINE)
+
+    def processes(self) -> list[str]:
+        """The commands of all processes that work in or on the checkout."""
+        found = []
+        for path in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                command = (path / "cmdline").read_text().replace("\0", " ")
+                if str(self._checkout) in f"{command} {(path / 'cwd').readlink()}":
+                    found.append(command)
+        return found
+
+    def stop(self, number: signal.Signals) -> int:
+        """Send a signal as Ctrl-C does, to the whole group, and return the exit status."""
+        os.killpg(self._process.pid, number)
+        return self._process.wait(STOP_SECONDS)
+
+
+def run(command: str, folder: Path) -> str:
+    """What a command prints, typed as it is into a shell."""
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def check_functions(stack: Stack, checkout: Path) -> None:
+    """The four printed lines work as printed, and show the sample data."""
+    quarterly, departments, backup, truncation = stack.curl_lines()
+    assert "| Engineering " in run(quarterly, checkout)
+    assert "| Engineering " in run(departments, checkout)
+    assert '"backup": "gs://hiring-backups/local/backups/' in run(backup, checkout)
+    assert '"employees": 6409' in run(truncation, checkout)
+
+
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+IN_THIS_ENVIRONMENT = [sys.executable, "-m", "local", "{port}"]
+
+
+@needs_curl
+def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
+    """Truncated tables stay empty from run to run, and a signal leaves no process behind."""
+    stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
+    check_functions(stack, checkout)
+    assert len(stack.processes()) >= 3
+    really = stack.curl_lines()[3].replace("?dry_run=true", "")
+    assert '"employees": 6409' in run(really, checkout)
+    assert stack.stop(signal.SIGINT) == 0
+    assert stack.output().endswith("stopped\n")
+    assert stack.processes() == []
+
+    stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
+    assert '"employees": 0' in run(stack.curl_lines()[3], checkout)
+    assert stack.stop(signal.SIGTERM) == 0
+    assert stack.processes() == []
+
+
+def test_a_stack_that_is_killed_takes_its_parts_along(checkout: Path) -> None:
+    """Even SIGKILL leaves nothing running for long."""
+    stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
+    stack.stop(signal.SIGKILL)
+    deadline = time.monotonic() + STOP_SECONDS
+    while stack.processes():
+        assert time.monotonic() < deadline, stack.processes()
+        time.sleep(0.1)
+
+
+def test_a_port_in_use_is_said_first(checkout: Path) -> None:
+    """Nothing is started or written when the port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "local", str(port)],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    message = f"cannot serve on port {port}: Address already in use; try PORT=8081 ./run.sh"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
+    assert not (checkout / ".local").exists()
+
+
+@pytest.mark.slow
+@needs_curl
+def test_run_sh_works_in_a_fresh_checkout(checkout: Path) -> None:
+    """`./run.sh` installs what is missing, works as it prints, refuses a second one, and stops."""
+    stack = Stack(checkout, ["./run.sh"], INSTALL_SECONDS)
+    check_functions(stack, checkout)
+    second = subprocess.run(["./run.sh"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stderr) == (1, "error: ./run.sh is running already\n")
+    assert stack.stop(signal.SIGINT) == 0
+    assert stack.processes() == []
+
+    began = time.monotonic()
+    stack = Stack(checkout, ["./run.sh"], START_SECONDS)
+    assert time.monotonic() - began < 10
+    check_functions(stack, checkout)
+    assert stack.stop(signal.SIGTERM) == 0
+    assert stack.processes() == []

@@ -1,0 +1,309 @@
+"""The truncation: everything or nothing, and never a row that is in no backup."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import backups
+import pymysql
+import pytest
+from conftest import ACCOUNT, Bucket, Database
+from werkzeug.test import Client
+
+import db
+
+TRUNCATE = "/truncate-tables"
+FULL = {"departments": 1, "jobs": 1, "employees": 2}
+EMPTY = dict.fromkeys(FULL, 0)
+
+
+@pytest.fixture(autouse=True)
+def rows(database: Database) -> None:
+    """A few rows in each table."""
+    database.insert("departments", [(5, "Sales")])
+    database.insert("jobs", [(6, "Clerk")])
+    database.insert("employees", [(n, "Ada", "2021-02-03 04:05:06", 5, 6) for n in (7, 8)])
+
+
+def count(database: Database) -> dict[str, int]:
+    return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in db.TABLES}
+
+
+def get(client: Client, url: str) -> tuple[int, Any]:
+    response = client.get(url)
+    return response.status_code, json.loads(response.get_data())
+
+
+def refused(client: Client, database: Database, code: str, words: str) -> None:
+    """Both a truncation and its dry run are refused with the code, and no row is gone."""
+    before = count(database)
+    for url in (TRUNCATE, f"{TRUNCATE}?dry_run=true", f"{TRUNCATE}?backup_first=true"):
+        status, answer = get(client, url)
+        assert (status, answer["error"]["code"]) == (500, code)
+        assert words in answer["error"]["message"]
+        assert count(database) == before
+
+
+def test_truncation_empties_and_starts_ids_again(client: Client, database: Database) -> None:
+    """All three tables are empty and their next id is 1."""
+    assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
+    assert count(database) == EMPTY
+    database.execute("INSERT INTO departments (department) VALUES ('new')")
+    database.execute("INSERT INTO jobs (job) VALUES ('new')")
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        " VALUES ('new', '2021-01-01', 1, 1)"
+    )
+    assert database.execute("SELECT id FROM employees") == [(1,)]
+
+
+def test_backup_first(client: Client, database: Database, bucket: Bucket) -> None:
+    """`backup_first=true` answers the manifest of a backup of what was then truncated."""
+    status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+    assert (status, answer["rows"], count(database)) == (200, FULL, EMPTY)
+    for table, rows in FULL.items():
+        assert len(backups.records(bucket, answer["backup"], table)) == rows
+
+
+def test_a_failed_backup_truncates_nothing(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """Where the backup fails, `backup_first` leaves every row."""
+    environment.setenv("GCS_PATH", "no-such-bucket")
+    status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+    assert (status, answer["error"]["code"]) == (502, "storage_failed")
+    assert count(database) == FULL
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("table", db.TABLES)
+def test_a_fourth_table_that_refers_here(
+    client: Client, database: Database, table: str, elsewhere: bool
+) -> None:
+    """A foreign key from another table, in whatever database, stops the truncation."""
+    other = f"{database.name}_other" if elsewhere else database.name
+    if elsewhere:
+        database.execute(f"CREATE DATABASE {other}")
+    try:
+        database.execute(
+            f"CREATE TABLE {other}.badges (id INT UNSIGNED, CONSTRAINT badge"
+            f" FOREIGN KEY (id) REFERENCES {database.name}.{table} (id))"
+        )
+        # As grants.sql has it: without a right on it, a foreign key is not shown.
+        database.execute(f"GRANT REFERENCES ON *.* TO {ACCOUNT}")
+        refused(client, database, "misconfigured", f"{other}.badges would be orphaned")
+    finally:
+        database.execute(f"DROP TABLE IF EXISTS {other}.badges")
+        if elsewhere:
+            database.execute(f"DROP DATABASE {other}")
+
+
+def test_a_hidden_table_that_refers_to_employees(client: Client, database: Database) -> None:
+    """A foreign key to employees stops the truncation though the account may not see it."""
+    other = f"{database.name}_hidden"
+    database.execute(f"CREATE DATABASE {other}")
+    try:
+        database.execute(
+            f"CREATE TABLE {other}.badges (id INT UNSIGNED,"
+            f" FOREIGN KEY (id) REFERENCES {database.name}.employees (id))"
+        )
+        status, answer = get(client, TRUNCATE)
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+        assert count(database) == FULL
+    finally:
+        database.execute(f"DROP DATABASE {other}")
+
+
+@pytest.mark.parametrize("table", db.TABLES)
+def test_a_view_in_a_tables_place(client: Client, database: Database, table: str) -> None:
+    """A view where a table should be stops the truncation, and a backup too."""
+    database.execute(f"RENAME TABLE {table} TO real_{table}")
+    database.execute(f"CREATE VIEW {table} AS SELECT * FROM real_{table}")
+    refused(client, database, "misconfigured", f"{table} is not a base table but a VIEW")
+    status, answer = get(client, "/backup-data")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+
+
+@pytest.mark.parametrize("table", db.TABLES)
+def test_a_missing_table(client: Client, database: Database, table: str) -> None:
+    """A missing table is named, and the others stay as they are."""
+    database.execute(f"RENAME TABLE {table} TO elsewhere")
+    for url in (TRUNCATE, "/backup-data"):
+        status, answer = get(client, url)
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+        assert table in answer["error"]["message"]
+    left = {name: n for name, n in FULL.items() if name != table}
+    for name, rows in left.items():
+        assert database.execute(f"SELECT COUNT(*) FROM {name}") == [(rows,)]
+
+
+@pytest.mark.parametrize("missing", db.TABLES)
+@pytest.mark.parametrize("through_role", [False, True])
+def test_an_account_that_may_not_drop_one(
+    client: Client, database: Database, missing: str, through_role: bool
+) -> None:
+    """Without DROP on one table nothing is truncated; with it, through a role too, all are."""
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT SELECT, LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
+    role = f"{database.name}_role"[-30:]
+    grantee = role if through_role else ACCOUNT
+    database.execute(f"CREATE ROLE {role}")
+    try:
+        if through_role:
+            database.execute(f"GRANT {role} TO {ACCOUNT}")
+            words = (
+                f"{role} FOR {ACCOUNT}" if database.server.is_mariadb else f"{role} TO {ACCOUNT}"
+            )
+            database.execute(f"SET DEFAULT ROLE {words}")
+        for table in db.TABLES:
+            if table != missing:
+                database.execute(f"GRANT DROP ON {database.name}.{table} TO {grantee}")
+        refused(client, database, "misconfigured", missing)
+        database.execute(f"GRANT DROP ON {database.name}.{missing} TO {grantee}")
+        assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
+        assert count(database) == EMPTY
+    finally:
+        database.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("table", db.TABLES)
+def test_a_truncation_waits_for_nobody_long(
+    client: Client, database: Database, table: str, environment: pytest.MonkeyPatch
+) -> None:
+    """A transaction that wrote to one table makes the truncation 409, with every row there."""
+    environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
+    with database.connect() as other:
+        other.begin()
+        other.cursor().execute(f"UPDATE {table} SET id = id")
+        started = time.monotonic()
+        status, answer = get(client, TRUNCATE)
+        assert (status, answer["error"]["code"]) == (409, "busy")
+        assert time.monotonic() - started < 5
+        other.rollback()
+    assert count(database) == FULL
+
+
+class Paused:
+    """A backup that pauses in the middle, in another thread."""
+
+    def __init__(self, environment: pytest.MonkeyPatch, request: Callable[[], Any]) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.answer: Any = None
+        import backup
+
+        store_reports = backup._store_reports
+
+        def pause(*arguments: Any) -> Any:
+            self.reached.set()
+            assert self.go_on.wait(30)
+            return store_reports(*arguments)
+
+        environment.setattr(backup, "_store_reports", pause)
+
+        def run() -> None:
+            self.answer = request()
+
+        self._thread = threading.Thread(target=run)
+
+    def __enter__(self) -> "Paused":
+        self._thread.start()
+        assert self.reached.wait(30)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.go_on.set()
+        self._thread.join(30)
+
+
+def test_a_truncation_during_a_backup(
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """It is 409 within seconds, with every row still there, and the backup is whole."""
+    with Paused(environment, lambda: get(client, "/backup-data")) as backup:
+        started = time.monotonic()
+        status, answer = get(client, TRUNCATE)
+        assert (status, answer["error"]["code"]) == (409, "busy")
+        assert time.monotonic() - started < 10
+        assert get(client, f"{TRUNCATE}?dry_run=true")[0] == 200
+    status, answer = backup.answer
+    assert (status, count(database)) == (200, FULL)
+    assert len(backups.records(bucket, answer, "employees")) == 2
+
+
+def test_a_backup_during_a_truncation(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """It is 409 within seconds, as is a report; the truncation goes through."""
+    with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
+        for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
+            started = time.monotonic()
+            status, answer = get(client, url)
+            assert (status, answer["error"]["code"]) == (409, "busy")
+            assert time.monotonic() - started < 10
+    assert (truncation.answer[0], count(database)) == (200, EMPTY)
+
+
+def test_no_row_is_lost_between_backup_and_truncation(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """Rows in the backup + rows left = rows ever inserted, under a writer that never stops."""
+    inserted = 2
+    stop = threading.Event()
+
+    def write() -> None:
+        nonlocal inserted
+        with database.connect(autocommit=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SET foreign_key_checks = 0")
+            while not stop.is_set():
+                cursor.execute(
+                    "INSERT INTO employees (name, datetime, department_id, job_id)"
+                    " VALUES ('x', '2021-01-01', 5, 6)"
+                )
+                inserted += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    saved = 0
+    try:
+        for _ in range(5):
+            time.sleep(0.2)
+            status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+            assert status == 200, answer
+            found = len(backups.records(bucket, answer["backup"], "employees"))
+            assert found == answer["rows"]["employees"]
+            saved += found
+    finally:
+        stop.set()
+        writer.join(30)
+    assert saved + count(database)["employees"] == inserted
+    assert saved > 100
+
+
+def test_a_lost_client_frees_the_tables(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A session that holds the locks is ended by the server after a minute without a word."""
+    seen: list[Any] = []
+    environment.setattr(
+        db,
+        "_empty",
+        lambda connection, _: seen.extend(db.select(connection, "SELECT @@wait_timeout")),
+    )
+    assert get(client, TRUNCATE)[0] == 200
+    assert seen == [(60,)]
+
+
+def test_the_locks_are_kept_alive(database: Database, environment: pytest.MonkeyPatch) -> None:
+    """Inside `kept_alive` a session outlives its own idle limit; outside it does not."""
+    environment.setattr(db, "KEEP_ALIVE_SECONDS", 0.2)
+    settings = db.read_settings(database.environment)
+    connection = db.connect(settings, 10, wait_timeout=1)
+    with db.kept_alive(connection):
+        time.sleep(2.5)
+    assert db.select(connection, "SELECT 1") == [(1,)]
+    time.sleep(2.5)
+    with pytest.raises(pymysql.err.Error):
+        db.select(connection, "SELECT 1")
