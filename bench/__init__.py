@@ -1,0 +1,1 @@
+"""Commands that measure how fast the bundle is; none of it is deployed."""
