@@ -1,14 +1,14 @@
 """A backup, loaded: the same rows, ids and counters, and what is refused, with nothing changed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import every_type
 import pytest
 from backups import download, path, records, rewrite
-from conftest import Bucket, Database, Loader
+from conftest import PASSWORD, Bucket, Database, Loader
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]
@@ -367,6 +367,50 @@ def test_unfit_tables_are_refused(
         loaded = run_load(backup, *options)
         assert (loaded.status, reason in loaded.error) == (status, True), loaded.error
     assert content(database) == before
+
+
+@pytest.fixture
+def operator(database: Database) -> Iterator[dict[str, str]]:
+    """The settings of an account that may do what a load needs, but not ALTER or CREATE."""
+    database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
+    database.execute(
+        f"GRANT SELECT, INSERT, DELETE, LOCK TABLES ON {database.name}.* TO operator@'%'"
+    )
+    yield {"DB_USER": "operator", "DB_PASS": PASSWORD}
+    database.execute("DROP USER operator@'%'")
+
+
+def test_a_next_id_that_cannot_be_set_is_told(
+    database: Database, run_load: Loader, take_backup: Backup, rows, operator: dict[str, str]
+) -> None:
+    """After the commit: status 6, all rows are there. Where the next id is right, status 0."""
+    backup = take_backup()["backup"]
+    assert run_load(backup, "--replace", **operator).status == 0
+    database.execute("ALTER TABLE jobs AUTO_INCREMENT = 9000")
+    database.execute("DELETE FROM employees")
+    loaded = run_load(backup, "--replace", **operator)
+    assert loaded.status == 6
+    assert "all rows are loaded, but the next id of jobs could not be set to 5" in loaded.error
+    assert content(database) == rows
+
+
+def test_a_missing_right_is_named(
+    empty_database: Database,
+    database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    operator: dict[str, str],
+) -> None:
+    """Status 2, nothing changed: an account that may not insert, or not create."""
+    backup = take_backup()["backup"]
+    database.execute(f"REVOKE INSERT ON {database.name}.* FROM operator@'%'")
+    loaded = run_load(backup, "--replace", **operator)
+    assert (loaded.status, "INSERT" in loaded.error) == (2, True), loaded.error
+    assert content(database) == rows
+    database.execute(f"GRANT SELECT ON {empty_database.name}.* TO operator@'%'")
+    loaded = run_load(backup, DB_NAME=empty_database.name, **operator)
+    assert (loaded.status, "CREATE" in loaded.error) == (2, True), loaded.error
 
 
 def test_a_dry_run_changes_nothing(
