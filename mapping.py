@@ -283,7 +283,7 @@ def _float_literal(value: float) -> str:
 
 
 def _datetime_literal(value: datetime.datetime) -> str:
-    return f"'{value.replace(tzinfo=None)}'"
+    return f"'{value.replace(tzinfo=None) if value.tzinfo else value}'"
 
 
 LITERALS: dict[type, Callable[[Any], str]] = {
