@@ -1,8 +1,9 @@
 """A backup: the three tables as Avro in Cloud Storage, and the manifest that makes it one.
 
 Rows are streamed from one consistent view of the tables into objects of their own folder, so that
-memory does not grow with the tables. Nothing is ever overwritten. The manifest is stored last and
-read back: a folder without one is not a backup.
+memory does not grow with the tables: this thread reads and encodes (`blocks`), one compresses, one
+stores. Nothing is ever overwritten. The manifest is stored last and read back: a folder without one
+is not a backup.
 
     gs://bucket/prefix/backups/20261122T151624.123456Z/
         departments.avro  jobs.avro  employees.avro
@@ -31,20 +32,28 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from pymysql.connections import Connection
 
+import blocks
 import db
 import logs
 import mapping
 import reports
+import stages
 from errors import BundleError, StorageFailed
 
-BLOCK_BYTES = 256 * 1024
-"""Encoded rows in one Avro block, before compression."""
+PIECE_BYTES = 1024 * 1024
+"""What is handed to the thread that stores, at a time."""
 CHUNK_BYTES = 8 * 1024 * 1024
 """What is sent to Cloud Storage at a time; it wants multiples of 256 KiB."""
-STORAGE_TIMEOUT_SECONDS = (10, 60)
-"""For one request: connecting, and each wait for an answer."""
+STORAGE_TIMEOUT_SECONDS = (10, 15)
+"""For one request: connecting, and each wait for an answer.
+
+A thread that waits can't be stopped: at the deadline this, and one wait before a repetition, have
+to fit into db.CLEAN_UP_SECONDS.
+"""
 STORAGE_RETRY_SECONDS = 60
 """How long the client repeats a request that failed in a passing way."""
+STORAGE_RETRY_WAIT_SECONDS = 5
+"""The longest wait before a repetition."""
 CLEAN_UP_RETRY_SECONDS = 5
 
 MANIFEST = "manifest.json"
@@ -96,21 +105,32 @@ class StoredObject:
 
 
 class ObjectWriter:
-    """A file to write one object to; counts what it passes on, and stops at the deadline."""
+    """A file to write one object to; what is written is stored by a stage, in larger pieces.
 
-    def __init__(self, stream: Any, deadline: db.Deadline) -> None:
+    Attributes:
+        bytes: how many were written so far.
+    """
+
+    def __init__(self, stream: Any, storing: stages.Stage) -> None:
         self._stream = stream
-        self._deadline = deadline
+        self._storing = storing
         self._checksum = google_crc32c.Checksum()
+        self._piece = bytearray()
         self.bytes = 0
 
     def write(self, data: bytes) -> int:
-        """Passes bytes on; sends them once a chunk is full."""
-        self._deadline.remaining()
-        self._checksum.update(bytes(data))  # fastavro writes bytearrays, which it does not take
-        self.bytes += len(data)
-        self._stream.write(data)
+        """Takes bytes; raises what storing earlier ones has raised."""
+        self._piece += data
+        if len(self._piece) >= PIECE_BYTES:
+            self.pass_on()
         return len(data)
+
+    def pass_on(self) -> None:
+        """Hands what has come together to the stage."""
+        piece, self._piece = bytes(self._piece), bytearray()
+        self._checksum.update(piece)
+        self.bytes += len(piece)
+        self._storing.hand_over(self._stream.write, piece)
 
     def flush(self) -> None:
         """Nothing: fastavro calls it, and Cloud Storage takes whole chunks only."""
@@ -121,7 +141,7 @@ class ObjectWriter:
 
     @property
     def crc32c(self) -> str:
-        """The CRC32C of all bytes so far, as Cloud Storage prints it."""
+        """The CRC32C of all that was passed on, as Cloud Storage prints it."""
         return base64.b64encode(self._checksum.digest()).decode()
 
 
@@ -173,16 +193,22 @@ class Folder:
             retry=self._retry(),
             timeout=STORAGE_TIMEOUT_SECONDS,
         )
-        writer = self._writers[blob.name] = ObjectWriter(stream, self._deadline)
         try:
-            yield writer
-            with db.kept_alive(self._connection):
-                self._finish(blob, stream, writer)
+            with stages.Stage("store", self._deadline) as storing:
+                writer = self._writers[blob.name] = ObjectWriter(stream, storing)
+                yield writer
+                writer.pass_on()
+                storing.hand_over(self._finish, blob, stream, writer)
+                self.wait_for(storing)
         except BaseException as error:
             _abandon(stream)
             if isinstance(error, STORAGE_ERRORS):
                 raise storage_failed(self._bucket.name, error) from error
             raise
+
+    def wait_for(self, stage: stages.Stage) -> None:
+        """Waits until a stage has done everything, and keeps the connection alive meanwhile."""
+        stage.finish(functools.partial(db.keep_alive, self._connection), db.KEEP_ALIVE_SECONDS)
 
     def _finish(self, blob: storage.Blob, stream: Any, writer: ObjectWriter) -> None:
         """Sends what is left, and believes only what Cloud Storage then says that it holds.
@@ -246,7 +272,11 @@ class Folder:
                 return
 
     def _retry(self) -> Any:
-        return DEFAULT_RETRY.with_timeout(min(STORAGE_RETRY_SECONDS, self._deadline.remaining()))
+        retry = DEFAULT_RETRY.with_timeout(min(STORAGE_RETRY_SECONDS, self._deadline.remaining()))
+        return retry.with_delay(maximum=STORAGE_RETRY_WAIT_SECONDS).with_predicate(self._may_repeat)
+
+    def _may_repeat(self, error: Exception) -> bool:
+        return not self._deadline.passed and DEFAULT_RETRY._predicate(error)
 
 
 def _abandon(stream: Any) -> None:
@@ -272,28 +302,31 @@ class InvalidRecords:
         self._table = table
         self._opened = opened
         self._writer: ObjectWriter | None = None
-        self.name = f"invalid/{table.name}.jsonl"
         self.count = 0
 
-    def add(self, row: tuple[bytes | None, ...], reason: str) -> None:
+    def add(self, row: blocks.InvalidRow) -> None:
         """Keeps a row as MySQL prints it."""
         if self._writer is None:
             self._writer = self._opened.enter_context(
-                self._folder.create(self.name, "application/x-ndjson")
+                self._folder.create(_invalid_name(self._table), "application/x-ndjson")
             )
         printed = {
             column.name: _printed(column, value)
-            for column, value in zip(self._table.columns, row, strict=True)
+            for column, value in zip(self._table.columns, row.values, strict=True)
         }
         primary_key = {name: printed[name] for name in self._table.primary_key}
         record = {
             "table": self._table.name,
             "primary_key": primary_key or None,
-            "reason": reason,
+            "reason": row.reason,
             "row": printed,
         }
         self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self.count += 1
+
+
+def _invalid_name(table: mapping.Table) -> str:
+    return f"invalid/{table.name}.jsonl"
 
 
 def _printed(column: mapping.Column, value: bytes | None) -> object:
@@ -305,51 +338,76 @@ def _printed(column: mapping.Column, value: bytes | None) -> object:
     return {"base64": base64.b64encode(value).decode()}
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """How many rows a statement gave: those in the Avro object, and the invalid ones."""
+
+    rows: int
+    invalid: int
+
+
+def store_rows(
+    connection: Connection,
+    table: mapping.Table,
+    statement: str,
+    folder: Folder,
+    name: str,
+    deadline: db.Deadline,
+) -> StoredRows:
+    """Stores the rows of a statement as one Avro object; invalid ones go to an object of theirs.
+
+    Args:
+        connection: to read on; has to be dropped when this fails.
+        table: whose columns the statement selects.
+        statement: `table.statement`, or a part of its rows.
+        folder: where to.
+        name: of the Avro object in the folder.
+        deadline: when to give up.
+
+    Raises:
+        StorageFailed, TimedOut: as they say.
+        pymysql.err.Error: reading failed.
+    """
+    rows = 0
+    with contextlib.ExitStack() as opened:
+        invalid = InvalidRecords(folder, table, opened)
+        output = opened.enter_context(folder.create(name, "application/avro"))
+        compressing = opened.enter_context(stages.Stage("compress", deadline))
+        schema = fastavro.parse_schema(table.avro_schema)
+        writer = fastavro.write.Writer(cast(IO[bytes], output), schema, codec="deflate")
+        for block in blocks.read(connection, table, statement, deadline):
+            compressing.hand_over(writer.write_block, block)
+            rows += block.num_records
+            for row in block.invalid:
+                invalid.add(row)
+        folder.wait_for(compressing)
+    return StoredRows(rows, invalid.count)
+
+
 def _store_table(
     connection: Connection, folder: Folder, table: mapping.Table, deadline: db.Deadline
 ) -> dict[str, Any]:
     """Stores a table; returns what the manifest says of it."""
     started = time.monotonic()
     name = f"{table.name}.avro"
-    rows = 0
-    with contextlib.ExitStack() as opened:
-        invalid = InvalidRecords(folder, table, opened)
-        output = opened.enter_context(folder.create(name, "application/avro"))
-        schema = fastavro.parse_schema(table.avro_schema)
-        writer = fastavro.write.Writer(
-            cast(IO[bytes], output), schema, codec="deflate", sync_interval=BLOCK_BYTES
-        )
-        for row in db.stream(connection, table.statement):
-            deadline.remaining()
-            try:
-                record = _record(table, row)
-            except mapping.InvalidValue as error:
-                invalid.add(row, str(error))
-                continue
-            writer.write(record)
-            rows += 1
-        writer.flush()
+    stored = store_rows(connection, table, table.statement, folder, name, deadline)
     entry: dict[str, Any] = {
         "table": table.name,
-        "rows": rows,
-        "objects": [{"rows": rows, **folder.stored(name)}],
-        "invalid_rows": invalid.count,
+        "rows": stored.rows,
+        "objects": [{"rows": stored.rows, **folder.stored(name)}],
+        "invalid_rows": stored.invalid,
     }
-    if invalid.count:
-        entry["invalid_objects"] = [{"rows": invalid.count, **folder.stored(invalid.name)}]
-    seconds = round(time.monotonic() - started, 3)
-    logs.event("table stored", table=table.name, rows=rows, invalid=invalid.count, seconds=seconds)
+    if stored.invalid:
+        invalid_object = folder.stored(_invalid_name(table))
+        entry["invalid_objects"] = [{"rows": stored.invalid, **invalid_object}]
+    logs.event(
+        "table stored",
+        table=table.name,
+        rows=stored.rows,
+        invalid=stored.invalid,
+        seconds=round(time.monotonic() - started, 3),
+    )
     return entry
-
-
-def _record(table: mapping.Table, row: tuple[bytes | None, ...]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for column, value in zip(table.columns, row, strict=True):
-        try:
-            record[column.avro_name] = None if value is None else column.kind.convert(value)
-        except mapping.InvalidValue as error:
-            raise mapping.InvalidValue(f"{column.name}: {error}") from None
-    return record
 
 
 # The backup

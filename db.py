@@ -16,7 +16,6 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.cursors import SSCursor
 
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, RowRefused, TimedOut
 
@@ -38,6 +37,7 @@ LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """A session that holds table locks is ended by the server after this long without a word."""
 KEEP_ALIVE_SECONDS = 10
+"""How often an idle connection is used while we wait for something else."""
 
 
 # Settings
@@ -165,8 +165,13 @@ class Deadline:
         self._end = time.monotonic() + seconds
         self._seconds = seconds
 
+    @property
+    def passed(self) -> bool:
+        """Whether there is no time left."""
+        return time.monotonic() >= self._end
+
     def remaining(self) -> float:
-        """Seconds left; 0 when there are none.
+        """Seconds left, more than 0.
 
         Raises:
             TimedOut: there are none left.
@@ -356,26 +361,13 @@ def own_connection(settings: Settings, deadline: Deadline, **session: Any) -> It
             _drop(connection)
 
 
-@contextlib.contextmanager
-def kept_alive(connection: Connection) -> Iterator[None]:
-    """Pings from another thread while this one, inside, waits for something else than the database.
+def keep_alive(connection: Connection) -> None:
+    """Says a word to the server, which else ends a connection that is idle for too long.
 
-    Inside, the connection must not be used. A connection that dies meanwhile fails at its next use.
+    A connection that is dead already fails at its next use.
     """
-    done = threading.Event()
-
-    def ping() -> None:
-        with contextlib.suppress(pymysql.err.Error):
-            while not done.wait(KEEP_ALIVE_SECONDS):
-                connection.ping(reconnect=False)
-
-    thread = threading.Thread(target=ping, name="keep-alive", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    with contextlib.suppress(pymysql.err.Error):
+        connection.ping(reconnect=False)
 
 
 # Statements
@@ -391,34 +383,6 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())
-
-
-class _StreamCursor(SSCursor):
-    """PyMySQL's streaming cursor, but closing it never reads the rest of the result."""
-
-    def close(self) -> None:
-        if self._result is not None:
-            self._result.unbuffered_active = False
-        self.connection = None
-
-    __del__ = close
-
-
-def stream(connection: Connection, statement: str) -> Iterator[tuple[bytes | None, ...]]:
-    """The rows of a result of any size, each value as the server prints it, None for NULL.
-
-    A caller that stops before the end has to drop the connection.
-    """
-    decoding = connection.use_unicode, connection.decoders
-    cursor = connection.cursor(_StreamCursor)
-    connection.use_unicode, connection.decoders = False, {}
-    try:
-        cursor.execute(statement)
-    finally:
-        connection.use_unicode, connection.decoders = decoding
-    while (row := cursor.fetchone()) is not None:
-        yield row
-    cursor.close()
 
 
 # The snapshot

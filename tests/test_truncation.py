@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import backups
-import pymysql
 import pytest
 from conftest import ACCOUNT, Bucket, Database
 from werkzeug.test import Client
@@ -236,6 +235,7 @@ def test_a_backup_during_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """It is 409 within seconds, as is a report; the truncation goes through."""
+    environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
     with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
         for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
             started = time.monotonic()
@@ -294,16 +294,3 @@ def test_a_lost_client_frees_the_tables(
     )
     assert get(client, TRUNCATE)[0] == 200
     assert seen == [(60,)]
-
-
-def test_the_locks_are_kept_alive(database: Database, environment: pytest.MonkeyPatch) -> None:
-    """Inside `kept_alive` a session outlives its own idle limit; outside it does not."""
-    environment.setattr(db, "KEEP_ALIVE_SECONDS", 0.2)
-    settings = db.read_settings(database.environment)
-    connection = db.connect(settings, 10, wait_timeout=1)
-    with db.kept_alive(connection):
-        time.sleep(2.5)
-    assert db.select(connection, "SELECT 1") == [(1,)]
-    time.sleep(2.5)
-    with pytest.raises(pymysql.err.Error):
-        db.select(connection, "SELECT 1")
