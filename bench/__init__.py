@@ -1,1 +1,1 @@
-"""Commands that measure how fast the bundle is; none of it is deployed."""
+"""How fast things are, measured on this machine; not deployed."""

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import migration
 from local import sample
-from local.faults import Fault
 
 TABLES = ("departments", "jobs", "employees")
 CHALLENGE = Path(os.environ.get("CHALLENGE", PROJECT.parent / "shared" / "challenge"))
@@ -350,7 +349,7 @@ def test_invalid_records_are_stored_before_the_rest_is_committed(
     database: Database, bucket: Bucket, run_load: Loader, write
 ) -> None:
     """Where Cloud Storage refuses them, nothing is loaded: status 5."""
-    bucket.emulator.faults.add([Fault(match="invalid/", action="status", status=403, times=None)])
+    bucket.storage.fail("invalid/", status=403, times=None)
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n2,,,,\n"))
     assert (loaded.status, "refused or failed: " in loaded.error) == (5, True)
     assert content(database) == {table: [] for table in TABLES}

@@ -12,7 +12,6 @@ import pytest
 from conftest import Database, Loader
 
 import load
-from local.faults import Fault
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]
@@ -180,9 +179,7 @@ def test_storage_that_fails_at_any_moment_changes_nothing(
     fill(database, 100)
     backup = take_backup()["backup"]
     before = content(database)
-    bucket.emulator.faults.add(
-        [Fault(match="(jobs|employees).avro", after=after, status=403, times=None)]
-    )
+    bucket.storage.fail("(jobs|employees).avro", after=after, status=403, times=None)
     loaded = run_load(backup, "--replace")
     assert (loaded.status, "refused or failed: " in loaded.error) == (5, True)
     assert content(database) == before

@@ -17,13 +17,12 @@ from typing import Any
 
 import pymysql
 import pytest
-from conftest import ACCOUNT, PASSWORD, PROJECT, Database
+from conftest import ACCOUNT, PASSWORD, PROJECT, Database, Storage
 
 from local import __main__ as stack
 from local import database as database_module
 from local import process, sample, serve
 from local.database import DatabaseServer, DatabaseServerError
-from local.storage import StorageEmulator
 
 READY = "Ctrl-C stops everything; the data is kept.\n"
 START_SECONDS = 60
@@ -69,7 +68,7 @@ def test_sample_data_is_worth_a_report() -> None:
     assert all(awkward in names for awkward in "'\",é🦄李")
 
 
-def test_sample_data_is_loaded_once(server: DatabaseServer, storage: StorageEmulator) -> None:
+def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) -> None:
     """An interrupted load is done again; tables that were emptied after it stay empty."""
 
     def counts() -> list[int]:
