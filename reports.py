@@ -1,7 +1,9 @@
 """The two hiring reports: their SQL, and what their columns mean.
 
 Each is one statement over one year's hires, a half-open range of `employees.datetime` that an index
-can answer, grouped before the names are joined. No table has an alias: under LOCK TABLES, where
+can answer, grouped before the names are joined. STRAIGHT_JOIN keeps that order: left to itself,
+MariaDB counts the hires of each department again, with as many looks into the table as it has rows,
+and takes five times as long. No table has an alias: under LOCK TABLES, where
 `backup_first` runs them, MySQL refuses one.
 """
 
@@ -60,8 +62,8 @@ QUARTERLY_HIRED = Report(
             WHERE datetime >= %(start)s AND datetime < %(end)s
             GROUP BY department_id, job_id
         ) AS hires
-        JOIN departments ON departments.id = hires.department_id
-        JOIN jobs ON jobs.id = hires.job_id
+        STRAIGHT_JOIN departments ON departments.id = hires.department_id
+        STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
         ORDER BY departments.department, jobs.job, departments.id, jobs.id
         """,
 )
@@ -87,7 +89,7 @@ HIRING_BY_DEPARTMENT = Report(
                 WHERE datetime >= %(start)s AND datetime < %(end)s
                 GROUP BY department_id
             ) AS hires
-            JOIN departments ON departments.id = hires.department_id
+            STRAIGHT_JOIN departments ON departments.id = hires.department_id
         ) AS counted
         WHERE hired * hiring_departments > total
         ORDER BY hired DESC, department, id

@@ -167,6 +167,8 @@ class DatabaseServer:
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.folder / 'server.pid'}",
+            # A MariaDB that starts removes the temporary tables that others keep in the same folder.
+            f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,
         ]
