@@ -16,6 +16,7 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
+from pymysql.cursors import SSCursor
 
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, RowRefused, TimedOut
 
@@ -370,6 +371,28 @@ def keep_alive(connection: Connection) -> None:
         connection.ping(reconnect=False)
 
 
+@contextlib.contextmanager
+def kept_alive(connection: Connection) -> Iterator[None]:
+    """Pings from another thread while this one, inside, waits for something else than the database.
+
+    Inside, the connection must not be used. A connection that dies meanwhile fails at its next use.
+    """
+    done = threading.Event()
+
+    def ping() -> None:
+        with contextlib.suppress(pymysql.err.Error):
+            while not done.wait(KEEP_ALIVE_SECONDS):
+                connection.ping(reconnect=False)
+
+    thread = threading.Thread(target=ping, name="keep-alive", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 # Statements
 
 
@@ -383,6 +406,34 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())
+
+
+class _StreamCursor(SSCursor):
+    """PyMySQL's streaming cursor, but closing it never reads the rest of the result."""
+
+    def close(self) -> None:
+        if self._result is not None:
+            self._result.unbuffered_active = False
+        self.connection = None
+
+    __del__ = close
+
+
+def stream(connection: Connection, statement: str) -> Iterator[tuple[bytes | None, ...]]:
+    """The rows of a result of any size, each value as the server prints it, None for NULL.
+
+    A caller that stops before the end has to drop the connection.
+    """
+    decoding = connection.use_unicode, connection.decoders
+    cursor = connection.cursor(_StreamCursor)
+    connection.use_unicode, connection.decoders = False, {}
+    try:
+        cursor.execute(statement)
+    finally:
+        connection.use_unicode, connection.decoders = decoding
+    while (row := cursor.fetchone()) is not None:
+        yield row
+    cursor.close()
 
 
 # The snapshot
@@ -482,12 +533,12 @@ def truncate(
         _lock(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
-            return _count_rows(connection)
+            return count_rows(connection)
         _lock(connection, "WRITE")
         # Again, for what changed while no lock was held; under the locks nothing can.
         _check_base_tables(connection)
         _check_not_referred_to(connection)
-        rows = _count_rows(connection)
+        rows = count_rows(connection)
         if before:
             before(connection)
         _empty(connection, deadline)
@@ -534,7 +585,7 @@ def _check_may_truncate(connection: Connection) -> None:
                 raise
 
 
-def _count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     return {
         table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in TABLES
     }
