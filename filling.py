@@ -6,13 +6,21 @@ whatever their order; memory does not grow with their number. Warnings of the se
 it cuts fractions of a second and pads binary values without one.
 """
 
+import contextlib
+import functools
+import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, cast
 
+import fastavro
+import fastavro.write
 from pymysql.connections import Connection
 
+import blocks
 import db
 import mapping
+import stages
 from errors import RowRefused
 
 STATEMENT_BYTES = 1024 * 1024
@@ -30,10 +38,12 @@ class Filling:
     Args:
         connection: that has the table's lock.
         table: with the columns that are filled.
+        deadline: when to give up.
     """
 
-    def __init__(self, connection: Connection, table: mapping.Table) -> None:
+    def __init__(self, connection: Connection, table: mapping.Table, deadline: db.Deadline) -> None:
         self._connection = connection
+        self._deadline = deadline
         self.table = table
         columns = ", ".join(db.quote(column.name) for column in table.columns)
         self._head = f"INSERT INTO {db.quote(table.name)} ({columns}) VALUES ".encode()
@@ -49,16 +59,35 @@ class Filling:
             RowRefused: the server does not take one.
         """
         batches = _batched(rows, min(STATEMENT_BYTES, self._longest) - len(self._head))
-        while True:
-            # Rows may come from far away, and must not cost the connection meanwhile.
-            with db.kept_alive(self._connection):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            self._warning = self._insert(batch) or self._warning
-            self._count(batch)
-            for _ in batch:
-                progress()
+        with contextlib.closing(self._ahead(batches)) as ahead:
+            for batch in ahead:
+                self._warning = self._insert(batch) or self._warning
+                self._count(batch)
+                for _ in batch:
+                    progress()
+
+    def _ahead(
+        self, batches: Iterator[list[mapping.Row]]
+    ) -> Generator[list[mapping.Row], None, None]:
+        """The batches, each read while the one before is inserted.
+
+        They may come from far away, which must not cost the connection.
+        """
+        read: list[list[mapping.Row] | None] = []
+
+        def read_one() -> None:
+            read.append(next(batches, None))
+
+        keep_alive = functools.partial(db.keep_alive, self._connection)
+        with stages.Stage("read", self._deadline) as reading:
+            reading.hand_over(read_one)
+            while True:
+                reading.finish(keep_alive, db.KEEP_ALIVE_SECONDS)
+                batch = read.pop()
+                if batch is None:
+                    return
+                reading.hand_over(read_one)
+                yield batch
 
     def offer(
         self, rows: Iterable[tuple[str, mapping.Row]], progress: Progress
@@ -124,10 +153,8 @@ class Filling:
         Raises:
             RowRefused: the server has made something else of a row.
         """
-        writer = mapping.RowWriter(self.table.columns)
         rows = total = 0
-        for printed in db.stream(self._connection, self.table.statement):
-            _, fingerprint = writer.from_printed(printed)
+        for _, fingerprint in self._read_back():
             rows += 1
             total += fingerprint
             progress()
@@ -137,6 +164,22 @@ class Filling:
                 f" {self.rows} went in, {rows} are there; the database"
                 f" {f'warns: {self._warning}' if self._warning else 'gave no warning'}"
             )
+
+    def _read_back(self) -> Iterator[mapping.Row]:
+        """The rows of the table, as a backup of it would hold them."""
+        writer = mapping.RowWriter(self.table.columns)
+        schema = fastavro.parse_schema(self.table.avro_schema)
+        names = [column.avro_name for column in self.table.columns]
+        statement = self.table.statement
+        for block in blocks.read(self._connection, self.table, statement, self._deadline):
+            file = io.BytesIO()
+            fastavro.write.Writer(file, schema).write_block(block)
+            file.seek(0)
+            for record in fastavro.reader(file):
+                values = cast(dict[str, Any], record)
+                yield writer.from_values([values[name] for name in names])
+            for row in block.invalid:
+                yield writer.from_printed(row.values)
 
 
 def _batched(rows: Iterable[mapping.Row], limit: int) -> Iterator[list[mapping.Row]]:

@@ -132,7 +132,7 @@ def load(source: Source, settings: db.Settings, *, replace: bool, dry_run: bool)
         if isinstance(source, migration.CsvFiles):
             outcomes = _migrate(connection, source, filled, settings.require_storage(), deadline)
         else:
-            outcomes = _restore(connection, source, filled)
+            outcomes = _restore(connection, source, filled, deadline)
         _commit(connection)
         _set_next_ids(connection, source.next_ids())
     return outcomes
@@ -193,12 +193,15 @@ def _try(source: Source, tables: dict[str, mapping.Table]) -> list[Outcome]:
 
 
 def _restore(
-    connection: Connection, source: restore.Backup, tables: list[mapping.Table]
+    connection: Connection,
+    source: restore.Backup,
+    tables: list[mapping.Table],
+    deadline: db.Deadline,
 ) -> list[Outcome]:
     fillings, outcomes = [], []
     for table in tables:
         name = table.name
-        filling = Filling(connection, table)
+        filling = Filling(connection, table, deadline)
         fillings.append(filling)
         rows, invalid_rows = source.rows(name), source.invalid_rows(name)
         refused = 0
@@ -226,7 +229,7 @@ def _migrate(
     try:
         for table in tables:
             name = table.name
-            filling = Filling(connection, table)
+            filling = Filling(connection, table, deadline)
             fillings.append(filling)
             with contextlib.ExitStack() as opened:
                 invalid = migration.InvalidRows(folder, name, opened)

@@ -283,7 +283,7 @@ def _float_literal(value: float) -> str:
 
 
 def _datetime_literal(value: datetime.datetime) -> str:
-    return f"'{value.replace(tzinfo=None)}'"
+    return f"'{value.replace(tzinfo=None) if value.tzinfo else value}'"
 
 
 LITERALS: dict[type, Callable[[Any], str]] = {
@@ -339,11 +339,11 @@ def _unreadable(printed: bytes) -> str | bytes:
         return printed
 
 
-def _meaning(text: str | None) -> str:
+def _json_meaning(text: str | None) -> object:
     """JSON as a MySQL JSON column understands it: spaces, the order of members, and whether a
     number was DECIMAL or DOUBLE are not part of it."""
     if text is None:
-        return "NULL"
+        return None
     try:
         return json.dumps(json.loads(text, parse_int=_json_number), sort_keys=True)
     except ValueError:
@@ -353,6 +353,17 @@ def _meaning(text: str | None) -> str:
 def _json_number(digits: str) -> int | float:
     number = int(digits)
     return number if -(2**63) <= number < 2**64 else float(digits)
+
+
+def _float_meaning(value: float | None) -> object:
+    return value and repr(value)  # MariaDB knows no -0: it is 0
+
+
+def _meaning(column: Column) -> Callable[[Any], object] | None:
+    """What of a value is compared, for columns whose server may write the same value otherwise."""
+    if column.mysql_type == "json":
+        return _json_meaning
+    return _float_meaning if column.kind in (FLOAT, DOUBLE) else None
 
 
 Row = tuple[bytes, int]
@@ -368,17 +379,22 @@ class RowWriter:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._readers = [_reader(column) for column in columns]
-        self._json = [place for place, column in enumerate(columns) if column.mysql_type == "json"]
+        self._meanings = [
+            (place, meaning)
+            for place, column in enumerate(columns)
+            if (meaning := _meaning(column)) is not None
+        ]
 
     def from_values(self, values: Sequence[Any]) -> Row:
         """A row whose values fastavro has read."""
         literals = [LITERALS[type(value)](value) for value in values]
         sql = f"({','.join(literals)})".encode("utf-8", "surrogateescape")
-        if not self._json:
+        if not self._meanings:
             return sql, hash(sql)
-        for place in self._json:
-            literals[place] = _meaning(values[place])
-        return sql, hash(tuple(literals))
+        compared: list[object] = [*literals]
+        for place, meaning in self._meanings:
+            compared[place] = meaning(values[place])
+        return sql, hash(tuple(compared))
 
     def from_printed(self, printed: Sequence[bytes | None]) -> Row:
         """A row as MySQL prints it, with values that have no counterpart in Avro too."""

@@ -21,6 +21,8 @@ import backup
 from errors import BadSource
 
 BUFFER_BYTES = 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
+"""What is asked of Cloud Storage at a time; its client holds a chunk several times over."""
 
 ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -179,7 +181,7 @@ class CloudFolder(Folder):
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**self._limits())  # from here on it is this generation that is read
-        stream = blob.open("rb", chunk_size=backup.CHUNK_BYTES, **self._limits())
+        stream = blob.open("rb", chunk_size=CHUNK_BYTES, **self._limits())
         yield Reader(stream, functools.partial(self._errors_translated, name))
 
     @staticmethod

@@ -164,6 +164,8 @@ class DatabaseServer:
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.folder / 'server.pid'}",
+            # A MariaDB that starts removes the temporary tables that others have in this folder.
+            f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,
         ]
