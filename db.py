@@ -16,7 +16,6 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.cursors import SSCursor
 
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, RowRefused, TimedOut
 
@@ -371,28 +370,6 @@ def keep_alive(connection: Connection) -> None:
         connection.ping(reconnect=False)
 
 
-@contextlib.contextmanager
-def kept_alive(connection: Connection) -> Iterator[None]:
-    """Pings from another thread while this one, inside, waits for something else than the database.
-
-    Inside, the connection must not be used. A connection that dies meanwhile fails at its next use.
-    """
-    done = threading.Event()
-
-    def ping() -> None:
-        with contextlib.suppress(pymysql.err.Error):
-            while not done.wait(KEEP_ALIVE_SECONDS):
-                connection.ping(reconnect=False)
-
-    thread = threading.Thread(target=ping, name="keep-alive", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 # Statements
 
 
@@ -406,34 +383,6 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())
-
-
-class _StreamCursor(SSCursor):
-    """PyMySQL's streaming cursor, but closing it never reads the rest of the result."""
-
-    def close(self) -> None:
-        if self._result is not None:
-            self._result.unbuffered_active = False
-        self.connection = None
-
-    __del__ = close
-
-
-def stream(connection: Connection, statement: str) -> Iterator[tuple[bytes | None, ...]]:
-    """The rows of a result of any size, each value as the server prints it, None for NULL.
-
-    A caller that stops before the end has to drop the connection.
-    """
-    decoding = connection.use_unicode, connection.decoders
-    cursor = connection.cursor(_StreamCursor)
-    connection.use_unicode, connection.decoders = False, {}
-    try:
-        cursor.execute(statement)
-    finally:
-        connection.use_unicode, connection.decoders = decoding
-    while (row := cursor.fetchone()) is not None:
-        yield row
-    cursor.close()
 
 
 # The snapshot

@@ -32,9 +32,14 @@ as_typed() {
 }
 
 # The one place where gcloud is called, or under --dry-run only printed (to the script's own output:
-# callers send or read what gcloud says elsewhere).
+# callers send or read what gcloud says elsewhere). What follows a -- is not gcloud's but a job's.
 call() {
-    local command=(gcloud "$@" --project="$PROJECT_ID")
+    local argument owner=(--project="$PROJECT_ID") command=(gcloud)
+    for argument in "$@"; do
+        if [[ $argument == -- ]]; then command+=("${owner[@]}") owner=(); fi
+        command+=("$argument")
+    done
+    command+=("${owner[@]}")
     if "$DRY_RUN"; then as_typed "${command[@]}" >&"$OUTPUT"; else "${command[@]}"; fi
 }
 

@@ -212,7 +212,7 @@ def commands(text: str) -> list[str]:
 
 @dataclass
 class Project:
-    """A copy of `deploy.sh` and what it sources in an empty folder, and what its recording gcloud has seen."""
+    """A copy of `deploy.sh` in an empty folder, and what its recording gcloud has seen."""
 
     folder: Path
 
