@@ -211,6 +211,7 @@ class Export:
                     " clone or a stopped replica, or allow it with --allow-changes"
                 )
         except BaseException:
+            self._context.stop()  # or a range that is still on its way would come after
             folder.remove_others(set())
             raise
         folder.remove_others(_names(entries))
