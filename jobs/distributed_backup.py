@@ -117,7 +117,8 @@ def _bounds(connection: Connection, table: mapping.Table, most: int) -> Iterator
 def _literal(connection: Connection, value: Any) -> str:
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    return str(connection.literal(value))
+    with connection.cursor() as cursor:
+        return str(cursor.mogrify("%s", (value,)))
 
 
 # What a worker does

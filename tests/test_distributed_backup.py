@@ -30,7 +30,7 @@ START_SECONDS = 60
 
 FILL = """
 INSERT INTO employees (id, name, datetime, department_id, job_id)
-SELECT id, CONCAT('Ana ', MD5(id)), '2018-01-01' + INTERVAL id MINUTE, 1 + MOD(id, 2),
+SELECT id, CONCAT('Ana ', SHA2(id, 224)), '2018-01-01' + INTERVAL id MINUTE, 1 + MOD(id, 2),
     1 + MOD(id, 3)
 FROM (
     SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 100000 * f.n
