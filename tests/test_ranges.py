@@ -33,7 +33,7 @@ def make(database: Database, key: str, values: list[object]) -> None:
     database.execute("DROP TABLE employees")
     database.execute(f"CREATE TABLE employees (number INT NOT NULL, {key}) ENGINE = InnoDB")
     with database.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'")
+        cursor.execute("SET sql_mode = ''")
         rows = list(enumerate(values))
         cursor.executemany("INSERT INTO employees VALUES (%s, %s)", rows)
 
@@ -44,7 +44,7 @@ def make(database: Database, key: str, values: list[object]) -> None:
         ("INT", [7 * number - 300 for number in range(ROWS)]),
         ("BIGINT UNSIGNED", [2**64 - 1 - number for number in range(ROWS)]),
         ("DECIMAL(30, 5)", [f"{number - 50}.00001" for number in range(ROWS)]),
-        ("DATE", ["0000-00-00", *(f"20{number:02}-02-30" for number in range(ROWS - 1))]),
+        ("DATE", ["0000-00-00", *(f"20{number:02}-02-28" for number in range(ROWS - 1))]),
         ("DATETIME(6)", [f"2021-01-01 00:00:00.{number:06}" for number in range(ROWS)]),
         ("TIMESTAMP(6)", [f"2021-03-28 01:59:{number % 60:02}.{number}" for number in range(ROWS)]),
         ("VARCHAR(20)", [f"{'aÀñß%'[number % 5]}'\\ %s {number}" for number in range(ROWS)]),
