@@ -10,12 +10,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
+from pymysql.cursors import SSCursor
 
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
@@ -242,7 +243,7 @@ def is_mariadb(connection: Connection) -> bool:
 
 
 def connect(
-    settings: Settings, read_seconds: float, *, statement_seconds: int = 0, **session: int
+    settings: Settings, read_seconds: float, *, statement_seconds: int = 0, **session: Any
 ) -> Connection:
     """Opens a connection under the session rules: utf8mb4, UTC, autocommit, short lock waits.
 
@@ -348,7 +349,7 @@ def _living_connection() -> Connection | None:
 
 
 @contextlib.contextmanager
-def _own_connection(settings: Settings, deadline: Deadline, **session: int) -> Iterator[Connection]:
+def own_connection(settings: Settings, deadline: Deadline, **session: Any) -> Iterator[Connection]:
     """A connection for one backup or truncation, closed at the end however it ends."""
     with _errors_translated():
         connection = connect(settings, deadline.remaining(), **session)
@@ -370,6 +371,28 @@ def keep_alive(connection: Connection) -> None:
         connection.ping(reconnect=False)
 
 
+@contextlib.contextmanager
+def kept_alive(connection: Connection) -> Iterator[None]:
+    """Pings from another thread while this one, inside, waits for something else than the database.
+
+    Inside, the connection must not be used. A connection that dies meanwhile fails at its next use.
+    """
+    done = threading.Event()
+
+    def ping() -> None:
+        with contextlib.suppress(pymysql.err.Error):
+            while not done.wait(KEEP_ALIVE_SECONDS):
+                connection.ping(reconnect=False)
+
+    thread = threading.Thread(target=ping, name="keep-alive", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 # Statements
 
 
@@ -383,6 +406,34 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())
+
+
+class _StreamCursor(SSCursor):
+    """PyMySQL's streaming cursor, but closing it never reads the rest of the result."""
+
+    def close(self) -> None:
+        if self._result is not None:
+            self._result.unbuffered_active = False
+        self.connection = None
+
+    __del__ = close
+
+
+def stream(connection: Connection, statement: str) -> Iterator[tuple[bytes | None, ...]]:
+    """The rows of a result of any size, each value as the server prints it, None for NULL.
+
+    A caller that stops before the end has to drop the connection.
+    """
+    decoding = connection.use_unicode, connection.decoders
+    cursor = connection.cursor(_StreamCursor)
+    connection.use_unicode, connection.decoders = False, {}
+    try:
+        cursor.execute(statement)
+    finally:
+        connection.use_unicode, connection.decoders = decoding
+    while (row := cursor.fetchone()) is not None:
+        yield row
+    cursor.close()
 
 
 # The snapshot
@@ -408,19 +459,21 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
         Misconfigured: a table is missing, may not be read, or is not an InnoDB table.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
-    with _own_connection(settings, deadline, net_write_timeout=NET_WRITE_SECONDS) as connection:
+    with own_connection(settings, deadline, net_write_timeout=NET_WRITE_SECONDS) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION READ ONLY")
             for table in TABLES:
                 cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
-        _check_base_tables(connection, engine="InnoDB")
+        check_base_tables(connection, engine="InnoDB")
         yield connection
 
 
-def _check_base_tables(connection: Connection, engine: str | None = None) -> None:
+def check_base_tables(
+    connection: Connection, engine: str | None = None, tables: Iterable[str] = TABLES
+) -> None:
     kinds = {name: kind for name, *kind in select(connection, KINDS, TABLES)}
-    for table in TABLES:
+    for table in tables:
         if table not in kinds:
             raise Misconfigured(f"table {table} is missing, or DB_USER may not see it")
         table_type, table_engine = kinds[table]
@@ -428,7 +481,7 @@ def _check_base_tables(connection: Connection, engine: str | None = None) -> Non
             raise Misconfigured(f"{table} is not a base table but a {table_type}")
         if engine and table_engine != engine:
             raise Misconfigured(
-                f"table {table} is not {engine} but {table_engine}: it has no snapshots"
+                f"table {table} is not {engine} but {table_engine}: it has no transactions"
             )
 
 
@@ -469,23 +522,23 @@ def truncate(
         Busy: a lock was not to be had in time.
         DatabaseUnavailable, TimedOut: as they say.
     """
-    with _own_connection(
+    with own_connection(
         settings,
         deadline,
         net_write_timeout=LOCKED_NET_WRITE_SECONDS,
         wait_timeout=LOCKED_IDLE_SECONDS,
     ) as connection:
-        _check_base_tables(connection)
-        _check_not_referred_to(connection)
-        _lock(connection, "READ")
+        check_base_tables(connection)
+        check_not_referred_to(connection)
+        lock_tables(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
-            return _count_rows(connection)
-        _lock(connection, "WRITE")
+            return count_rows(connection)
+        lock_tables(connection, "WRITE")
         # Again, for what changed while no lock was held; under the locks nothing can.
-        _check_base_tables(connection)
-        _check_not_referred_to(connection)
-        rows = _count_rows(connection)
+        check_base_tables(connection)
+        check_not_referred_to(connection)
+        rows = count_rows(connection)
         if before:
             before(connection)
         _empty(connection, deadline)
@@ -503,7 +556,7 @@ def _empty(connection: Connection, deadline: Deadline) -> None:
             cursor.execute(f"TRUNCATE TABLE {quote(table)}")
 
 
-def _check_not_referred_to(connection: Connection) -> None:
+def check_not_referred_to(connection: Connection) -> None:
     for schema, table, constraint, referenced in select(connection, REFERRERS, TABLES, TABLES):
         raise Misconfigured(
             f"the rows of {schema}.{table} would be orphaned:"
@@ -511,10 +564,10 @@ def _check_not_referred_to(connection: Connection) -> None:
         )
 
 
-def _lock(connection: Connection, mode: str) -> None:
-    locks = ", ".join(f"{quote(table)} {mode}" for table in TABLES)
+def lock_tables(connection: Connection, mode: str, *more: str) -> None:
+    locks = [*(f"{quote(table)} {mode}" for table in TABLES), *more]
     with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES {locks}")
+        cursor.execute(f"LOCK TABLES {', '.join(locks)}")
 
 
 def _check_may_truncate(connection: Connection) -> None:
@@ -532,7 +585,7 @@ def _check_may_truncate(connection: Connection) -> None:
                 raise
 
 
-def _count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     return {
         table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in TABLES
     }

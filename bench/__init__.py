@@ -3,6 +3,8 @@
     python -m bench.backup        this backup, other ways to one, and the floor: the raw read
     python -m bench.reports       our SQL beside the straightforward one; requests a second
     python -m bench.cold_start    what importing costs, and what a report loads
+    python -m bench.load          a restore beside `mysql < dump.sql`
+    python -m bench.requests      warm requests a second, in each format
 
 Each prints a table with the date and the machine's size and cleans up after itself. Everything
 talks over loopback or unix sockets.

@@ -236,6 +236,7 @@ def test_a_backup_during_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """It is 409 within seconds, as is a report; the truncation goes through."""
+    environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
     with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
         for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
             started = time.monotonic()

@@ -1,0 +1,94 @@
+"""A real data set through all four functions, over HTTP: 1,929 hires of 12 departments.
+
+The data lie beside the project, not in it.
+"""
+
+import collections
+import csv
+import json
+from typing import Any
+
+import backups
+import pytest
+from conftest import PROJECT, Bucket, Bundle, Database
+
+FOLDER = PROJECT.parent / "shared" / "challenge"
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="the data set is not beside the project"
+)
+
+
+def read(name: str) -> list[list[str]]:
+    with (FOLDER / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def hires(database: Database) -> list[list[str]]:
+    """The valid hires, loaded."""
+    hires = [row for row in read("hired_employees.csv") if all(row)]
+    database.insert("departments", [tuple(row) for row in read("departments.csv")])
+    database.insert("jobs", [tuple(row) for row in read("jobs.csv")])
+    database.insert(
+        "employees",
+        [
+            (number, name, time.replace("T", " ").removesuffix("Z"), department, job)
+            for number, name, time, department, job in hires
+        ],
+    )
+    return hires
+
+
+def quarterly(hires: list[list[str]]) -> list[dict[str, Any]]:
+    """The quarterly report of 2021, from the files alone."""
+    departments, jobs = dict(read("departments.csv")), dict(read("jobs.csv"))
+    counted: dict[tuple[str, str], collections.Counter[int]] = collections.defaultdict(
+        collections.Counter
+    )
+    for _, _, time, department, job in hires:
+        if time.startswith("2021-"):
+            counted[departments[department], jobs[job]][(int(time[5:7]) + 2) // 3] += 1
+    return [
+        {"department": department, "job": job, **{f"Q{n}": quarters[n] for n in (1, 2, 3, 4)}}
+        # The server's order does not tell cases apart, nor stops at spaces as Python's does.
+        for (department, job), quarters in sorted(
+            counted.items(), key=lambda item: [name.casefold() for name in item[0]]
+        )
+    ]
+
+
+def by_department(hires: list[list[str]]) -> list[dict[str, Any]]:
+    """The departments above the mean of 2021, from the files alone."""
+    departments = dict(read("departments.csv"))
+    hired = collections.Counter(row[3] for row in hires if row[2].startswith("2021-"))
+    mean = sum(hired.values()) / len(hired)
+    return [
+        {"id": int(department), "department": departments[department], "hired": count}
+        for department, count in hired.most_common()
+        if count > mean
+    ]
+
+
+def test_the_real_data_through_all_four_functions(
+    bundle: Bundle, database: Database, bucket: Bucket, hires: list[list[str]]
+) -> None:
+    """Both reports, the backup and the truncation do what they say with it."""
+    assert len(hires) == 1929
+    assert bundle.get("/quarterly-hired?format=json").json() == quarterly(hires)
+    assert bundle.get("/hiring-by-department?format=json").json() == by_department(hires)
+
+    answer = bundle.get("/backup-data").json()
+    for table in ("departments", "jobs", "employees"):
+        found = [tuple(row.values()) for row in backups.records(bucket, answer, table)]
+        assert found == database.execute(f"SELECT * FROM {table} ORDER BY id")
+    stored = bucket.blob(f"{backups.path(answer)}reports/quarterly-hired-2021.json")
+    assert json.loads(stored.download_as_bytes()) == quarterly(hires)
+
+    truncated = bundle.get("/truncate-tables").json()
+    assert truncated["rows"] == {"departments": 12, "jobs": 183, "employees": 1929}
+    for table, column in (("departments", "department"), ("jobs", "job")):
+        assert database.execute(f"SELECT COUNT(*) FROM {table}") == [(0,)]
+        database.execute(f"INSERT INTO {table} ({column}) VALUES ('next')")
+        assert database.execute(f"SELECT id FROM {table}") == [(1,)]
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(0,)]

@@ -1,0 +1,123 @@
+"""How the functions reach the server: sockets, TLS, session rules."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ACCOUNT, PASSWORD, Database
+from werkzeug.test import Client
+
+import db
+
+
+class Forwarder:
+    """A unix socket whose bytes go to a TCP port and back, as Cloud SQL's /cloudsql/... does."""
+
+    def __init__(self, path: Path, port: int) -> None:
+        self._port = port
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._port))
+            self._sockets += [near, far]
+            for pair in ((near, far), (far, near)):
+                self._threads.append(threading.Thread(target=self._copy, args=pair))
+                self._threads[-1].start()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def forwarded(tmp_path: Path, database: Database) -> Iterator[str]:
+    """A unix socket in front of the server's TCP port."""
+    path = tmp_path / "s"
+    forwarder = Forwarder(path, database.server.port)
+    yield str(path)
+    forwarder.close()
+
+
+def test_a_cold_login_through_a_forwarded_socket(
+    client: Client, database: Database, environment: pytest.MonkeyPatch, forwarded: str
+) -> None:
+    """A `caching_sha2_password` login that the server has not cached works, thanks to TLS."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB has no caching_sha2_password")
+    plugin = database.execute("SELECT plugin FROM mysql.user WHERE user = %s", (ACCOUNT,))
+    assert set(plugin) == {("caching_sha2_password",)}
+    environment.setenv("DB_SOCKET", forwarded)
+    database.execute("FLUSH PRIVILEGES")  # empties the cache
+    assert client.get("/quarterly-hired").status_code == 200
+
+
+def test_over_tcp(client: Client, database: Database, environment: pytest.MonkeyPatch) -> None:
+    """Without a socket the server is reached by host and port."""
+    environment.delenv("DB_SOCKET")
+    environment.setenv("DB_HOST", "127.0.0.1")
+    environment.setenv("DB_PORT", str(database.server.port))
+    assert client.get("/quarterly-hired").status_code == 200
+
+
+RULES = """
+SELECT @@time_zone, @@sql_mode, @@autocommit, @@lock_wait_timeout, @@innodb_lock_wait_timeout,
+    @@character_set_client, @@character_set_results
+"""
+
+
+def test_session_rules(database: Database) -> None:
+    """Every session is in UTC and utf8mb4, with short lock waits, whatever the server's way."""
+    settings = db.read_settings(database.environment)
+    limit = "@@max_statement_time" if database.server.is_mariadb else "@@max_execution_time"
+    with db.report_connection(settings) as connection:
+        assert db.select(connection, RULES) == [("+00:00", "", 1, 5, 5, "utf8mb4", "utf8mb4")]
+        ((found,),) = db.select(connection, f"SELECT {limit}")
+        assert found == (30 if database.server.is_mariadb else 30000)
+    with db.snapshot(settings, db.Deadline(100)) as connection:
+        assert db.select(connection, RULES) == [("+00:00", "", 1, 5, 5, "utf8mb4", "utf8mb4")]
+        assert db.select(connection, f"SELECT {limit}, @@net_write_timeout") == [(0, 600)]
+
+
+def test_tls_is_on(database: Database) -> None:
+    """Where the server offers TLS it is used, on its unix socket too."""
+    connection = db.connect(db.read_settings(database.environment), 10)
+    ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    connection.close()
+    offered = not database.server.is_mariadb or (
+        database.execute("SELECT @@have_ssl") == [("YES",)]
+    )
+    assert bool(cipher) == offered
+
+
+def test_the_password_is_not_in_an_error(database: Database) -> None:
+    """A refused login's error, and what it came from, do not hold the password."""
+    environment = {**database.environment, "DB_USER": "nobody"}
+    with pytest.raises(db.DatabaseUnavailable) as raised:
+        db.connect(db.read_settings(environment), 10)
+    assert PASSWORD not in f"{raised.value!r} {raised.value.__cause__!r}"

@@ -1,0 +1,208 @@
+"""A backup is one moment of all three tables, or it is refused."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import backups
+import pymysql
+import pytest
+from conftest import PROJECT, Bucket, Database
+from pymysql.connections import Connection
+from werkzeug.test import Client
+
+import db
+
+SCHEMA = PROJECT / "schema.sql"
+
+
+def take(client: Client) -> tuple[int, dict[str, Any]]:
+    response = client.get("/backup-data")
+    return response.status_code, json.loads(response.get_data())
+
+
+class Writer(threading.Thread):
+    """Hires for ever: a new department, a new job and their employee in one transaction each."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        with self._database.connect(autocommit=False) as connection:
+            cursor = connection.cursor()
+            while not self.stop.is_set():
+                cursor.execute("INSERT INTO departments (department) VALUES ('new')")
+                department = cursor.lastrowid
+                cursor.execute("INSERT INTO jobs (job) VALUES ('new')")
+                cursor.execute(
+                    "INSERT INTO employees (name, datetime, department_id, job_id)"
+                    " VALUES ('new', '2021-06-01', %s, %s)",
+                    (department, cursor.lastrowid),
+                )
+                connection.commit()
+
+
+@pytest.fixture
+def writers(database: Database) -> Iterator[list[Writer]]:
+    """Two writers that never stop."""
+    writers = [Writer(database), Writer(database)]
+    for writer in writers:
+        writer.start()
+    yield writers
+    for writer in writers:
+        writer.stop.set()
+    for writer in writers:
+        writer.join(30)
+
+
+def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Writer]) -> None:
+    """Beside writers, each backup has as many of each table, and every name that is referred to."""
+    sizes = []
+    for _ in range(20):
+        status, answer = take(client)
+        assert status == 200
+        employees = backups.records(bucket, answer, "employees")
+        departments = {row["id"] for row in backups.records(bucket, answer, "departments")}
+        jobs = {row["id"] for row in backups.records(bucket, answer, "jobs")}
+        assert {row["department_id"] for row in employees} == departments
+        assert {row["job_id"] for row in employees} == jobs
+        report = bucket.blob(
+            f"{backups.path(answer)}reports/quarterly-hired-2021.json"
+        ).download_as_bytes()
+        assert sum(row["Q2"] for row in json.loads(report)) == len(employees)
+        sizes.append(len(employees))
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+class Step:
+    """Does something beside a backup, at its n-th statement, in a thread of its own.
+
+    The backup goes on after a moment, whether the thread got what it wanted or waits for a lock.
+    """
+
+    def __init__(
+        self, environment: pytest.MonkeyPatch, number: int, act: Callable[[], None]
+    ) -> None:
+        self.reached = False
+        self._left = number
+        self._thread = threading.Thread(target=act)
+        send = Connection.query
+        here = threading.current_thread()
+
+        def query(connection: Any, statement: Any, unbuffered: bool = False) -> Any:
+            if threading.current_thread() is here:
+                if self._left == 0:
+                    self.reached = True
+                    self._thread.start()
+                    time.sleep(0.05)
+                self._left -= 1
+            return send(connection, statement, unbuffered)
+
+        environment.setattr(Connection, "query", query)
+
+    def finish(self) -> None:
+        if self.reached:
+            self._thread.join(60)
+            assert not self._thread.is_alive()
+
+
+def fill(database: Database) -> None:
+    database.insert("departments", [(1, "Sales"), (2, "Support")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.insert("employees", [(n, "Ada", "2021-06-01", 1 + n % 2, 1) for n in range(1, 101)])
+
+
+def swap(database: Database, table: str) -> None:
+    database.execute(f"RENAME TABLE {table} TO {table}_old, {table}_new TO {table}")
+
+
+def alter(database: Database, table: str) -> None:
+    database.execute(f"ALTER TABLE {table} ADD extra INT NOT NULL DEFAULT 7, ALGORITHM = COPY")
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        pytest.param(
+            change, table, marks=[] if (change, table) == (swap, "employees") else pytest.mark.slow
+        )
+        for change in (swap, alter)
+        for table in db.TABLES
+    ],
+)
+def test_a_table_that_is_swapped_or_altered_at_each_step(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    change: Callable[[Database, str], None],
+    table: str,
+) -> None:
+    """Whatever the moment, the backup is whole, before or after, or refused; never torn."""
+    steps = 0
+    while at_step(client, database, bucket, steps, change, table):
+        steps += 1
+    assert steps > 8
+
+
+def at_step(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    number: int,
+    change: Callable[[Database, str], None],
+    table: str,
+) -> bool:
+    """Takes one backup with a change at one step; says whether the backup has that many steps."""
+    with database.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET foreign_key_checks = 0")
+        for name in db.TABLES:
+            cursor.execute(f"DROP TABLE IF EXISTS {name}, {name}_old, {name}_new")
+    database.run_script(SCHEMA)
+    fill(database)
+    database.execute(f"CREATE TABLE {table}_new LIKE {table}")
+    database.execute(f"INSERT INTO {table}_new SELECT * FROM {table}")
+    rows = {name: database.execute(f"SELECT COUNT(*) FROM {name}")[0][0] for name in db.TABLES}
+    with pytest.MonkeyPatch.context() as patch:
+        step = Step(patch, number, lambda: change(database, table))
+        status, answer = take(client)
+    step.finish()
+    if status == 200:
+        for name in db.TABLES:
+            records = backups.records(bucket, answer, name)
+            assert len(records) == rows[name] == backups.entry(answer, name)["rows"]
+            extra = {row.get("extra") for row in records}
+            assert extra in ({None}, {7})
+            bucket.blob(f"{backups.path(answer)}{name}.avro").delete()
+    else:
+        assert (status, answer["error"]["code"]) == (409, "busy"), answer
+    return step.reached
+
+
+def test_rows_beside_a_schema_change(client: Client, database: Database, bucket: Bucket) -> None:
+    """An ALTER that waits for a backup goes through when the backup is done."""
+    fill(database)
+    with db.snapshot(db.settings(), db.Deadline(60)) as connection:
+        alteration = threading.Thread(target=lambda: alter(database, "employees"))
+        alteration.start()
+        time.sleep(0.2)
+        assert alteration.is_alive()
+        assert db.select(connection, "SELECT COUNT(*) FROM employees") == [(100,)]
+    alteration.join(30)
+    assert database.execute("SELECT DISTINCT extra FROM employees") == [(7,)]
+
+
+def test_a_snapshot_does_not_hold_writers_up(client: Client, database: Database) -> None:
+    """While a backup reads, others insert, and the backup does not see it."""
+    fill(database)
+    with db.snapshot(db.settings(), db.Deadline(60)) as connection:
+        assert db.select(connection, "SELECT COUNT(*) FROM departments") == [(2,)]
+        database.insert("employees", [(1000, "new", "2021-06-01", 1, 1)])
+        assert db.select(connection, "SELECT COUNT(*) FROM employees") == [(100,)]
+        with pytest.raises(pymysql.err.Error):
+            db.select(connection, "INSERT INTO jobs VALUES (9, 'x')")
