@@ -40,6 +40,8 @@ import reports
 import stages
 from errors import BundleError, StorageFailed
 
+DEFLATE_LEVEL = 4
+"""Level 6, zlib's own choice, takes up to twice as long on such rows, for 1 to 7 % less."""
 PIECE_BYTES = 1024 * 1024
 """What is handed to the thread that stores, at a time."""
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -403,7 +405,9 @@ def store_rows(
         output = opened.enter_context(folder.create(name, "application/avro"))
         compressing = opened.enter_context(stages.Stage("compress", deadline))
         schema = fastavro.parse_schema(table.avro_schema)
-        writer = fastavro.write.Writer(cast(IO[bytes], output), schema, codec="deflate")
+        writer = fastavro.write.Writer(
+            cast(IO[bytes], output), schema, codec="deflate", compression_level=DEFLATE_LEVEL
+        )
         for block in blocks.read(connection, table, statement, deadline):
             compressing.hand_over(writer.write_block, block)
             rows += block.num_records
