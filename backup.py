@@ -55,6 +55,10 @@ STORAGE_RETRY_SECONDS = 60
 STORAGE_RETRY_WAIT_SECONDS = 5
 """The longest wait before a repetition."""
 CLEAN_UP_RETRY_SECONDS = 5
+ABANDON_SECONDS = 3
+"""How long cancelling an upload may take, which is only tried once."""
+PROGRESS_SECONDS = 30
+"""How often the log says how far a table is."""
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -278,15 +282,19 @@ class Folder:
 
 
 def _abandon(stream: Any) -> None:
-    """Ends an upload so that no object comes of it.
+    """Ends an upload so that no object comes of it, not of a request still under way either.
 
-    A writer that is left open stores what it has when it is collected; `terminate` closes it, but
-    not when Cloud Storage can't be reached.
+    A writer that is left open stores what it has when it is collected. Its own `terminate` asks
+    the address where uploads begin, not this upload's, and waits for two minutes.
+    https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
     """
-    try:
-        stream.terminate()
-    except (*STORAGE_ERRORS, ValueError):
-        stream._buffer.close()
+    if stream.closed:
+        return
+    stream._buffer.close()
+    if stream._upload_and_transport:
+        upload, transport = stream._upload_and_transport
+        with contextlib.suppress(*STORAGE_ERRORS):
+            transport.delete(upload.resumable_url, timeout=ABANDON_SECONDS)
 
 
 # Rows
@@ -367,6 +375,7 @@ def store_rows(
         pymysql.err.Error: reading failed.
     """
     rows = 0
+    told = time.monotonic()
     with contextlib.ExitStack() as opened:
         invalid = InvalidRecords(folder, table, opened)
         output = opened.enter_context(folder.create(name, "application/avro"))
@@ -376,6 +385,9 @@ def store_rows(
         for block in blocks.read(connection, table, statement, deadline):
             compressing.hand_over(writer.write_block, block)
             rows += block.num_records
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                logs.event("table under way", object=name, rows=rows)
             for row in block.invalid:
                 invalid.add(row)
         folder.wait_for(compressing)
@@ -444,6 +456,7 @@ def store(
     ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = Folder(location, name, connection, deadline)
+    logs.event("backup started", backup=folder.address)
     try:
         manifest = {
             "format": FORMAT,

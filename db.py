@@ -17,6 +17,7 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection
 
+import logs
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
 TABLES = ("departments", "jobs", "employees")
@@ -36,6 +37,9 @@ NET_WRITE_SECONDS = 600
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """A session that holds table locks is ended by the server after this long without a word."""
+SNAPSHOT_IDLE_SECONDS = 600
+"""A snapshot's session is ended by the server after this long without a word: until then it holds
+schema changes and truncations up, whatever became of the client."""
 KEEP_ALIVE_SECONDS = 10
 """How often an idle connection is used while we wait for something else."""
 
@@ -241,6 +245,26 @@ def is_mariadb(connection: Connection) -> bool:
     return "MariaDB" in connection.server_version
 
 
+class _Connection(Connection):
+    """A connection whose wait for the server can be limited anew for each packet.
+
+    PyMySQL has one timeout for the login and all that follows, and no public way to change it.
+
+    Attributes:
+        silence_seconds: the longest silence of the server that is borne.
+        deadline: ends every wait, if there is one.
+    """
+
+    silence_seconds: float = CONNECT_SECONDS
+    deadline: Deadline | None = None
+
+    def _read_packet(self, *arguments: Any) -> Any:
+        self._read_timeout = self.silence_seconds
+        if self.deadline:
+            self._read_timeout = min(self._read_timeout, self.deadline.remaining())
+        return super()._read_packet(*arguments)
+
+
 def connect(
     settings: Settings, read_seconds: float, *, statement_seconds: int = 0, **session: int
 ) -> Connection:
@@ -259,7 +283,7 @@ def connect(
         DatabaseUnavailable: the server can't be reached or refuses the login.
         Misconfigured: there is no such database.
     """
-    connection: Connection = Connection(
+    connection = _Connection(
         unix_socket=settings.socket,
         host=settings.host,
         port=settings.port,
@@ -281,8 +305,7 @@ def connect(
             raise
         reason = UNAVAILABLE.get(error.args[0], "it can't be reached")
         raise DatabaseUnavailable(f"the database server is not available: {reason}") from error
-    # PyMySQL has one timeout for the login and all that follows, and no public way to change it.
-    connection._read_timeout = read_seconds
+    connection.silence_seconds = read_seconds
     variables = {
         "time_zone": "+00:00",
         "sql_mode": "",
@@ -340,11 +363,19 @@ def _living_connection() -> Connection | None:
     if connection is None:
         return None
     try:
-        connection.ping(reconnect=False)
+        _ping(connection)
     except pymysql.err.Error:
         _drop(connection)
         return None
     return connection
+
+
+def _ping(connection: Connection) -> None:
+    """Has the server answer, which takes no longer than connecting may, or the connection fails."""
+    silence_seconds = connection.silence_seconds
+    connection.silence_seconds = min(silence_seconds, CONNECT_SECONDS)
+    connection.ping(reconnect=False)
+    connection.silence_seconds = silence_seconds
 
 
 @contextlib.contextmanager
@@ -352,6 +383,7 @@ def _own_connection(settings: Settings, deadline: Deadline, **session: int) -> I
     """A connection for one backup or truncation, closed at the end however it ends."""
     with _errors_translated():
         connection = connect(settings, deadline.remaining(), **session)
+        connection.deadline = deadline
         try:
             yield connection
         except pymysql.err.Error:
@@ -367,7 +399,7 @@ def keep_alive(connection: Connection) -> None:
     A connection that is dead already fails at its next use.
     """
     with contextlib.suppress(pymysql.err.Error):
-        connection.ping(reconnect=False)
+        _ping(connection)
 
 
 # Statements
@@ -408,7 +440,12 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
         Misconfigured: a table is missing, may not be read, or is not an InnoDB table.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
-    with _own_connection(settings, deadline, net_write_timeout=NET_WRITE_SECONDS) as connection:
+    with _own_connection(
+        settings,
+        deadline,
+        net_write_timeout=NET_WRITE_SECONDS,
+        wait_timeout=SNAPSHOT_IDLE_SECONDS,
+    ) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION READ ONLY")
@@ -486,6 +523,7 @@ def truncate(
         _check_base_tables(connection)
         _check_not_referred_to(connection)
         rows = _count_rows(connection)
+        logs.event("tables locked", rows=rows)
         if before:
             before(connection)
         _empty(connection, deadline)
@@ -501,6 +539,7 @@ def _empty(connection: Connection, deadline: Deadline) -> None:
             deadline.remaining()
             cursor.execute(f"SET SESSION foreign_key_checks = {checks}")
             cursor.execute(f"TRUNCATE TABLE {quote(table)}")
+            logs.event("table emptied", table=table)
 
 
 def _check_not_referred_to(connection: Connection) -> None:
