@@ -255,7 +255,7 @@ class _Connection(Connection):
         deadline: ends every wait, if there is one.
     """
 
-    silence_seconds: float = CONNECT_SECONDS
+    silence_seconds: float
     deadline: Deadline | None = None
 
     def _read_packet(self, *arguments: Any) -> Any:
@@ -298,6 +298,7 @@ def connect(
         write_timeout=CONNECT_SECONDS,
         defer_connect=True,
     )
+    connection.silence_seconds = CONNECT_SECONDS
     try:
         connection.connect()
     except pymysql.err.Error as error:
@@ -365,6 +366,7 @@ def _living_connection() -> Connection | None:
     try:
         _ping(connection)
     except pymysql.err.Error:
+        _kept.connection = None
         _drop(connection)
         return None
     return connection

@@ -13,8 +13,6 @@ class Forwarder:
         self._port = port
         self._passing = threading.Event()
         self._passing.set()
-        self.passed = 0
-        self._left: int | None = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -22,19 +20,9 @@ class Forwarder:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
-    def stall(self, after: int = 0) -> None:
-        """Stop passing bytes on, both ways, once so many more have come from the server.
-
-        Connections are still accepted, and none is closed.
-        """
-        if after:
-            self._left = after
-        else:
-            self._passing.clear()
-
-    @property
-    def is_stalled(self) -> bool:
-        return not self._passing.is_set()
+    def stall(self) -> None:
+        """Stop passing anything on, both ways, an end of a connection neither; accept new ones."""
+        self._passing.clear()
 
     def _accept(self) -> None:
         while True:
@@ -51,20 +39,12 @@ class Forwarder:
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
-                if source.family == socket.AF_INET:
-                    self._count(len(data))
                 self._passing.wait()
                 target.sendall(data)
+            self._passing.wait()
             target.shutdown(socket.SHUT_WR)
         except OSError:
             return
-
-    def _count(self, received: int) -> None:
-        self.passed += received
-        if self._left is not None:
-            self._left -= received
-            if self._left <= 0:
-                self._passing.clear()
 
     def close(self) -> None:
         """Cut every connection, and take no more."""
