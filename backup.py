@@ -69,7 +69,8 @@ FORMAT = 1
 
 
 @functools.cache
-def _client() -> storage.Client:
+def client() -> storage.Client:
+    """This process's client, made at the first call."""
     return storage.Client()
 
 
@@ -84,7 +85,8 @@ STORAGE_ERRORS = (
 )
 
 
-def _storage_failed(bucket: str, error: BaseException) -> StorageFailed:
+def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
+    """What a caller sees of an error of the Cloud Storage client."""
     # Only the status and the kind of error: the texts hold addresses of upload sessions, and who
     # has such an address may write to it.
     if isinstance(error, GoogleAPICallError):
@@ -148,11 +150,11 @@ class ObjectWriter:
 
 
 class Folder:
-    """The folder of one backup, and what it has stored there.
+    """The folder of one backup, or of one load's invalid records, and what it has stored there.
 
     Args:
         location: bucket and prefix.
-        name: of the backup.
+        path: below the prefix, with a slash at its end.
         connection: kept alive while objects are finished.
         deadline: after which nothing more is stored.
     """
@@ -160,12 +162,12 @@ class Folder:
     def __init__(
         self,
         location: db.StorageLocation,
-        name: str,
+        path: str,
         connection: Connection,
         deadline: db.Deadline,
     ) -> None:
-        self._bucket = _client().bucket(location.bucket)
-        self._path = f"{location.prefix}backups/{name}/"
+        self._bucket = client().bucket(location.bucket)
+        self._path = location.prefix + path
         self._connection = connection
         self._deadline = deadline
         self._writers: dict[str, ObjectWriter] = {}
@@ -205,7 +207,7 @@ class Folder:
         except BaseException as error:
             _abandon(stream)
             if isinstance(error, STORAGE_ERRORS):
-                raise _storage_failed(self._bucket.name, error) from error
+                raise storage_failed(self._bucket.name, error) from error
             raise
 
     def wait_for(self, stage: stages.Stage) -> None:
@@ -250,7 +252,7 @@ class Folder:
                 retry=self._retry(), timeout=STORAGE_TIMEOUT_SECONDS
             )
         except STORAGE_ERRORS as error:
-            raise _storage_failed(self._bucket.name, error) from error
+            raise storage_failed(self._bucket.name, error) from error
         return content
 
     def remove(self) -> None:
@@ -455,7 +457,7 @@ def store(
     tables = [mapping.read_table(connection, name) for name in db.TABLES]
     ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
-    folder = Folder(location, name, connection, deadline)
+    folder = Folder(location, f"backups/{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)
     try:
         manifest = {

@@ -8,10 +8,12 @@
     ├── Misconfigured         500 misconfigured
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
-    └── TimedOut              504 timed_out
+    ├── TimedOut              504 timed_out
+    ├── BadSource             raised by load.py alone, never answered over HTTP
+    └── RowRefused            the same
 
-`main.py` turns them into answers, in one place. A message is read by people who may not be
-operators: it never holds a password, SQL or a traceback.
+`main.py` turns them into answers, in one place; `load.py` into exit statuses. A message is read by
+people who may not be operators: it never holds a password, SQL or a traceback.
 """
 
 
@@ -91,3 +93,15 @@ class TimedOut(BundleError):
 
     status = 504
     code = "timed_out"
+
+
+class BadSource(BundleError):
+    """The folder that a load reads is missing, incomplete, damaged, or does not fit the tables."""
+
+    code = "bad_source"
+
+
+class RowRefused(BundleError):
+    """The database refused or changed a row of a load, so that nothing was loaded."""
+
+    code = "row_refused"

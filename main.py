@@ -9,9 +9,7 @@ functions-framework calls a function for every method and path, so each checks f
 asked. Errors become answers in one place, `_answering`.
 """
 
-import csv
 import functools
-import io
 import json
 import os
 import time
@@ -20,11 +18,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
-import tabulate
 from pymysql.connections import Connection
+from werkzeug.datastructures import MIMEAccept
 
 import db
 import logs
+import pages
 import reports
 from errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
 
@@ -33,15 +32,19 @@ CHANGE_METHODS = ("GET", "POST")
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
 FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
+SHOW = {TEXT: pages.as_text, JSON: reports.as_json, CSV: pages.as_csv}
+
+EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 # Parameters: each takes the words of the query and returns what they mean
 
 
 def _year(value: str) -> int:
-    if len(value) == 4 and value.isascii() and value.isdigit() and 1000 <= int(value) <= 9998:
+    first, last = reports.FIRST_YEAR, reports.LAST_YEAR
+    if len(value) == 4 and value.isascii() and value.isdigit() and first <= int(value) <= last:
         return int(value)
-    raise BadParameter("year takes four digits, 1000 to 9998; for example year=2021")
+    raise BadParameter(f"year takes four digits, {first} to {last}; for example year=2021")
 
 
 def _format(value: str) -> str:
@@ -134,6 +137,7 @@ def _answering(
         except Exception:  # noqa: BLE001 - the boundary: whatever it is, the caller gets no traceback
             logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
             response = _error(BundleError("an internal error; the log says more"))
+        response.headers.update(EVERY_ANSWER)
         logs.event(
             "answered",
             status=response.status_code,
@@ -181,45 +185,38 @@ def _cause(error: BundleError) -> str | None:
 def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
     year = asked.get("year", reports.DEFAULT_YEAR)
-    wanted = asked.get("format") or request.accept_mimetypes.best_match(FORMATS.values(), TEXT)
+    wanted = asked.get("format") or _acceptable(request)
     with db.report_connection(db.settings()) as connection:
         rows = reports.run(connection, report, year)
-    response = flask.Response(SHOW[wanted](report, year, rows), mimetype=wanted)
+        years = reports.years_with_hires(connection, year) if wanted == HTML else None
+    if wanted == HTML:
+        response = flask.Response(
+            flask.render_template("report.html", **pages.view(report, year, rows, years))
+        )
+        response.headers["Content-Security-Policy"] = pages.content_security_policy()
+    else:
+        response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
+    if wanted == CSV:
+        name = f"{report.name}-{year}.csv"
+        response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Vary"] = "Accept"
+    # Whoever keeps an answer has to ask with its ETag before each use: none is shown stale.
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
     response.make_conditional(request)
     return response
 
 
-def _as_text(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
-    shown = [row[: len(report.columns)] for row in rows]
-    # A job called 007 is a name, not a number. Without rows, tabulate takes no list of columns.
-    names = [place for place, column in enumerate(report.columns) if column in reports.NAMES]
-    grid = tabulate.tabulate(
-        shown, report.columns, "grid", disable_numparse=names if rows else False
-    )
-    return grid + "\n"
+def _acceptable(request: flask.Request) -> str:
+    """The format that `Accept` likes best, by its q-values; text where it names none we have.
 
-
-def _as_html(report: reports.Report, year: int, rows: list[reports.Row]) -> str:
-    grid = _as_text(report, year, rows)
-    return flask.render_template("report.html", title=report.title, year=year, grid=grid)
-
-
-def _as_json(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
-    return reports.as_json(report, rows)
-
-
-def _as_csv(report: reports.Report, _year: int, rows: list[reports.Row]) -> str:
-    output = io.StringIO()
-    writer = csv.writer(output)
-    writer.writerow(report.columns)
-    writer.writerows(row[: len(report.columns)] for row in rows)
-    return output.getvalue()
-
-
-SHOW = {TEXT: _as_text, HTML: _as_html, JSON: _as_json, CSV: _as_csv}
+    Between equals it is the one that is named first: fetch libraries ask for
+    `application/json, text/plain, */*` and want JSON.
+    """
+    accept = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
+    kinds = FORMATS.values()
+    named = [kind for kind, _ in accept if kind in kinds]
+    return MIMEAccept(accept).best_match([*named, *kinds], TEXT)
 
 
 # The entry points

@@ -8,9 +8,12 @@ MySQL's types: https://dev.mysql.com/doc/refman/8.4/en/data-types.html
 Avro's types and logical types: https://avro.apache.org/docs/1.12.0/specification/
 """
 
+import dataclasses
 import datetime
+import decimal
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +169,12 @@ class Table:
         return f"SELECT {expressions} FROM {db.quote(self.name)}"
 
     @property
+    def without_generated(self) -> "Table":
+        """The table with the columns alone that a load fills: the others the server generates."""
+        columns = tuple(column for column in self.columns if not column.generated)
+        return dataclasses.replace(self, columns=columns)
+
+    @property
     def avro_schema(self) -> dict[str, Any]:
         """The schema of a row."""
         return {
@@ -254,3 +263,148 @@ def _avro_names(names: list[str]) -> list[str]:
         taken.add(avro_name.lower())
         avro_names.append(avro_name)
     return avro_names
+
+
+# Back to MySQL
+
+
+def _text_literal(value: str) -> str:
+    # https://dev.mysql.com/doc/refman/8.4/en/string-literals.html: nothing else needs an escape.
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _bytes_literal(value: bytes) -> str:
+    return "_binary" + _text_literal(value.decode("utf-8", "surrogateescape"))
+
+
+def _float_literal(value: float) -> str:
+    # As a number without an exponent it would be a DECIMAL, and -0 would lose its sign.
+    return f"'{value!r}'"
+
+
+def _datetime_literal(value: datetime.datetime) -> str:
+    return f"'{value.replace(tzinfo=None) if value.tzinfo else value}'"
+
+
+LITERALS: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "NULL",
+    int: str,
+    float: _float_literal,
+    decimal.Decimal: lambda value: f"{value:f}",
+    str: _text_literal,
+    bytes: _bytes_literal,
+    datetime.date: lambda value: f"'{value}'",
+    datetime.datetime: _datetime_literal,
+}
+"""SQL for each Python type that fastavro reads from the types in `KINDS`."""
+
+
+def _read_decimal(printed: bytes) -> decimal.Decimal:
+    return decimal.Decimal(printed.decode())
+
+
+def _read_date(printed: bytes) -> datetime.date:
+    return datetime.date.fromisoformat(printed.decode())
+
+
+def _read_datetime(printed: bytes) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(printed.decode())
+
+
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "int": int,
+    "long": int,
+    "float": float,
+    "double": float,
+    "string": bytes.decode,
+    "bytes": bytes,
+    "decimal": _read_decimal,
+    "date": _read_date,
+    "local-timestamp-micros": _read_datetime,
+    "timestamp-micros": _read_datetime,
+}
+"""By Avro type or logical type: a value as MySQL prints it to the one that fastavro reads."""
+
+
+def _reader(column: Column) -> Callable[[bytes], Any]:
+    if isinstance(column.kind.avro, dict):
+        return READERS[column.kind.avro["logicalType"]]
+    return READERS[column.kind.avro]
+
+
+def _unreadable(printed: bytes) -> str | bytes:
+    try:
+        return printed.decode()
+    except UnicodeDecodeError:
+        return printed
+
+
+def _json_meaning(text: str | None) -> object:
+    """JSON as a MySQL JSON column understands it: spaces, the order of members, and whether a
+    number was DECIMAL or DOUBLE are not part of it."""
+    if text is None:
+        return None
+    try:
+        return json.dumps(json.loads(text, parse_int=_json_number), sort_keys=True)
+    except ValueError:
+        return text
+
+
+def _json_number(digits: str) -> int | float:
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else float(digits)
+
+
+def _float_meaning(value: float | None) -> object:
+    return value and repr(value)  # MariaDB knows no -0: it is 0
+
+
+def _meaning(column: Column) -> Callable[[Any], object] | None:
+    """What of a value is compared, for columns whose server may write the same value otherwise."""
+    if column.mysql_type == "json":
+        return _json_meaning
+    return _float_meaning if column.kind in (FLOAT, DOUBLE) else None
+
+
+Row = tuple[bytes, int]
+"""A row as SQL, `(1,'Ana',NULL)`, and its fingerprint: the same number for the same values."""
+
+
+class RowWriter:
+    """Writes rows of a table as SQL.
+
+    Args:
+        columns: of the rows, in their order.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._readers = [_reader(column) for column in columns]
+        self._meanings = [
+            (place, meaning)
+            for place, column in enumerate(columns)
+            if (meaning := _meaning(column)) is not None
+        ]
+
+    def from_values(self, values: Sequence[Any]) -> Row:
+        """A row whose values fastavro has read."""
+        literals = [LITERALS[type(value)](value) for value in values]
+        sql = f"({','.join(literals)})".encode("utf-8", "surrogateescape")
+        if not self._meanings:
+            return sql, hash(sql)
+        compared: list[object] = [*literals]
+        for place, meaning in self._meanings:
+            compared[place] = meaning(values[place])
+        return sql, hash(tuple(compared))
+
+    def from_printed(self, printed: Sequence[bytes | None]) -> Row:
+        """A row as MySQL prints it, with values that have no counterpart in Avro too."""
+        values: list[Any] = []
+        for read, value in zip(self._readers, printed, strict=True):
+            if value is None:
+                values.append(None)
+                continue
+            try:
+                values.append(read(value))
+            except (ValueError, ArithmeticError):
+                values.append(_unreadable(value))
+        return self.from_values(values)

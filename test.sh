@@ -2,7 +2,7 @@
 # usage: [MYSQLD=/path/of/mysqld] ./test.sh [PYTEST ARGUMENT...]
 #
 # Runs the tests on a database server and a Cloud Storage emulator of their own. The first run
-# installs what is missing, into .local/ (and a database server with apt, if there is none).
+# installs what is missing, into .local/ (and a database server and Chromium with apt).
 set -euo pipefail
 
 main() {
@@ -10,6 +10,7 @@ main() {
   # shellcheck source=local/setup.sh
   source local/setup.sh
   set_up requirements.txt tests/requirements.txt
+  ensure_browser
   exec "$PYTHON" -m pytest "$@"
 }
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,8 @@ FOLDER = PROJECT / ".local"
 DATABASE = "hiring"
 ACCOUNT = "hiring"
 BUCKET = "hiring-backups"
-# Says that the sample data was loaded, in the transaction that loads it: tables that were
-# truncated since then stay empty, a load that was interrupted is done again.
+# Says that the sample data was loaded: tables that were truncated since then stay empty, a load
+# that was interrupted is done again.
 MARK_DATABASE = "sample_data"
 MARK = f"{MARK_DATABASE}.loaded"
 SERVE_SECONDS = 30
@@ -99,10 +100,18 @@ def running_database() -> Iterator[DatabaseServer]:
         server.stop()
 
 
-def load_sample_once(server: DatabaseServer) -> None:
-    """Fill the database with the sample data, unless that was done before."""
+def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
+    """Fill the database with the sample data, as an operator would, unless that was done before.
+
+    Args:
+        server: that the settings name.
+        settings: the environment of `load.py`.
+
+    Raises:
+        StackError: it was not loaded.
+    """
     server.create_database(MARK_DATABASE)
-    with server.connect(autocommit=False) as connection, connection.cursor() as cursor:
+    with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE IF NOT EXISTS {MARK} (at DATETIME NOT NULL) ENGINE = InnoDB")
         cursor.execute(f"SELECT 1 FROM {MARK}")
         if cursor.fetchone():
@@ -110,15 +119,17 @@ def load_sample_once(server: DatabaseServer) -> None:
         # What is there now is the work of a run that was interrupted.
         cursor.execute(f"DROP DATABASE IF EXISTS {quote(DATABASE)}")
         server.create_database(DATABASE)
-        server.run_script(PROJECT / "schema.sql", DATABASE)
-        connection.select_db(DATABASE)
-        for table, rows in sample.TABLES.items():
-            columns = sample.COLUMNS[table]
-            places = ", ".join(["%s"] * len(columns))
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
-            cursor.executemany(statement, rows())
+        load_sample(settings)
         cursor.execute(f"INSERT INTO {MARK} VALUES (UTC_TIMESTAMP())")
-        connection.commit()
+
+
+def load_sample(settings: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sample.write_csv(Path(folder))
+        command = [sys.executable, PROJECT / "load.py", folder]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StackError(f"the sample data was not loaded:\n{done.stderr}")
 
 
 def count_employees(server: DatabaseServer) -> int:
@@ -139,15 +150,12 @@ def running_storage() -> Iterator[StorageEmulator]:
         emulator.stop()
 
 
-@contextlib.contextmanager
-def running_functions(
-    port: int, server: DatabaseServer, emulator: StorageEmulator
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The functions on `port`, their log on our standard error."""
+def settings_of(server: DatabaseServer, emulator: StorageEmulator) -> dict[str, str]:
+    """The environment in which the functions and `load.py` reach the database and the bucket."""
     # Nobody needs to know it: whoever may use this account's database gets it through the stack.
     password = secrets.token_urlsafe()
     server.create_account(ACCOUNT, password, DATABASE)
-    environment = {
+    settings = {
         **os.environ,
         "DB_SOCKET": str(server.socket),
         "DB_USER": ACCOUNT,
@@ -157,12 +165,18 @@ def running_functions(
         "STORAGE_EMULATOR_HOST": emulator.url,
     }
     # Settings of the same purpose that the caller's shell may hold.
-    environment.pop("INSTANCE_CONNECTION_NAME", None)
+    settings.pop("INSTANCE_CONNECTION_NAME", None)
+    return settings
+
+
+@contextlib.contextmanager
+def running_functions(port: int, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The functions on `port`, their log on our standard error."""
     functions = process.start(
         [sys.executable, "-m", "local.serve", str(port)],
         sys.stderr,
         folder=PROJECT,
-        environment=environment,
+        environment=settings,
     )
     try:
         process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
@@ -180,9 +194,10 @@ def serve(port: int) -> NoReturn:
     check_port(port)
     with contextlib.ExitStack() as parts:
         server = parts.enter_context(running_database())
-        load_sample_once(server)
         emulator = parts.enter_context(running_storage())
-        functions = parts.enter_context(running_functions(port, server, emulator))
+        settings = settings_of(server, emulator)
+        load_sample_once(server, settings)
+        functions = parts.enter_context(running_functions(port, settings))
         welcome = WELCOME.format(
             url=f"http://localhost:{port}",
             database=server.folder.relative_to(Path.cwd()),

@@ -114,7 +114,9 @@ class DatabaseServer:
         try:
             with self.log.open("ab") as log:
                 command = self._initialise_command(unfinished / "data")
-                done = subprocess.run(command, stdout=log, stderr=log, check=False)
+                # A server that starts removes the temporary tables of others from a shared one.
+                environment = {**os.environ, "TMPDIR": str(unfinished)}
+                done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
                 raise DatabaseServerError(self._failure("could not make its data folder"))
             (unfinished / "data").rename(self.data)
@@ -161,9 +163,12 @@ class DatabaseServer:
             self.program,
             "--no-defaults",
             f"--datadir={self.data}",
+            f"--tmpdir={self.folder}",
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.folder / 'server.pid'}",
+            # A MariaDB that starts removes the temporary tables that others keep in the same folder.
+            f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,
         ]

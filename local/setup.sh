@@ -75,6 +75,13 @@ ensure_database_server() {
   install_mariadb
 }
 
+# Chromium for the tests of the page; they are skipped where it is missing.
+# CHROMIUM names another browser of that kind.
+ensure_browser() {
+  if [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null; then return; fi
+  (install_packages chromium) || printf 'the tests in a browser will be skipped\n' >&2
+}
+
 # usage: set_up REQUIREMENTS_FILE...
 set_up() {
   local file

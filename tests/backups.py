@@ -1,10 +1,13 @@
 """What the tests look up in a backup that was stored."""
 
+import base64
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import fastavro
+import google_crc32c
 from conftest import Bucket
 
 
@@ -29,3 +32,27 @@ def entry(answer: dict[str, Any], table: str) -> dict[str, Any]:
     """What the manifest says of a table."""
     (found,) = (each for each in answer["tables"] if each["table"] == table)
     return found
+
+
+def download(bucket: Bucket, answer: dict[str, Any], folder: Path) -> Path:
+    """A copy of a backup on this machine, in a folder of its own."""
+    copy = folder / "backups" / path(answer).rstrip("/").rpartition("/")[2]
+    for name, content in bucket.blobs(path(answer)).items():
+        file = copy / name.removeprefix(path(answer))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return copy
+
+
+def rewrite(copy: Path, name: str, content: bytes) -> None:
+    """Gives a file of a copied backup another content, and the manifest its size and checksum."""
+    (copy / name).write_bytes(content)
+    crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+
+    def renew(entry: dict[str, Any]) -> dict[str, Any]:
+        if entry.get("name") == name:
+            entry |= {"bytes": len(content), "crc32c": crc32c}
+        return entry
+
+    manifest = json.loads((copy / "manifest.json").read_text(), object_hook=renew)
+    (copy / "manifest.json").write_text(json.dumps(manifest))

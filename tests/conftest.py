@@ -3,14 +3,15 @@
 MYSQLD names the server to test with, see local/database.py.
 """
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymysql
 import pytest
@@ -19,6 +20,9 @@ import werkzeug.test
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as cloud_storage
 
+import backup
+import db
+import load
 from local import process, serve
 from local.database import DatabaseServer
 
@@ -49,7 +53,7 @@ def forget_settings() -> None:
             connection.close()
         db._kept = threading.local()
     if backup := sys.modules.get("backup"):
-        backup._client.cache_clear()
+        backup.client.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -299,3 +303,107 @@ def client(
     client = werkzeug.test.Client(application)
     yield client
     forget_settings()
+
+
+# The load
+
+
+class Loaded(NamedTuple):
+    """How a load ended: its exit status, its table and its log, an object a line."""
+
+    status: int
+    table: str
+    log: list[dict[str, Any]]
+
+    @property
+    def outcomes(self) -> dict[str, tuple[int, int, int, str]]:
+        """By table: rows read, loaded and invalid, and where the invalid ones are."""
+        outcomes = {}
+        for line in self.table.splitlines()[2:]:
+            name, *numbers, where = [*line.split(maxsplit=4), ""][:5]
+            read, loaded, invalid = (int(number.replace(",", "")) for number in numbers)
+            outcomes[name] = (read, loaded, invalid, where)
+        return outcomes
+
+    @property
+    def error(self) -> str:
+        """The message with which it failed."""
+        (message,) = (line["message"] for line in self.log if line["severity"] == "ERROR")
+        return str(message)
+
+
+class Loader:
+    """Runs `load.py`: called in this process, with `start` in one of its own."""
+
+    def __init__(
+        self,
+        environment: pytest.MonkeyPatch,
+        capture: pytest.CaptureFixture[str],
+        settings: dict[str, str],
+    ) -> None:
+        self._environment = environment
+        self._capture = capture
+        self.settings = settings
+
+    def __call__(self, *arguments: object, **settings: str) -> Loaded:
+        """Runs it with arguments and other settings; an empty setting is as good as none."""
+        forget_settings()
+        with self._environment.context() as environment:
+            for name, value in (self.settings | settings).items():
+                environment.setenv(name, value)
+            self._capture.readouterr()
+            status = load.main([str(argument) for argument in arguments])
+        forget_settings()
+        out, log = self._capture.readouterr()
+        return Loaded(status, out, [json.loads(line) for line in log.splitlines()])
+
+    def start(self, *arguments: object, **settings: str) -> "subprocess.Popen[str]":
+        """Starts it with arguments and other settings."""
+        return subprocess.Popen(
+            [sys.executable, PROJECT / "load.py", *map(str, arguments)],
+            env={**os.environ, **self.settings, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def run_load(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database: Database,
+    bucket: Bucket,
+) -> Loader:
+    """Runs `load.py` on `database` and `bucket`; see `Loader`."""
+    return Loader(environment, capsys, database.environment | bucket.environment)
+
+
+@pytest.fixture
+def take_backup(
+    environment: pytest.MonkeyPatch, database: Database, bucket: Bucket
+) -> Callable[..., dict[str, Any]]:
+    """Backs a database up, `database` unless told, and returns the function's answer."""
+
+    def take_backup(source: Database = database) -> dict[str, Any]:
+        forget_settings()
+        with environment.context() as context:
+            for name, value in (source.environment | bucket.environment).items():
+                context.setenv(name, value)
+            settings = db.settings()
+            answer = backup.take(settings, settings.deadline())
+        forget_settings()
+        return answer
+
+    return take_backup
+
+
+@pytest.fixture
+def empty_database(server: DatabaseServer, database: Database) -> Iterator[Database]:
+    """A second database, without any table, for the same account as `database`."""
+    empty = Database(server, f"{database.name}_b")
+    server.create_database(empty.name)
+    server.create_account(ACCOUNT, PASSWORD, empty.name)
+    yield empty
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {empty.name}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from conftest import ACCOUNT, PASSWORD, PROJECT, Database
+from conftest import ACCOUNT, PASSWORD, PROJECT, Database, Storage
 
 from local import __main__ as stack
 from local import database as database_module
@@ -68,7 +68,7 @@ def test_sample_data_is_worth_a_report() -> None:
     assert all(awkward in names for awkward in "'\",é🦄李")
 
 
-def test_sample_data_is_loaded_once(server: DatabaseServer) -> None:
+def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) -> None:
     """An interrupted load is done again; tables that were emptied after it stay empty."""
 
     def counts() -> list[int]:
@@ -82,15 +82,16 @@ def test_sample_data_is_loaded_once(server: DatabaseServer) -> None:
     database = Database(server, stack.DATABASE)
     server.create_database(stack.DATABASE)
     database.execute("CREATE TABLE departments (left_over INT)")
+    settings = stack.settings_of(server, storage)
     try:
-        stack.load_sample_once(server)
+        stack.load_sample_once(server, settings)
         assert counts() == [12, 60, 6409]
         hired = "SELECT name, datetime, department_id, job_id FROM employees WHERE id = 1"
         ((name, when, *ids),) = database.execute(hired)
         first = next(sample.employees())
         assert (1, name, f"{when}+00:00", *ids) == (first[0], first[1], str(first[2]), *first[3:])
         database.execute("DELETE FROM employees")
-        stack.load_sample_once(server)
+        stack.load_sample_once(server, settings)
         assert counts() == [12, 60, 0]
     finally:
         database.execute(f"DROP DATABASE {stack.DATABASE}")

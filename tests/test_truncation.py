@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import backups
+import pymysql
 import pytest
 from conftest import ACCOUNT, Bucket, Database
 from werkzeug.test import Client
@@ -294,3 +295,16 @@ def test_a_lost_client_frees_the_tables(
     )
     assert get(client, TRUNCATE)[0] == 200
     assert seen == [(60,)]
+
+
+def test_the_locks_are_kept_alive(database: Database) -> None:
+    """A session to which `keep_alive` speaks outlives its own idle limit; another does not."""
+    settings = db.read_settings(database.environment)
+    connection = db.connect(settings, 10, wait_timeout=1)
+    for _ in range(10):
+        time.sleep(0.25)
+        db.keep_alive(connection)
+    assert db.select(connection, "SELECT 1") == [(1,)]
+    time.sleep(2.5)
+    with pytest.raises(pymysql.err.Error):
+        db.select(connection, "SELECT 1")

@@ -1,0 +1,159 @@
+"""How fast load.py fills the tables, beside `mysql < dump.sql`: same machine, rows, run.
+
+    python -m bench.load [ROWS]     a million employees unless told
+
+Starts a private database server and a Cloud Storage emulator, makes the rows, dumps them with
+mysqldump, backs them up and writes them as CSV; then, in turn and ROUNDS times, fills an empty
+database from each. Prints medians: seconds, rows a second, CPU seconds and peak memory of the
+filling process (of the client, not the server).
+"""
+
+import csv
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import tabulate
+
+from local.database import DatabaseServer
+from local.storage import StorageEmulator
+
+PROJECT = Path(__file__).resolve().parent.parent
+ROUNDS = 3
+BUCKET = "bench"
+SOURCE, TARGET = "source", "target"
+
+
+class Figures(NamedTuple):
+    """What one filling took."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+
+
+def measure(command: list[str], environment: dict[str, str], input_file: Path | None) -> Figures:
+    """Runs a command to its good end."""
+    started = time.monotonic()
+    with (input_file or Path(os.devnull)).open("rb") as stdin:
+        child = subprocess.Popen(
+            command, env=environment, stdin=stdin, stdout=subprocess.DEVNULL, stderr=sys.stderr
+        )
+        _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, command
+    seconds = time.monotonic() - started
+    return Figures(seconds, used.ru_utime + used.ru_stime, megabytes(used))
+
+
+def megabytes(used: resource.struct_rusage) -> float:
+    """Peak memory; Linux counts it in kilobytes."""
+    return used.ru_maxrss / 1024
+
+
+def make_rows(folder: Path, rows: int) -> None:
+    """Writes CSV files of 20 departments, 200 jobs and so many employees."""
+    folder.mkdir()
+    numbers = range(1, rows + 1)
+    tables = {
+        "departments": ([n, f"Department {n}"] for n in range(1, 21)),
+        "jobs": ([n, f"Job {n}"] for n in range(1, 201)),
+        "employees": (
+            [n, f"Employee {n * 7919}", day(n), 1 + n % 20, 1 + n % 200] for n in numbers
+        ),
+    }
+    for table, content in tables.items():
+        with (folder / f"{table}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(content)
+
+
+def day(number: int) -> str:
+    return f"{2015 + number % 8}-{1 + number % 12:02}-{1 + number % 28:02}T09:30:00Z"
+
+
+def empty_target(server: DatabaseServer) -> None:
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {TARGET}")
+        cursor.execute(f"CREATE DATABASE {TARGET}")
+
+
+def count(server: DatabaseServer) -> int:
+    with server.connect(database=TARGET) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM employees")
+        return int(cursor.fetchone()[0])
+
+
+def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: int) -> None:
+    """Makes everything ready, fills the database in each way in turn, prints the table."""
+    environment = {
+        **os.environ,
+        "DB_SOCKET": str(server.socket),
+        "DB_PASS": "",
+        "DB_NAME": SOURCE,
+        "GCS_PATH": BUCKET,
+        "STORAGE_EMULATOR_HOST": emulator.url,
+    }
+    target = environment | {"DB_NAME": TARGET}
+    csv_folder, dump = folder / "csv", folder / "dump.sql"
+    make_rows(csv_folder, rows)
+    server.create_database(SOURCE)
+    load = [sys.executable, str(PROJECT / "load.py")]
+    subprocess.run([*load, csv_folder], env=environment, check=True)
+    take = "import backup, db; backup.take(db.settings(), db.settings().deadline())"
+    subprocess.run([sys.executable, "-c", take], env=environment, cwd=PROJECT, check=True)
+    login = [f"--socket={server.socket}", "--user=root"]
+    ways: dict[str, Callable[[], Figures]] = {
+        "load.py, a backup": lambda: measure([*load, f"gs://{BUCKET}/backups/"], target, None),
+        "load.py, CSV files": lambda: measure([*load, str(csv_folder)], target, None),
+    }
+    if shutil.which("mysqldump") and shutil.which("mysql"):
+        with dump.open("wb") as file:
+            subprocess.run(["mysqldump", *login, SOURCE], stdout=file, check=True)
+        ways["mysql < dump.sql"] = lambda: measure(["mysql", *login, TARGET], target, dump)
+    figures: dict[str, list[Figures]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, fill in ways.items():
+            empty_target(server)
+            figures[way].append(fill())
+            assert count(server) == rows, way
+    lines = []
+    for way, found in figures.items():
+        seconds, cpu_seconds, peak = (statistics.median(each) for each in zip(*found, strict=True))
+        lines.append(
+            [way, f"{seconds:.1f}", f"{rows / seconds:,.0f}", f"{cpu_seconds:.1f}", f"{peak:.0f}"]
+        )
+    headers = ["way", "seconds", "rows/s", "CPU seconds", "peak MB"]
+    kind = "MariaDB" if server.is_mariadb else "MySQL"
+    print(
+        f"{rows:,} employees, {kind} {server.version}, {os.cpu_count()} cores, median of {ROUNDS}"
+    )
+    print(
+        tabulate.tabulate(lines, headers, disable_numparse=True, colalign=["left"] + ["right"] * 4)
+    )
+
+
+def main() -> None:
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
+        server.start()
+        try:
+            emulator.start()
+            emulator.ensure_bucket(BUCKET)
+            run(server, emulator, folder, rows)
+        finally:
+            emulator.stop()
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

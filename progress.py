@@ -1,0 +1,72 @@
+"""What a command that runs for minutes says meanwhile: a bar on a terminal, log lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+import logs
+
+LOOK_EVERY_ROWS = 500
+DRAW_SECONDS = 0.1
+LOG_SECONDS = 10
+BAR_CHARACTERS = 30
+
+
+def say(message: str, severity: str = "INFO", **fields: object) -> None:
+    """One line: for people on a terminal, else for a log."""
+    if not sys.stderr.isatty():
+        logs.event(message, severity, **fields)
+        return
+    details = ", ".join(f"{name} {value}" for name, value in fields.items())
+    sys.stderr.write(f"{message}: {details}\n" if details else f"{message}\n")
+
+
+class Progress:
+    """How far a step of many rows has got; calling it counts a row.
+
+    Args:
+        step: what is done, such as "loading employees".
+        total: how many rows there are, where that is known.
+    """
+
+    def __init__(self, step: str, total: int | None = None) -> None:
+        self._step = step
+        self._total = total
+        self._rows = 0
+        self._is_terminal = sys.stderr.isatty()
+        self._started = self._shown = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show()
+        if self._is_terminal:
+            sys.stderr.write("\n")
+
+    def __call__(self) -> None:
+        """Counts a row."""
+        self._rows += 1
+        if self._rows % LOOK_EVERY_ROWS:
+            return
+        pause = DRAW_SECONDS if self._is_terminal else LOG_SECONDS
+        if time.monotonic() - self._shown > pause:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        seconds = round(self._shown - self._started, 3)
+        if not self._is_terminal:
+            logs.event(self._step, rows=self._rows, of=self._total, seconds=seconds)
+            return
+        bar = ""
+        if self._total:
+            done = BAR_CHARACTERS * min(self._rows, self._total) // self._total
+            bar = f" [{'#' * done:<{BAR_CHARACTERS}}]"
+        sys.stderr.write(f"\r{self._step:<24}{bar} {self._rows:,} rows, {seconds:.0f} s")
+        sys.stderr.flush()

@@ -1,0 +1,215 @@
+"""The folder that a load reads: on this machine, or in Cloud Storage.
+
+Both kinds show the same few things: what is in the folder, and a stream of a file's bytes. Errors
+of either become the bundle's own.
+"""
+
+import base64
+import contextlib
+import functools
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+from google.api_core.exceptions import NotFound
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+import backup
+from errors import BadSource
+
+BUFFER_BYTES = 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
+"""What is asked of Cloud Storage at a time; its client holds a chunk several times over."""
+
+ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+class Folder(ABC):
+    """A folder.
+
+    Attributes:
+        address: as the operator would write it, with a slash at its end.
+    """
+
+    address: str
+
+    @abstractmethod
+    def names(self) -> set[str]:
+        """The files that lie in the folder itself."""
+
+    @abstractmethod
+    def folders(self) -> list["Folder"]:
+        """The folders in the folder, by name."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            BadSource: it is not there.
+        """
+
+    @abstractmethod
+    def open(self, name: str) -> contextlib.AbstractContextManager["Reader"]:
+        """A file's bytes, from its beginning.
+
+        Raises:
+            BadSource: it is not there or can't be read.
+            StorageFailed: Cloud Storage refused or failed.
+        """
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a small file."""
+        with self.open(name) as reader:
+            return reader.read()
+
+
+class Reader(io.RawIOBase):
+    """A file's bytes, counted and summed up as they pass.
+
+    Args:
+        stream: to read from.
+        errors_translated: makes a context in which its errors become the bundle's own.
+
+    Attributes:
+        bytes: that have passed.
+    """
+
+    def __init__(self, stream: Any, errors_translated: ErrorsTranslated) -> None:
+        self._stream = stream
+        self._errors_translated = errors_translated
+        self._checksum = google_crc32c.Checksum()
+        self.bytes = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer as far as the file goes."""
+        with self._errors_translated():
+            data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._checksum.update(data)
+        self.bytes += len(data)
+        return len(data)
+
+    def drain(self) -> None:
+        """Reads what is left, for the count and the sum alone."""
+        while self.read(BUFFER_BYTES):
+            pass
+
+    @property
+    def crc32c(self) -> str:
+        """The CRC32C of all bytes so far, as Cloud Storage prints it."""
+        return base64.b64encode(self._checksum.digest()).decode()
+
+
+class LocalFolder(Folder):
+    """A folder on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.address = f"{path}/"
+
+    def names(self) -> set[str]:
+        return {path.name for path in self._entries() if path.is_file()}
+
+    def folders(self) -> list[Folder]:
+        return [LocalFolder(path) for path in sorted(self._entries()) if path.is_dir()]
+
+    def _entries(self) -> list[Path]:
+        with self._errors_translated(""):
+            return list(self._path.iterdir())
+
+    def size(self, name: str) -> int:
+        with self._errors_translated(name):
+            return (self._path / name).stat().st_size
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
+        with self._errors_translated(name):
+            stream = (self._path / name).open("rb")
+        with stream:
+            yield Reader(stream, functools.partial(self._errors_translated, name))
+
+    @contextlib.contextmanager
+    def _errors_translated(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BadSource(f"{self.address}{name}: {error.strerror}") from error
+
+
+class CloudFolder(Folder):
+    """A folder in Cloud Storage: the objects whose names begin with its path.
+
+    Args:
+        bucket: its name.
+        path: empty, or with a slash at its end.
+    """
+
+    def __init__(self, bucket: str, path: str) -> None:
+        self._bucket = backup.client().bucket(bucket)
+        self._path = path
+        self.address = f"gs://{bucket}/{path}"
+
+    def names(self) -> set[str]:
+        return self._list()[0]
+
+    def folders(self) -> list[Folder]:
+        return [CloudFolder(self._bucket.name, path) for path in sorted(self._list()[1])]
+
+    def _list(self) -> tuple[set[str], set[str]]:
+        with self._errors_translated(""):
+            found = self._bucket.list_blobs(prefix=self._path, delimiter="/", **self._limits())
+            names = {blob.name.removeprefix(self._path) for blob in found}
+            return names, set(found.prefixes)
+
+    def size(self, name: str) -> int:
+        blob = self._bucket.blob(self._path + name)
+        with self._errors_translated(name):
+            blob.reload(**self._limits())
+        size: int = blob.size
+        return size
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
+        blob = self._bucket.blob(self._path + name)
+        with self._errors_translated(name):
+            blob.reload(**self._limits())  # from here on it is this generation that is read
+        stream = blob.open("rb", chunk_size=CHUNK_BYTES, **self._limits())
+        yield Reader(stream, functools.partial(self._errors_translated, name))
+
+    @staticmethod
+    def _limits() -> dict[str, Any]:
+        return {
+            "retry": DEFAULT_RETRY.with_timeout(backup.STORAGE_RETRY_SECONDS),
+            "timeout": backup.STORAGE_TIMEOUT_SECONDS,
+        }
+
+    @contextlib.contextmanager
+    def _errors_translated(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as error:
+            raise BadSource(f"{self.address}{name} is not there") from error
+        except backup.STORAGE_ERRORS as error:
+            raise backup.storage_failed(self._bucket.name, error) from error
+
+
+def find(address: str) -> Folder:
+    """The folder at an address: a path, or `gs://bucket/path`.
+
+    Raises:
+        BadSource: the address is malformed.
+    """
+    if not address.startswith("gs://"):
+        return LocalFolder(Path(address))
+    bucket, _, path = address.removeprefix("gs://").partition("/")
+    if not bucket:
+        raise BadSource(f"{address} names no bucket; for example gs://my-bucket/hiring/backups/")
+    return CloudFolder(bucket, f"{path.removesuffix('/')}/" if path else "")

@@ -1,0 +1,449 @@
+"""The fast path: its blocks are, byte for byte, what the plain path writes row by row."""
+
+import dataclasses
+import datetime
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import backups
+import fastavro
+import pymysql
+import pytest
+from avro.datafile import DataFileReader
+from avro.io import DatumReader
+from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymysql.cursors import SSCursor
+from werkzeug.test import Client
+
+import blocks
+import db
+import mapping
+from local.database import DatabaseServer
+
+Record = dict[str, Any]
+Invalid = list[tuple[tuple[bytes | None, ...], str]]
+
+
+# The plain path
+
+
+def plain_rows(connection: Any, statement: str) -> Iterator[tuple[bytes | None, ...]]:
+    """The rows as PyMySQL reads them, one by one, each value as the server prints it."""
+    connection.use_unicode, connection.decoders = False, {}
+    with connection.cursor(SSCursor) as cursor:
+        cursor.execute(statement)
+        while (row := cursor.fetchone()) is not None:
+            yield row
+
+
+def plain_path(connection: Any, table: mapping.Table, statement: str) -> tuple[bytes, Invalid]:
+    """What fastavro writes for each row that `mapping` can convert, and the other rows."""
+    schema = fastavro.parse_schema(table.avro_schema)
+    output = io.BytesIO()
+    invalid: Invalid = []
+    for row in plain_rows(connection, statement):
+        record: Record = {}
+        try:
+            for column, value in zip(table.columns, row, strict=True):
+                name = column.name
+                record[column.avro_name] = None if value is None else column.kind.convert(value)
+        except mapping.InvalidValue as error:
+            invalid.append((row, f"{name}: {error}"))
+        else:
+            fastavro.schemaless_writer(output, schema, record)
+    return output.getvalue(), invalid
+
+
+def fast_path(connection: Any, table: mapping.Table, statement: str) -> tuple[bytes, Invalid, int]:
+    """The content of all blocks, the invalid rows, and how many rows there were."""
+    content = b""
+    invalid: Invalid = []
+    rows = 0
+    for block in blocks.read(connection, table, statement, db.Deadline(60)):
+        content += block.bytes_.getvalue()
+        invalid += [(row.values, row.reason) for row in block.invalid]
+        rows += block.num_records + len(block.invalid)
+    return content, invalid, rows
+
+
+SESSION = "SET time_zone = '+00:00', sql_mode = ''"
+
+
+def check(database: Database, table: mapping.Table, statement: str) -> Invalid:
+    """Both paths give the same; returns the invalid rows."""
+    with database.connect(init_command=SESSION) as connection:
+        fast, fast_invalid, rows = fast_path(connection, table, statement)
+        # What it has left is usable for more.
+        assert db.select(connection, "SELECT 1") == [(1,)]
+        ((count,),) = db.select(connection, f"SELECT COUNT(*) FROM ({statement}) AS counted")
+        plain, plain_invalid = plain_path(connection, table, statement)
+    assert fast_invalid == plain_invalid
+    assert fast == plain
+    assert rows == count
+    return fast_invalid
+
+
+# Any table
+
+AROUND_LENGTHS = st.sampled_from([0, 1, 63, 64, 127, 128, 249, 250, 251, 252, 253, 65535, 65536])
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=80) | AROUND_LENGTHS.map("ü".__mul__)
+BYTES = st.binary(max_size=80) | AROUND_LENGTHS.map(b"\xff".__mul__)
+DATES = st.dates().map(str) | st.sampled_from(
+    ["0000-00-00", "2021-02-00", "0000-01-01", "0001-01-01", "9999-12-31", "2024-02-29"]
+)
+TIMES = st.datetimes().map(str) | DATES.map("{} 23:59:59.999999".format)
+SECONDS = st.integers(-838 * 3600, 838 * 3600)
+STAMPS = st.datetimes(
+    datetime.datetime(1970, 1, 2),  # noqa: DTZ001 - the column has no zone
+    datetime.datetime(2038, 1, 18),  # noqa: DTZ001
+)
+
+
+def integers(bits: int, *, signed: bool = True) -> st.SearchStrategy[int]:
+    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    return st.integers(lowest, highest) | st.sampled_from([lowest, highest, 0, 1])
+
+
+def decimals(digits: int, places: int) -> st.SearchStrategy[Any]:
+    limit = 10 ** (digits - places) - 1
+    return st.decimals(-limit, limit, allow_nan=False, places=places)
+
+
+def floats(width: Any) -> st.SearchStrategy[float]:
+    return st.floats(allow_nan=False, allow_infinity=False, width=width)
+
+
+TYPES: dict[str, st.SearchStrategy[Any]] = {
+    "TINYINT": integers(8),
+    "SMALLINT UNSIGNED": integers(16, signed=False),
+    "MEDIUMINT": integers(24),
+    "INT": integers(32),
+    "INT UNSIGNED": integers(32, signed=False),
+    "INT(30) UNSIGNED ZEROFILL": integers(32, signed=False),
+    "BIGINT": integers(64),
+    "BIGINT UNSIGNED": integers(64, signed=False),
+    "YEAR": st.integers(1901, 2155) | st.just(0),
+    "DECIMAL(5,2)": decimals(5, 2),
+    "DECIMAL(5,5)": decimals(5, 5),
+    "DECIMAL(18,0)": decimals(18, 0),
+    "DECIMAL(20,1)": decimals(20, 1),
+    "DECIMAL(65,30)": decimals(28, 10),
+    "FLOAT": floats(32),
+    "DOUBLE": floats(64),
+    "DATE": DATES,
+    "DATETIME": TIMES,
+    **{f"DATETIME({digits})": TIMES for digits in (1, 2, 3, 4, 5, 6)},
+    "TIMESTAMP": STAMPS,
+    "TIMESTAMP(6)": STAMPS,
+    "TIME(3)": SECONDS,
+    "CHAR(80) CHARACTER SET utf8mb4": st.text(st.characters(codec="utf-8"), max_size=80),
+    "VARCHAR(80) CHARACTER SET latin1": st.text(st.characters(codec="latin-1"), max_size=80),
+    "LONGTEXT CHARACTER SET utf8mb4": TEXTS,
+    "ENUM('a','b, c','ü')": st.sampled_from(["a", "b, c", "ü"]),
+    "JSON": st.sampled_from(['{"a": [1, 2.5, null, "ü"]}', "[]"]),
+    "VARBINARY(80)": st.binary(max_size=80),
+    "LONGBLOB": BYTES,
+    "BIT(33)": st.integers(0, 2**33 - 1),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns of a table, as SQL, and rows for it."""
+    kinds = draw(st.lists(st.sampled_from(list(TYPES)), min_size=1, max_size=6))
+    nullable = [draw(st.booleans()) for _ in kinds]
+    values = [
+        st.none() | TYPES[kind] if null else TYPES[kind]
+        for kind, null in zip(kinds, nullable, strict=True)
+    ]
+    columns = [
+        f"{kind} {'NULL' if null else 'NOT NULL'}"
+        for kind, null in zip(kinds, nullable, strict=True)
+    ]
+    return columns, draw(st.lists(st.tuples(*values), max_size=12))
+
+
+def make(
+    database: Database, columns: list[str], rows: list[tuple[Any, ...]], repeat: int = 1
+) -> mapping.Table:
+    """A table `any_table` with columns c0, c1, ... and the rows, many times over."""
+    with database.connect(init_command=SESSION) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS any_table")
+        defined = ", ".join(f"c{number} {column}" for number, column in enumerate(columns))
+        cursor.execute(f"CREATE TABLE any_table ({defined})")
+        if rows:
+            places = ", ".join(["%s"] * len(columns))
+            cursor.executemany(f"INSERT INTO any_table VALUES ({places})", rows * repeat)
+        return mapping.read_table(connection, "any_table")
+
+
+any_table = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@any_table
+@given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
+def test_any_table(
+    database: Database,
+    environment: pytest.MonkeyPatch,
+    table: tuple[list[str], list[tuple[Any, ...]]],
+    read_bytes: int,
+) -> None:
+    """Whatever columns and rows a table has, and wherever a read ends, both paths agree."""
+    environment.setattr(blocks, "READ_BYTES", read_bytes)
+    made = make(database, *table)
+    check(database, made, made.statement)
+
+
+@pytest.mark.slow
+@settings(parent=any_table, max_examples=1000)
+@given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
+def test_any_table_at_length(
+    database: Database,
+    environment: pytest.MonkeyPatch,
+    table: tuple[list[str], list[tuple[Any, ...]]],
+    read_bytes: int,
+) -> None:
+    """As `test_any_table`, for many more of them."""
+    environment.setattr(blocks, "READ_BYTES", read_bytes)
+    made = make(database, *table)
+    check(database, made, made.statement)
+
+
+def test_many_rows_of_every_type(database: Database) -> None:
+    """Rows of all types that fill more than one block, valid and invalid ones in turn."""
+    given_rows = [
+        (7, -5, "123.45", 2**64 - 1, 0.1, 2 / 3, "2021-07-27", "2021-07-27 16:02:08.5", "Zoë 🦄"),
+        (None,) * 9,
+        (8, 2**63 - 1, "-0.01", 1, -1.5, 1e300, "0000-00-00", "2021-07-27 16:02:08", ""),
+        (0, -(2**63), "0.00", 0, 0, 0, "0001-01-01", "2021-02-00 16:02:08", "x" * 300),
+    ]
+    columns = [
+        "INT UNSIGNED NULL",
+        "BIGINT NULL",
+        "DECIMAL(10,2) NULL",
+        "BIGINT UNSIGNED NULL",
+        "FLOAT NULL",
+        "DOUBLE NULL",
+        "DATE NULL",
+        "DATETIME(6) NULL",
+        "VARCHAR(300) CHARACTER SET utf8mb4 NULL",
+    ]
+    table = make(database, columns, given_rows, repeat=10_000)
+    assert len(check(database, table, table.statement)) == 20_000
+
+
+# Lengths
+
+
+def columns_of(*kinds: mapping.Kind) -> mapping.Table:
+    """A table that a statement without one can be said to select from."""
+    columns = [
+        mapping.Column(f"c{number}", f"c{number}", "", kind, False, False, False)
+        for number, kind in enumerate(kinds)
+    ]
+    return mapping.Table("made_up", tuple(columns), ())
+
+
+LENGTHS = [0, 1, 250, 251, 252, 65_535, 65_536]
+AROUND_A_READ = [blocks.READ_BYTES + more for more in (-20, -12, -11, -10, -9, -8, -1, 0, 1)]
+
+
+@pytest.mark.parametrize("length", LENGTHS + AROUND_A_READ)
+def test_lengths(database: Database, length: int) -> None:
+    """A value of any length is whole, and so are the rows before and after it."""
+    row = f"SELECT 1, REPEAT('x', {length}), 2"
+    table = columns_of(mapping.INT, mapping.STRING, mapping.INT)
+    check(database, table, f"{row} UNION ALL SELECT 3, 'short', 4 UNION ALL {row}")
+
+
+@pytest.fixture
+def large_packets(server: DatabaseServer) -> Iterator[None]:
+    """The server sends rows of up to 64 MB."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")
+        yield
+        cursor.execute("SET GLOBAL max_allowed_packet = %s", (before,))
+
+
+PACKET = 0xFFFFFF
+# A row's bytes beside those of the long value: two numbers, and the length in 4 or 9 bytes.
+AROUND_A_PACKET = [PACKET - 8 + more for more in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("length", [*AROUND_A_PACKET, PACKET, PACKET + 1, 2 * PACKET - 13, 2**25])
+def test_rows_in_several_packets(database: Database, large_packets: None, length: int) -> None:
+    """A row of 16 MB and more, that the server has to split, is whole, as are its neighbours."""
+    row = f"SELECT 1, REPEAT('x', {length}), 2"
+    table = columns_of(mapping.INT, mapping.BYTES, mapping.INT)
+    check(database, table, f"SELECT 3, 'short', 4 UNION ALL {row} UNION ALL SELECT 5, '', 6")
+
+
+# Values that are no text
+
+
+def test_text_that_is_not_utf8(database: Database) -> None:
+    """A text is invalid by itself, even where two together would be valid."""
+    table = make(
+        database,
+        ["INT NOT NULL", "VARBINARY(9) NULL"],
+        [(1, "é".encode()[:1]), (2, "é".encode()[1:]), (3, "é"), (4, b"\xed\xa0\x80"), (5, None)],
+    )
+    number, text = table.columns
+    as_text = dataclasses.replace(text, kind=mapping.STRING)
+    table = dataclasses.replace(table, columns=(number, as_text))
+    invalid = check(database, table, table.statement)
+    assert [(row[0], reason) for row, reason in invalid] == [
+        (b"1", "c1: not valid UTF-8"),
+        (b"2", "c1: not valid UTF-8"),
+        (b"4", "c1: not valid UTF-8"),
+    ]
+
+
+def test_a_statement_with_other_columns(database: Database) -> None:
+    """A row with more or fewer values than the table has columns is never cut to fit."""
+    for kinds in [(mapping.INT,), (mapping.INT,) * 3]:
+        with database.connect() as connection, pytest.raises(pymysql.err.InternalError):
+            fast_path(connection, columns_of(*kinds), "SELECT 1, 2")
+
+
+# Failures in the middle
+
+
+def many_employees(database: Database) -> None:
+    """Far more than the server and the client hold in their buffers."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    rows = [(None, "Ada Lovelace", "2021-02-03 04:05:06", 1, 1)] * 10_000
+    database.insert("employees", rows)
+    copy = "INSERT INTO employees SELECT NULL, name, datetime, department_id, job_id FROM employees"
+    for _ in range(5):
+        database.execute(copy)
+
+
+@pytest.fixture
+def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Has something done after the first block of employees."""
+
+    def arrange(action: Callable[[], object]) -> None:
+        encode = blocks._encode
+
+        def encode_then_act(table: mapping.Table, rows: blocks.Rows) -> blocks.Block:
+            block = encode(table, rows)
+            if table.name == "employees":
+                environment.setattr(blocks, "_encode", encode)
+                action()
+                time.sleep(0.5)
+            return block
+
+        environment.setattr(blocks, "_encode", encode_then_act)
+
+    return arrange
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """All threads that were started have ended."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+SESSIONS = "SELECT id FROM information_schema.processlist WHERE user = %s AND info LIKE 'SELECT%%'"
+
+
+@pytest.mark.parametrize("kill", ["KILL QUERY", "KILL"])
+def test_a_backup_that_is_killed(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    in_the_middle: Callable[[Callable[[], object]], None],
+    no_thread_left: None,
+    kill: str,
+) -> None:
+    """A query or connection killed while rows are read is 503, and leaves no object or thread."""
+    many_employees(database)
+
+    def kill_it() -> None:
+        ((session,),) = database.execute(SESSIONS, (ACCOUNT,))
+        database.execute(f"{kill} {session}")
+
+    in_the_middle(kill_it)
+    response = client.get("/backup-data")
+    assert (response.status_code, response.json["error"]["code"]) == (503, "database_unavailable")
+    assert bucket.blobs() == {}
+
+
+def test_a_server_that_dies_during_a_backup(
+    client: Client,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    in_the_middle: Callable[[Callable[[], object]], None],
+    no_thread_left: None,
+    tmp_path: Path,
+) -> None:
+    """A server that is gone in the middle of a row is 503, and leaves no object or thread."""
+    server = DatabaseServer(tmp_path / "server")
+    server.start()
+    try:
+        server.create_database("hiring")
+        server.create_account("bundle", PASSWORD, "hiring")
+        server.run_script(PROJECT / "schema.sql", "hiring")
+        many_employees(Database(server, "hiring"))
+        for name, value in {"SOCKET": server.socket, "USER": "bundle", "NAME": "hiring"}.items():
+            environment.setenv(f"DB_{name}", str(value))
+        in_the_middle(server.kill)
+        response = client.get("/backup-data")
+        assert response.status_code == 503
+        assert response.json["error"]["code"] == "database_unavailable"
+        assert bucket.blobs() == {}
+    finally:
+        server.stop()
+
+
+def test_an_upload_that_fails_in_the_middle(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    no_thread_left: None,
+) -> None:
+    """A chunk that Cloud Storage refuses is 502, and leaves no object or thread."""
+    environment.setattr("backup.CHUNK_BYTES", 256 * 1024)
+    environment.setattr("backup.PIECE_BYTES", 64 * 1024)
+    many_employees(database)
+    bucket.storage.fail("employees.avro", method="PUT", status=403, times=1)
+    response = client.get("/backup-data")
+    assert (response.status_code, response.json["error"]["code"]) == (502, "storage_failed")
+    assert bucket.blobs() == {}
+
+
+# The whole way
+
+
+@pytest.mark.filterwarnings("ignore:Unknown local-timestamp-micros, using long")
+def test_another_reader(client: Client, database: Database, bucket: Bucket) -> None:
+    """Apache's own reader finds the rows in a backup of several blocks."""
+    many_employees(database)
+    answer = client.get("/backup-data").json
+    name = f"{backups.path(answer)}employees.avro"
+    with DataFileReader(io.BytesIO(bucket.blob(name).download_as_bytes()), DatumReader()) as reader:
+        ids = []
+        for record in reader:
+            ids.append(record.pop("id"))
+            assert record == {
+                "name": "Ada Lovelace",
+                "datetime": 1_612_325_106_000_000,  # 2021-02-03 04:05:06
+                "department_id": 1,
+                "job_id": 1,
+            }
+    assert [(id_,) for id_ in ids] == database.execute("SELECT id FROM employees ORDER BY id")

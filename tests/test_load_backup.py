@@ -1,0 +1,589 @@
+"""A backup, loaded: the same rows, ids and counters, and what is refused, with nothing changed."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import every_type
+import pytest
+from backups import download, path, records, rewrite
+from conftest import PASSWORD, Bucket, Database, Loader
+
+TABLES = ("departments", "jobs", "employees")
+Backup = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """A few rows in each table, which hold what names hold; by table."""
+    database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
+    database.insert("jobs", [(3, "Clerk"), (4, '🦄 "tamer"')])
+    database.insert(
+        "employees",
+        [(5, "Ana", "2021-02-03 04:05:06", 1, 3), (9, "Bo; DROP", "2020-01-01 00:00:00", 7, 4)],
+    )
+    return content(database)
+
+
+def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the three tables."""
+    return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}
+
+
+def checksums(database: Database) -> list[tuple[str, int]]:
+    """What CHECKSUM TABLE says of the three."""
+    return [
+        (name.split(".")[1], checksum)
+        for name, checksum in database.execute(f"CHECKSUM TABLE {', '.join(TABLES)}")
+    ]
+
+
+def create_statements(database: Database) -> list[str]:
+    return [database.execute(f"SHOW CREATE TABLE {table}")[0][1] for table in TABLES]
+
+
+# The same rows
+
+
+def test_every_type_is_restored_exactly(
+    database: Database,
+    empty_database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+) -> None:
+    """Into a database without tables: the same rows, the same CHECKSUM TABLE, the next id too."""
+    database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
+    every_type.create(database)
+    every_type.fill(database)
+    answer = take_backup()
+    loaded = run_load(answer["backup"], DB_NAME=empty_database.name)
+    assert (loaded.status, loaded.outcomes["employees"]) == (0, (6, 6, 0, "")), loaded.log
+    assert checksums(empty_database) == checksums(database)
+    assert create_statements(empty_database) == create_statements(database)
+    again = take_backup(empty_database)
+    for table in TABLES:
+        assert records(bucket, again, table) == records(bucket, answer, table)
+
+
+def test_json_that_text_cannot_express_is_the_same_json(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """DECIMAL, DATE and binary scalars, which only MySQL has within JSON, come back as JSON."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB keeps JSON as text")
+    every_type.create(database, columns={"json_": "JSON"})
+    database.execute(
+        "INSERT INTO employees (json_) VALUES (JSON_OBJECT('price', CAST(1.10 AS DECIMAL(9,2)),"
+        " 'on', CAST('2021-01-02' AS DATE), 'huge', CAST(123456789012345678901234 AS DECIMAL(30)),"
+        " 'raw', x'00ff'))"
+    )
+    assert run_load(take_backup()["backup"], DB_NAME=empty_database.name).status == 0
+    (before,), (after,) = (
+        (json.loads(text) for (text,) in each.execute("SELECT json_ FROM employees"))
+        for each in (database, empty_database)
+    )
+    before["huge"] = float(before["huge"])
+    assert after == before
+
+
+def test_values_that_strict_mode_refuses_are_restored(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """An ENUM's empty error value and an id of 0 were there, so they are there again."""
+    every_type.create(database, columns={"enum_": "ENUM('a') NOT NULL"})
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+        cursor.execute("INSERT INTO employees (id, enum_) VALUES (0, 'neither'), (1, 'a')")
+    assert run_load(take_backup()["backup"], DB_NAME=empty_database.name).status == 0
+    assert empty_database.execute("SELECT id, enum_, enum_ + 0 FROM employees") == [
+        (0, "", 0),
+        (1, "a", 1),
+    ]
+
+
+def test_rows_that_refer_to_rows_of_their_own_table_are_restored(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """An employee may come before its manager, and both are replaced in one go."""
+    every_type.create(database, columns={"manager": "BIGINT"})
+    database.execute("ALTER TABLE employees ADD FOREIGN KEY (manager) REFERENCES employees (id)")
+    database.execute("INSERT INTO employees (id, manager) VALUES (1, NULL), (2, 1)")
+    database.execute("UPDATE employees SET manager = 2 WHERE id = 1")
+    backup = take_backup()["backup"]
+    assert run_load(backup, DB_NAME=empty_database.name).status == 0
+    assert run_load(backup, "--replace", DB_NAME=empty_database.name).status == 0
+    assert empty_database.execute("SELECT id, manager FROM employees ORDER BY id") == [
+        (1, 2),
+        (2, 1),
+    ]
+
+
+def test_next_ids_are_those_of_the_backup(
+    database: Database, run_load: Loader, take_backup: Backup, rows
+) -> None:
+    """Higher than the last row's, as ids of deleted rows leave them; or lower than before."""
+    database.execute("ALTER TABLE employees AUTO_INCREMENT = 500")
+    backup = take_backup()["backup"]
+    database.execute("ALTER TABLE employees AUTO_INCREMENT = 9000")
+    database.execute("ALTER TABLE jobs AUTO_INCREMENT = 9000")
+    assert run_load(backup, "--replace").status == 0
+    database.execute("INSERT INTO jobs (job) VALUES ('next')")
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        " VALUES ('next', '2022-01-01', 1, 3)"
+    )
+    assert database.execute("SELECT MAX(id) FROM employees") == [(500,)]
+    assert database.execute("SELECT MAX(id) FROM jobs") == [(5,)]
+
+
+def test_empty_tables_are_restored_empty(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """A backup of no rows is a backup."""
+    loaded = run_load(take_backup()["backup"], DB_NAME=empty_database.name)
+    assert (loaded.status, loaded.outcomes) == (0, dict.fromkeys(TABLES, (0, 0, 0, "")))
+    assert content(empty_database) == {table: [] for table in TABLES}
+
+
+def test_a_folder_on_this_machine_is_as_good(
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+) -> None:
+    """A backup that was copied loads without a bucket, also from the folder above it."""
+    copy = download(bucket, take_backup(), tmp_path)
+    for source in (copy, copy.parent):
+        assert run_load(source, "--replace", GCS_PATH="").status == 0
+        assert content(database) == rows
+
+
+def test_the_newest_complete_backup_is_taken(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
+) -> None:
+    """Where no run is named; one without a manifest is no backup. The log says which."""
+    take_backup()
+    database.execute("DELETE FROM employees WHERE id = 9")
+    newest = take_backup()
+    bucket.blob("hiring/backups/29990101T000000.000000Z/jobs.avro").upload_from_string("half")
+    loaded = run_load(f"gs://{bucket.name}/hiring/backups/", "--replace")
+    assert (loaded.status, loaded.outcomes["employees"]) == (0, (1, 1, 0, ""))
+    assert loaded.log[0] | {"message": "backup found", "backup": newest["backup"]} == loaded.log[0]
+
+
+def test_large_values_and_many_statements(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """Rows of megabytes and thousands of short ones, each in statements that the server takes."""
+    every_type.create(database, columns={"longblob_": "LONGBLOB"})
+    database.execute("INSERT INTO employees (longblob_) VALUES (REPEAT(x'275cff', 2500000))")
+    database.insert("jobs", [(number, "x" * 200) for number in range(1, 20_001)])
+    assert run_load(take_backup()["backup"], DB_NAME=empty_database.name).status == 0
+    assert checksums(empty_database) == checksums(database)
+
+
+# Invalid records
+
+
+def test_invalid_records_are_restored(
+    database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """Dates that Avro cannot hold come back as they were, beside values of every type."""
+    every_type.create(database)
+    every_type.fill(database)
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        cursor.execute("UPDATE employees SET date_ = '0000-00-00' WHERE tiny = 127")
+        cursor.execute("UPDATE employees SET datetime = '2021-02-31 01:02:03' WHERE tiny = -128")
+        cursor.execute("UPDATE employees SET timestamp_ = '0000-00-00 00:00:00' WHERE id = 0")
+    answer = take_backup()
+    assert answer["tables"][2]["invalid_rows"] == 3
+    loaded = run_load(answer["backup"], DB_NAME=empty_database.name)
+    assert (loaded.status, loaded.outcomes["employees"]) == (0, (6, 6, 0, ""))
+    assert checksums(empty_database) == checksums(database)
+
+
+def test_refused_invalid_records_are_reported(
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+) -> None:
+    """Those that the server does not take as they are: counted and named, the rest is loaded."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        cursor.executemany(
+            "INSERT INTO employees VALUES (%s, 'Zoë', '2021-02-31', 1, 3)",
+            [(number,) for number in range(100, 1100)],
+        )
+    copy = download(bucket, take_backup(), tmp_path)
+    lines = (copy / "invalid/employees.jsonl").read_text().splitlines()
+    lines[3] = lines[3].replace("2021-02-31", "2021-13-45")
+    lines[900] = lines[900].replace('"id": "1000"', '"id": "5"')
+    rewrite(copy, "invalid/employees.jsonl", "\n".join([*lines, ""]).encode())
+    loaded = run_load(copy, "--replace")
+    where = f"{copy}/invalid/employees.jsonl"
+    assert (loaded.status, loaded.outcomes["employees"]) == (0, (1002, 1000, 2, where))
+    refused = [line for line in loaded.log if line["message"] == "invalid record refused"]
+    assert [line["record"] for line in refused] == [f"{where} line 4", f"{where} line 901"]
+    assert database.execute("SELECT COUNT(*) FROM employees WHERE id IN (103, 1000)") == [(0,)]
+
+
+# A row that the server refuses or changes
+
+
+CHANGES = {
+    "refused": "ALTER TABLE employees ADD CHECK (name <> 'Bo; DROP')",
+    "twice": "ALTER TABLE employees ADD UNIQUE (department_id), ADD UNIQUE (name(1))",
+    "too long": "ALTER TABLE employees MODIFY name VARCHAR(5) NOT NULL",
+    "another character set": "ALTER TABLE jobs MODIFY job VARCHAR(99) CHARACTER SET latin1",
+    "fractions cut": "ALTER TABLE employees MODIFY datetime DATETIME",
+    "NULL": "ALTER TABLE employees MODIFY name VARCHAR(255) NOT NULL",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_refused_or_changed_row_rolls_everything_back(
+    database: Database, run_load: Loader, take_backup: Backup, rows, change: str
+) -> None:
+    """Also with --replace, and also when the server does not even warn: the old rows stay."""
+    database.execute("ALTER TABLE employees MODIFY datetime DATETIME(6) NOT NULL")
+    database.execute("ALTER TABLE employees MODIFY name VARCHAR(255) NULL")
+    database.execute("INSERT INTO employees VALUES (300, NULL, '2021-01-01 00:00:00.5', 1, 3)")
+    database.execute("UPDATE employees SET department_id = 1")
+    backup = take_backup()["backup"]
+    for table in reversed(TABLES):
+        database.execute(f"DELETE FROM {table}")
+    database.execute(change)
+    database.insert("departments", [(99, "Old")])
+    before = content(database)
+    loaded = run_load(backup, "--replace")
+    assert loaded.status == 4
+    assert loaded.error.startswith("nothing was loaded: table "), loaded.error
+    assert content(database) == before
+
+
+def test_a_row_that_refers_to_nothing_is_refused(
+    database: Database, run_load: Loader, take_backup: Backup, rows
+) -> None:
+    """The tables' foreign keys hold after a load; the message names the one that would not."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("DELETE FROM departments WHERE id = 7")
+    backup = take_backup()["backup"]
+    before = content(database)
+    loaded = run_load(backup, "--replace")
+    assert loaded.status == 4
+    assert loaded.error == (
+        "nothing was loaded: 1 rows of employees refer to a row of departments that is not there"
+        " (foreign key employees_department)"
+    )
+    assert content(database) == before
+
+
+# The tables as they are
+
+
+def test_tables_with_rows_are_refused(
+    database: Database, run_load: Loader, take_backup: Backup, rows
+) -> None:
+    """Without --replace, naming them; nothing is changed."""
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM employees")
+    loaded = run_load(backup)
+    assert loaded.status == 2
+    assert loaded.error == (
+        "nothing was loaded: there are rows already in departments, jobs;"
+        " --replace takes their place"
+    )
+    assert content(database) == rows | {"employees": []}
+
+
+STATES = {
+    "a view": (
+        ["RENAME TABLE employees TO real_ones", "CREATE VIEW employees AS SELECT * FROM real_ones"],
+        2,
+        "employees is not a base table but a VIEW",
+    ),
+    "a trigger": (
+        ["CREATE TRIGGER stamp BEFORE INSERT ON jobs FOR EACH ROW SET NEW.job = 'x'"],
+        2,
+        "table jobs has a trigger, stamp, which a load would set off",
+    ),
+    "a foreign key": (
+        ["CREATE TABLE badges (id INT UNSIGNED, FOREIGN KEY (id) REFERENCES employees (id))"],
+        2,
+        "badges would be orphaned",
+    ),
+    "another engine": (
+        [
+            "ALTER TABLE employees DROP FOREIGN KEY employees_job",
+            "ALTER TABLE jobs ENGINE = MyISAM",
+        ],
+        2,
+        "table jobs is not InnoDB but MyISAM",
+    ),
+    "another type": (
+        ["ALTER TABLE employees MODIFY datetime VARCHAR(30)"],
+        3,
+        "employees.avro: column datetime was datetime, in table employees it is varchar(30)",
+    ),
+    "a column less": (["ALTER TABLE jobs DROP job"], 3, "jobs.avro: table jobs has no column job"),
+    "a column more": (
+        ["ALTER TABLE jobs ADD grade INT"],
+        3,
+        "jobs.avro has no column grade, table jobs has",
+    ),
+    "a type without Avro": (
+        ["DROP TABLE employees", "CREATE TABLE employees (id INT, a INT) ENGINE = InnoDB"],
+        3,
+        "employees.avro: table employees has no column name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "status", "reason"), STATES.values(), ids=STATES)
+def test_unfit_tables_are_refused(
+    database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    statements: list[str],
+    status: int,
+    reason: str,
+) -> None:
+    """Also with --replace and in a dry run, naming the reason; nothing is changed."""
+    backup = take_backup()["backup"]
+    for statement in statements:
+        database.execute(statement)
+    before = content(database)
+    for options in (["--replace"], ["--replace", "--dry-run"]):
+        loaded = run_load(backup, *options)
+        assert (loaded.status, reason in loaded.error) == (status, True), loaded.error
+    assert content(database) == before
+
+
+@pytest.fixture
+def operator(database: Database) -> Iterator[dict[str, str]]:
+    """The settings of an account that may do what a load needs, but not ALTER or CREATE."""
+    database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
+    database.execute(
+        f"GRANT SELECT, INSERT, DELETE, LOCK TABLES ON {database.name}.* TO operator@'%'"
+    )
+    yield {"DB_USER": "operator", "DB_PASS": PASSWORD}
+    database.execute("DROP USER operator@'%'")
+
+
+def test_a_next_id_that_cannot_be_set_is_told(
+    database: Database, run_load: Loader, take_backup: Backup, rows, operator: dict[str, str]
+) -> None:
+    """After the commit: status 6, all rows are there. Where the next id is right, status 0."""
+    backup = take_backup()["backup"]
+    assert run_load(backup, "--replace", **operator).status == 0
+    database.execute("ALTER TABLE jobs AUTO_INCREMENT = 9000")
+    database.execute("DELETE FROM employees")
+    loaded = run_load(backup, "--replace", **operator)
+    assert loaded.status == 6
+    assert "all rows are loaded, but the next id of jobs could not be set to 5" in loaded.error
+    assert content(database) == rows
+
+
+def test_a_missing_right_is_named(
+    empty_database: Database,
+    database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    operator: dict[str, str],
+) -> None:
+    """Status 2, nothing changed: an account that may not insert, or not create."""
+    backup = take_backup()["backup"]
+    database.execute(f"REVOKE INSERT ON {database.name}.* FROM operator@'%'")
+    loaded = run_load(backup, "--replace", **operator)
+    assert (loaded.status, "INSERT" in loaded.error) == (2, True), loaded.error
+    assert content(database) == rows
+    database.execute(f"GRANT SELECT ON {empty_database.name}.* TO operator@'%'")
+    loaded = run_load(backup, DB_NAME=empty_database.name, **operator)
+    assert (loaded.status, "CREATE" in loaded.error) == (2, True), loaded.error
+
+
+def test_a_dry_run_changes_nothing(
+    database: Database,
+    empty_database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+) -> None:
+    """Not the rows, not the missing tables, not the bucket; its table says what would be."""
+    backup = take_backup()["backup"]
+    objects = bucket.blobs()
+    database.execute("DELETE FROM employees WHERE id = 9")
+    before = content(database)
+    expected = {"departments": (2, 2, 0, ""), "jobs": (2, 2, 0, ""), "employees": (2, 2, 0, "")}
+    assert run_load(backup, "--replace", "--dry-run").outcomes == expected
+    assert run_load(backup, "--dry-run", DB_NAME=empty_database.name).outcomes == expected
+    assert (content(database), bucket.blobs()) == (before, objects)
+    assert empty_database.execute("SHOW TABLES") == []
+
+
+def test_a_missing_table_that_the_server_cannot_create_is_named(
+    tmp_path: Path,
+    empty_database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+) -> None:
+    """For one whose collation is another server's: the operator has to create it."""
+    copy = download(bucket, take_backup(), tmp_path)
+    schema = (copy / "schema.sql").read_text()
+    rewrite(copy, "schema.sql", schema.replace("utf8mb4", "utf8mb5").encode())
+    loaded = run_load(copy, DB_NAME=empty_database.name)
+    assert loaded.status == 2
+    assert loaded.error.startswith("nothing was loaded: table departments is missing, and this")
+    assert loaded.error.endswith("create the table, then load again")
+
+
+# The source as it is
+
+
+def test_what_is_no_backup_is_refused(
+    tmp_path: Path, bucket: Bucket, database: Database, run_load: Loader
+) -> None:
+    """A folder that is missing, empty or without a manifest, a bucket that is missing: status 3."""
+    (tmp_path / "departments.avro").touch()
+    bucket.blob("hiring/backups/one/jobs.avro").upload_from_string("half")
+    for source in (
+        tmp_path / "missing",
+        tmp_path,
+        "gs://",
+        f"gs://{bucket.name}/hiring/backups/",
+        f"gs://{bucket.name}/hiring/backups/one",
+        f"gs://{bucket.name}-missing/",
+    ):
+        loaded = run_load(source)
+        assert (loaded.status, "nothing was loaded: " in loaded.error) == (3, True)
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "flipped": flip,
+    "first byte": lambda content: b"x" + content[1:],
+    "truncated": lambda content: content[:-1],
+    "empty": lambda _: b"",
+    "longer": lambda content: content + b"\0",
+}
+FILES = ("departments.avro", "employees.avro", "invalid/employees.jsonl", "schema.sql")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("file", FILES)
+def test_damaged_objects_are_refused(
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    file: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    """Whatever became of the bytes: the object is named, and nothing is written."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute("INSERT INTO employees VALUES (10, 'Eve', '0000-00-00', 1, 3)")
+    answer = take_backup()
+    blob = bucket.blob(path(answer) + file)
+    blob.upload_from_string(damage(blob.download_as_bytes()))
+    before = checksums(database)
+    loaded = run_load(answer["backup"], "--replace")
+    assert loaded.status == 3
+    assert loaded.error.startswith(f"nothing was loaded: {answer['backup']}{file} has "), loaded
+    assert checksums(database) == before
+    blob.delete()
+    assert run_load(answer["backup"], "--replace").error == (
+        f"nothing was loaded: {answer['backup']}{file} is not there"
+    )
+    assert checksums(database) == before
+
+
+def edit(manifest: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
+    """The manifest with another value somewhere."""
+    place: Any = manifest
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return manifest
+
+
+EDITS = [
+    (["format"], 2),
+    (["tables"], []),
+    (["tables", 0, "table"], "jobs"),
+    (["tables", 2, "rows"], 1),
+    (["tables", 2, "objects", 0, "rows"], 1),
+    (["tables", 2, "objects", 0, "rows"], -2),
+    (["tables", 2, "objects", 0, "bytes"], 1),
+    (["tables", 2, "objects", 0, "bytes"], "many"),
+    (["tables", 2, "objects", 0, "crc32c"], "AAAAAA=="),
+    (["tables", 2, "objects", 0, "name"], "../employees.avro"),
+    (["tables", 2, "objects", 0, "name"], "/etc/passwd"),
+    (["tables", 2, "objects", 0, "name"], "jobs.avro"),
+    (["tables", 2, "objects", 0], None),
+    (["tables", 2, "invalid_rows"], 1),
+    (["schema"], {}),
+    (["reports", 0, "crc32c"], "AAAAAA=="),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), EDITS)
+def test_edited_manifests_are_refused(
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    where: list[Any],
+    value: object,
+) -> None:
+    """One that does not describe what is there: nothing is written."""
+    copy = download(bucket, take_backup(), tmp_path)
+    file = copy / "manifest.json"
+    file.write_text(json.dumps(edit(json.loads(file.read_text()), *where, value=value)))
+    loaded = run_load(copy, "--replace")
+    assert (loaded.status, "manifest" in loaded.error) == (3, True), loaded
+    assert content(database) == rows
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "\x1f\x8b"])
+def test_a_manifest_that_is_no_json_object_is_refused(
+    tmp_path: Path, database: Database, run_load: Loader, text: str
+) -> None:
+    """Half a manifest, or something else."""
+    (tmp_path / "manifest.json").write_text(text)
+    loaded = run_load(tmp_path)
+    assert loaded.status == 3
+    assert loaded.error.startswith("nothing was loaded: manifest.json is not a manifest: ")
+
+
+def test_an_unreadable_block_is_refused(
+    tmp_path: Path, database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
+) -> None:
+    """Also when size and checksum in the manifest are right, and the first rows are readable."""
+    copy = download(bucket, take_backup(), tmp_path)
+    rewrite(copy, "employees.avro", flip((copy / "employees.avro").read_bytes()[:-9]))
+    loaded = run_load(copy, "--replace")
+    assert loaded.status == 3
+    assert loaded.error.startswith(f"nothing was loaded: {copy}/employees.avro can't be read: ")
+    assert content(database) == rows

@@ -1,0 +1,388 @@
+"""CSV files, loaded: what is recognised, what is an invalid record, what is refused as a whole."""
+
+import csv
+import datetime
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROJECT, Bucket, Database, Loader
+from hypothesis import given
+from hypothesis import strategies as st
+
+import migration
+from local import sample
+
+TABLES = ("departments", "jobs", "employees")
+CHALLENGE = Path(os.environ.get("CHALLENGE", PROJECT.parent / "shared" / "challenge"))
+
+DEPARTMENTS = "1,Sales\n2,R&D\n"
+JOBS = "1,Clerk\n2,Analyst\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Writes the three files, text as UTF-8, and returns their folder; None leaves one out."""
+
+    def write(
+        employees: str | bytes | None,
+        departments: str | bytes | None = DEPARTMENTS,
+        jobs: str | bytes | None = JOBS,
+        name: str = "employees.csv",
+    ) -> Path:
+        files = {"departments.csv": departments, "jobs.csv": jobs, name: employees}
+        for file, content in files.items():
+            if content is not None:
+                raw = content.encode() if isinstance(content, str) else content
+                (tmp_path / file).write_bytes(raw)
+        return tmp_path
+
+    return write
+
+
+def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the three tables."""
+    return {table: database.execute(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
+
+
+def employees(database: Database) -> list[tuple[Any, ...]]:
+    """The employees, times as text."""
+    return [
+        (number, name, str(time), department, job)
+        for number, name, time, department, job in content(database)["employees"]
+    ]
+
+
+def invalid_records(bucket: Bucket, table: str = "employees") -> list[dict[str, Any]]:
+    """The invalid records of a table that the one load in the bucket has stored."""
+    found = [
+        content
+        for name, content in bucket.blobs("hiring/invalid/").items()
+        if name.endswith(f"/{table}.jsonl")
+    ]
+    return [json.loads(line) for content in found for line in content.splitlines()]
+
+
+def reasons(bucket: Bucket, table: str = "employees") -> dict[int, list[str]]:
+    """The reasons of the invalid records, by line."""
+    return {record["line"]: record["reasons"] for record in invalid_records(bucket, table)}
+
+
+def test_the_challenge_loads_as_it_is(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup, client
+) -> None:
+    """1,929 of 1,999 hires; the others with the line and every field that is empty; then the
+    reports and a backup of what is there."""
+    if not CHALLENGE.exists():
+        pytest.skip(f"{CHALLENGE} is not there")
+    loaded = run_load(CHALLENGE)
+    (stored,) = bucket.blobs("hiring/invalid/")
+    assert (loaded.status, loaded.outcomes) == (
+        0,
+        {
+            "departments": (12, 12, 0, ""),
+            "jobs": (183, 183, 0, ""),
+            "employees": (1999, 1929, 70, f"gs://{bucket.name}/{stored}"),
+        },
+    )
+    valid, invalid = read_challenge()
+    assert invalid_records(bucket) == invalid
+    assert employees(database) == valid
+    hires = client.get("/hiring-by-department?format=json").json
+    assert sum(row["hired"] for row in hires) <= len(valid)
+    assert len(hires) > 0
+    assert client.get("/quarterly-hired?format=json").json != []
+    assert [table["rows"] for table in take_backup()["tables"]] == [12, 183, 1929]
+
+
+def read_challenge() -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """The valid rows, and the invalid records, as plain code finds them."""
+    names = ("id", "name", "datetime", "department_id", "job_id")
+    valid, invalid = [], []
+    text = (CHALLENGE / "hired_employees.csv").read_text()
+    for number, fields in enumerate(csv.reader(io.StringIO(text)), start=1):
+        empty = [f"{name} is empty" for name, field in zip(names, fields, strict=True) if not field]
+        if empty:
+            record = {"file": "hired_employees.csv", "line": number, "fields": fields}
+            invalid.append(record | {"reasons": empty})
+            continue
+        time = fields[2].replace("T", " ").removesuffix("Z")
+        valid.append((int(fields[0]), fields[1], time, int(fields[3]), int(fields[4])))
+    return sorted(valid), invalid
+
+
+def test_the_sample_data_loads_into_an_empty_database(
+    tmp_path: Path, empty_database: Database, run_load: Loader
+) -> None:
+    """With the project's own tables, made where they are missing."""
+    sample.write_csv(tmp_path)
+    loaded = run_load(tmp_path, DB_NAME=empty_database.name)
+    assert loaded.status == 0
+    expected = {
+        table: [
+            tuple(
+                value.replace(tzinfo=None) if isinstance(value, datetime.datetime) else value
+                for value in row
+            )
+            for row in rows()
+        ]
+        for table, rows in sample.TABLES.items()
+    }
+    assert content(empty_database) == expected
+    script = (PROJECT / "schema.sql").read_text()
+    assert "KEY employees_hired" in script
+    assert "KEY `employees_hired`" in empty_database.execute("SHOW CREATE TABLE employees")[0][1]
+
+
+def test_forms_of_csv(database: Database, run_load: Loader, write) -> None:
+    """Header or none, columns in any order, quotes, CRLF, a byte-order mark, blank lines, no end
+    of the last line: all the same rows."""
+    expected = [
+        (1, 'Ana "A", B', "2021-02-03 04:05:06", 1, 2),
+        (2, "Bo\nC", "2021-01-01 00:00:00", 2, 1),
+    ]
+    row, other = '1,"Ana ""A"", B",2021-02-03T04:05:06Z,1,2', '2,"Bo\nC",2021-01-01,2,1'
+    header = "id,name,datetime,department_id,job_id"
+    reordered = (
+        "job_id,name,id,department_id,datetime\n"
+        '2,"Ana ""A"", B",1,1,2021-02-03T04:05:06Z\n1,"Bo\nC",2,2,2021-01-01\n'
+    )
+    for text in (
+        f"{row}\n{other}\n",
+        f"{header}\n{row}\n{other}",
+        f"\ufeff{row}\r\n{other}\r\n",
+        f'\ufeff"ID", Name ,datetime,department_id,JOB_ID\r\n\r\n{row}\r\n\r\n{other}\r\n\r\n',
+        reordered,
+    ):
+        assert run_load(write(text), "--replace").outcomes["employees"] == (2, 2, 0, "")
+        assert employees(database) == expected
+
+
+TIMES = {
+    "2021-02-03T04:05:06Z": "2021-02-03 04:05:06",
+    "2021-02-03T04:05:06": "2021-02-03 04:05:06",
+    "2021-02-03 04:05:06": "2021-02-03 04:05:06",
+    "2021-02-03t04:05z": "2021-02-03 04:05:00",
+    "2021-02-03": "2021-02-03 00:00:00",
+    " 2021-02-03T04:05:06.999999Z ": "2021-02-03 04:05:06",
+    "2021-12-31T23:59:59,9": "2021-12-31 23:59:59",
+    "2021-01-01T00:30:00+01:00": "2020-12-31 23:30:00",
+    "2020-12-31T23:30:00-05:30": "2021-01-01 05:00:00",
+    "2021-02-03T04:05:06+0530": "2021-02-02 22:35:06",
+    "2021-02-29T00:00:00Z": None,
+    "2021-02-03T04:05:60Z": None,
+    "2021-02-03T25:00:00Z": None,
+    "0000-00-00": None,
+    "0001-01-01T00:00:00+23:00": None,
+    "03/02/2021": None,
+    "2021-W05-3": None,
+    "2021-02-03x04:05:06": None,
+    "1612325106": None,
+    "٢٠٢١-٠٢-٠٣": None,
+}
+
+
+def test_times(database: Database, bucket: Bucket, run_load: Loader, write) -> None:
+    """ISO 8601, in UTC, cut to the column's seconds; anything else is invalid."""
+    lines = [f'{number},Ana,"{time}",1,1' for number, time in enumerate(TIMES, start=1)]
+    assert run_load(write("\n".join(lines))).status == 0
+    stored = {number: time for number, _, time, _, _ in employees(database)}
+    assert [stored.get(number) for number in range(1, len(TIMES) + 1)] == list(TIMES.values())
+    assert reasons(bucket)[12] == [
+        "datetime is not an ISO 8601 date and time: '2021-02-03T04:05:60Z'"
+    ]
+
+
+def test_every_rule_that_a_row_breaks_is_a_reason(
+    database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """With its file, the number of its first line, and its fields as they stand."""
+    source = write(
+        "id,name,datetime,department_id,job_id\n"
+        "1,Ana,2021-02-03T04:05:06Z,1,1\n"
+        '2,"Multi\nLine",2021-02-03T04:05:06Z,1,\n'
+        "1,Bo,yesterday,9,2\n"
+        ", ,,x,\n"
+        "3,Cy,2021-02-03T04:05:06Z,1\n"
+        "4,Di,2021-02-03T04:05:06Z,1,1,\n"
+        "-5,Ed,2021-02-03T04:05:06Z,1,1\n"
+        "4294967296,Fi,2021-02-03T04:05:06Z,1,1\n"
+        f"6,{'x' * 256},2021-02-03T04:05:06Z,3,4294967295\n"
+        "1.0,Gi,2021-02-03T04:05:06Z,1,1\n"
+        "2,Hi,2021-02-03T04:05:06Z,2,2\n",
+        departments="1,Sales\n2,R&D\n3,\n",
+    )
+    loaded = run_load(source)
+    assert loaded.outcomes["employees"][:3] == (11, 2, 9)
+    assert [row[0] for row in employees(database)] == [1, 2]
+    assert invalid_records(bucket)[0] == {
+        "file": "employees.csv",
+        "line": 3,
+        "fields": ["2", "Multi\nLine", "2021-02-03T04:05:06Z", "1", ""],
+        "reasons": ["job_id is empty"],
+    }
+    assert reasons(bucket) == {
+        3: ["job_id is empty"],
+        5: [
+            "datetime is not an ISO 8601 date and time: 'yesterday'",
+            "id 1 is that of an earlier row",
+            "department_id 9 is not the id of a valid row of departments",
+        ],
+        6: [
+            "id is empty",
+            "name is empty",
+            "datetime is empty",
+            "department_id is not a number: 'x'",
+            "job_id is empty",
+        ],
+        7: ["5 fields are expected, there are 4"],
+        8: ["5 fields are expected, there are 6"],
+        9: ["id is not between 0 and 4294967295: -5"],
+        10: ["id is not between 0 and 4294967295: 4294967296"],
+        11: [
+            "name is longer than 255 characters: 256",
+            "department_id 3 is not the id of a valid row of departments",
+            "job_id 4294967295 is not the id of a valid row of jobs",
+        ],
+        12: ["id is not a number: '1.0'"],
+    }
+    assert reasons(bucket, "departments") == {3: ["department is empty"]}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("DATE", {1: "2020-12-31", 2: "1960-05-05", 3: "2039-01-01"}),
+        (
+            "DATETIME(3)",
+            {1: "2020-12-31 23:30:00.123000", 2: "1960-05-05 00:00:00", 3: "2039-01-01 00:00:00"},
+        ),
+        ("TIMESTAMP", {1: "2020-12-31 23:30:00"}),
+    ],
+)
+def test_the_column_may_be_a_date_or_a_timestamp(
+    database: Database, run_load: Loader, write, column: str, expected: dict[int, str]
+) -> None:
+    """Times are cut to a DATE's day, and have to be within what a TIMESTAMP holds."""
+    database.execute(f"ALTER TABLE employees MODIFY datetime {column} NOT NULL")
+    source = write(
+        "1,A,2021-01-01T00:30:00.1239+01:00,1,1\n2,B,1960-05-05,1,1\n3,C,2039-01-01,1,1\n"
+    )
+    assert run_load(source).status == 0
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute("SELECT id, datetime FROM employees")
+        assert {number: str(time) for number, time in cursor.fetchall()} == expected
+
+
+def test_an_id_of_zero_is_kept(database: Database, run_load: Loader, write) -> None:
+    """It is a number like others, not a request for the next id."""
+    assert run_load(write("0,Zed,2021-01-01,1,1\n")).status == 0
+    assert [row[0] for row in employees(database)] == [0]
+
+
+NOT_CSV = {
+    "empty": b"",
+    "blank": b"\n\n",
+    "JSON": b'[{"id": 1, "name": "Ana"}]',
+    "semicolons": b"1;Ana;2021-01-01;1;1\n2;Bo;2021-01-01;1;1\n",
+    "a page": b"<html>\n<body>not found</body>\n</html>\n",
+    "a workbook": b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00\xff\xfe",
+    "UTF-16": "1,Ana,2021-01-01,1,1\n".encode("utf-16"),
+    "zero bytes": "1,Ana,2021-01-01,1,1\n".encode("utf-16-le"),
+    "Latin-1": "1,José,2021-01-01,1,1\n".encode("latin-1"),
+    "an open quote": b'1,Ana,2021-01-01,1,1\n2,"Bo,2021-01-01,1,1\n3,Cy,2021-01-01,1,1\n',
+    "text after a quote": b'1,"Ana"x,2021-01-01,1,1\n',
+}
+
+
+@pytest.mark.parametrize("content_of_file", NOT_CSV.values(), ids=NOT_CSV)
+def test_what_is_not_csv_loads_nothing(
+    database: Database, bucket: Bucket, run_load: Loader, write, content_of_file: bytes
+) -> None:
+    """Not from the other files either, and the rows that were there stay; no record is stored."""
+    database.insert("departments", [(9, "Old")])
+    before = content(database)
+    for options in (["--replace"], ["--replace", "--dry-run"]):
+        loaded = run_load(write(content_of_file, departments="1,Sales\nx,\n"), *options)
+        assert (loaded.status, "employees.csv" in loaded.error) == (3, True)
+    assert (content(database), bucket.blobs()) == (before, {})
+
+
+@pytest.mark.parametrize("missing", TABLES)
+def test_a_missing_file_loads_nothing(
+    database: Database, run_load: Loader, write, missing: str
+) -> None:
+    """Each of the three has to be there."""
+    loaded = run_load(write(**{"employees": "1,Ana,2021-01-01,1,1\n"} | {missing: None}))
+    assert (loaded.status, f" has no {missing}.csv" in loaded.error) == (3, True)
+    assert content(database) == {table: [] for table in TABLES}
+
+
+def test_two_files_for_one_table_load_nothing(run_load: Loader, write) -> None:
+    """Nobody can say which one counts."""
+    write("1,Ana,2021-01-01,1,1\n", name="hired_employees.csv")
+    loaded = run_load(write("1,Ana,2021-01-01,1,1\n"))
+    assert loaded.status == 3
+    assert "has both employees.csv and hired_employees.csv" in loaded.error
+
+
+def test_files_in_cloud_storage(
+    database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """A `gs://` folder is as good as a local one."""
+    for file in write("1,Ana,2021-01-01,1,1\n").iterdir():
+        bucket.blob(f"from/{file.name}").upload_from_filename(str(file))
+    assert run_load(f"gs://{bucket.name}/from").outcomes["employees"] == (1, 1, 0, "")
+
+
+def test_gcs_path_is_needed(database: Database, run_load: Loader, write) -> None:
+    """Invalid records have to go somewhere: status 2, before anything is opened."""
+    loaded = run_load(write("1,Ana,2021-01-01,1,1\n"), GCS_PATH="")
+    assert (loaded.status, "GCS_PATH is not set" in loaded.error) == (2, True)
+
+
+def test_invalid_records_are_stored_before_the_rest_is_committed(
+    database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """Where Cloud Storage refuses them, nothing is loaded: status 5."""
+    bucket.storage.fail("invalid/", status=403, times=None)
+    loaded = run_load(write("1,Ana,2021-01-01,1,1\n2,,,,\n"))
+    assert (loaded.status, "refused or failed: " in loaded.error) == (5, True)
+    assert content(database) == {table: [] for table in TABLES}
+
+
+def test_no_invalid_record_is_left_of_a_load_that_fails(
+    database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """What the server refuses beyond the rules: status 4, nothing loaded, nothing stored."""
+    database.execute("ALTER TABLE employees ADD grade INT NOT NULL")
+    loaded = run_load(write("1,Ana,2021-01-01,1,1\n", departments="1,Sales\n2,\n"))
+    assert (loaded.status, "'grade'" in loaded.error) == (4, True)
+    assert (content(database), bucket.blobs()) == ({table: [] for table in TABLES}, {})
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(
+    database: Database, empty_database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """The same counts, with tables and without; no record stored, no table made."""
+    source = write(f"1,Ana,2021-01-01,1,1\n2,{'x' * 256},2021-01-01,1,1\n-1,Bo,2021-01-01,1,1\n")
+    for name in (database.name, empty_database.name):
+        loaded = run_load(source, "--dry-run", DB_NAME=name)
+        assert loaded.status == 0
+        assert loaded.outcomes["employees"] == (3, 1, 2, "not stored")
+    assert (content(database), bucket.blobs()) == ({table: [] for table in TABLES}, {})
+    assert empty_database.execute("SHOW TABLES") == []
+
+
+@given(st.lists(st.integers(-(2**70), 2**70) | st.integers(-5, 2000)))
+def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
+    """Whatever was put in is in it, and nothing else."""
+    ids = migration.Ids()
+    for number in numbers:
+        ids.add(number)
+    around = {*numbers, *(number + step for number in numbers for step in (-1, 1, 512))}
+    assert {number for number in around if number in ids} == set(numbers)

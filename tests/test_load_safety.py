@@ -1,0 +1,259 @@
+"""A load that is killed, disturbed, or huge: all or nothing, in bounded memory."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Database, Loader
+
+import load
+
+TABLES = ("departments", "jobs", "employees")
+Backup = Callable[..., dict[str, Any]]
+SECONDS = 60
+
+FILL = """
+INSERT INTO employees (name, datetime, department_id, job_id)
+SELECT CONCAT('Employee ', seq), '2021-02-03 04:05:06' + INTERVAL seq MINUTE, 1 + seq MOD 2, 1
+FROM (
+    WITH RECURSIVE counter (seq) AS (
+        SELECT 1 UNION ALL SELECT seq + 1 FROM counter WHERE seq < {rows}
+    )
+    SELECT seq FROM counter
+) AS numbers
+"""
+
+
+def fill(database: Database, rows: int) -> None:
+    """Puts two departments, a job and many employees in."""
+    database.insert("departments", [(1, "Sales"), (2, "R&D")])
+    database.insert("jobs", [(1, "Clerk")])
+    with database.connect() as connection, connection.cursor() as cursor:
+        mariadb = database.server.is_mariadb
+        limit = "max_recursive_iterations" if mariadb else "cte_max_recursion_depth"
+        cursor.execute(f"SET {limit} = {rows}")
+        cursor.execute(FILL.format(rows=rows))
+
+
+def empty(database: Database) -> None:
+    for table in reversed(TABLES):
+        database.execute(f"DELETE FROM {table}")
+
+
+def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the three tables."""
+    return {table: database.execute(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def modified_rows(database: Database) -> int:
+    """Rows that the transactions of the server have written and not committed yet."""
+    ((rows,),) = database.execute(
+        "SELECT SUM(trx_rows_modified) FROM information_schema.innodb_trx"
+    )
+    return int(rows or 0)
+
+
+@pytest.mark.parametrize("written", [1, 15_000, 40_003])
+@pytest.mark.parametrize("options", [[], ["--replace"]], ids=["new", "replace"])
+def test_a_killed_load_leaves_the_rows_as_they_were(
+    database: Database, run_load: Loader, take_backup: Backup, options: list[str], written: int
+) -> None:
+    """SIGKILL at its first row, halfway, and when all rows are written but not committed."""
+    fill(database, 40_000)
+    backup = take_backup()["backup"]
+    empty(database)
+    if options:
+        database.insert("departments", [(5, "Old")])
+        written += 1
+    before = content(database)
+    loading = run_load.start(backup, *options)
+    try:
+        wait_until(lambda: modified_rows(database) >= written)
+    finally:
+        loading.send_signal(signal.SIGKILL)
+        loading.communicate()
+    assert loading.returncode == -signal.SIGKILL
+    assert content(database) == before
+    assert run_load(backup, *options).status == 0
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(40_000,)]
+
+
+def test_an_interrupted_load_says_so(
+    database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """Ctrl-C: status 130, the rows as they were, no traceback."""
+    fill(database, 40_000)
+    backup = take_backup()["backup"]
+    empty(database)
+    loading = run_load.start(backup)
+    wait_until(lambda: modified_rows(database) > 0)
+    loading.send_signal(signal.SIGINT)
+    _, log = loading.communicate(timeout=SECONDS)
+    assert (loading.returncode, "Traceback" in log) == (130, False)
+    assert '"nothing was loaded: interrupted"' in log
+    assert content(database) == {table: [] for table in TABLES}
+
+
+def test_a_writer_is_made_to_wait(
+    database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """A row written while a load runs is there afterwards, beside all that was loaded."""
+    fill(database, 40_000)
+    backup = take_backup()["backup"]
+    empty(database)
+    loading = run_load.start(backup)
+    wait_until(lambda: modified_rows(database) > 0)
+    database.execute("INSERT INTO departments VALUES (77, 'New')")
+    assert loading.wait(timeout=SECONDS) == 0, loading.communicate()
+    loading.communicate()
+    assert database.execute("SELECT id FROM departments ORDER BY id") == [(1,), (2,), (77,)]
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(40_000,)]
+
+
+def test_replacing_under_a_writer_loses_none_of_its_later_rows(
+    database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """The rows written before are replaced, those written after are all there: no gap."""
+    fill(database, 5_000)
+    backup = take_backup()["backup"]
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        with database.connect() as connection, connection.cursor() as cursor:
+            number = 1_000_000
+            while not stop.is_set():
+                number += 1
+                cursor.execute("INSERT INTO departments VALUES (%s, 'New')", (number,))
+                written.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: len(written) > 10)
+        loaded = run_load(backup, "--replace")
+        after = len(written)
+        wait_until(lambda: len(written) > after + 10)
+    finally:
+        stop.set()
+        writer.join()
+    assert loaded.status == 0
+    there = [
+        number for (number,) in database.execute("SELECT id FROM departments WHERE id > 999999")
+    ]
+    assert 10 <= len(there) < len(written)
+    assert sorted(there) == written[-len(there) :]
+
+
+def test_a_load_does_not_wait_for_ever(
+    database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """Somebody's open transaction: status 5 after the lock's few seconds, nothing changed."""
+    backup = take_backup()["backup"]
+    with database.connect(autocommit=False) as writer, writer.cursor() as cursor:
+        cursor.execute("INSERT INTO departments VALUES (1, 'Sales')")
+        started = time.monotonic()
+        loaded = run_load(backup, "--replace")
+        assert time.monotonic() - started < 15
+        writer.commit()
+    assert (loaded.status, "in use" in loaded.error) == (5, True)
+    assert content(database)["departments"] == [(1, "Sales")]
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_storage_that_fails_at_any_moment_changes_nothing(
+    database: Database, bucket: Any, run_load: Loader, take_backup: Backup, after: int
+) -> None:
+    """Before the first row, or in the middle of the transaction: status 5, the old rows."""
+    fill(database, 100)
+    backup = take_backup()["backup"]
+    before = content(database)
+    bucket.storage.fail("(jobs|employees).avro", after=after, status=403, times=None)
+    loaded = run_load(backup, "--replace")
+    assert (loaded.status, "refused or failed: " in loaded.error) == (5, True)
+    assert content(database) == before
+
+
+def test_an_object_that_changes_after_the_check_rolls_everything_back(
+    database: Database, bucket: Any, run_load: Loader, take_backup: Backup, environment: Any
+) -> None:
+    """Another backup's rows under the same name: status 3, the old rows."""
+    fill(database, 100)
+    first = take_backup()
+    database.execute("DELETE FROM employees WHERE id > 50")
+    second = take_backup()
+    before = content(database)
+    name = "hiring/backups/{}/employees.avro"
+    first_name, second_name = (
+        name.format(each["backup"].split("/")[-2]) for each in (first, second)
+    )
+    create = load._create_missing_tables
+
+    def swap(*arguments: Any) -> None:
+        create(*arguments)
+        bucket.blob(first_name).upload_from_string(bucket.blob(second_name).download_as_bytes())
+
+    environment.setattr(load, "_create_missing_tables", swap)
+    loaded = run_load(first["backup"], "--replace")
+    assert (loaded.status, "employees.avro has " in loaded.error) == (3, True)
+    assert content(database) == before
+
+
+# Memory
+
+
+def peak_megabytes(process: "subprocess.Popen[str]") -> float:
+    """The most memory that a load had, once it has ended well."""
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except FileNotFoundError:
+            break
+        for line in status.splitlines():
+            if line.startswith("VmHWM:"):
+                peak = max(peak, int(line.split()[1]))
+        time.sleep(0.02)
+    out, log = process.communicate()
+    assert process.returncode == 0, out + log
+    return peak / 1024
+
+
+@pytest.mark.slow
+def test_a_million_rows_of_a_backup_take_no_more_memory_than_a_tenth(
+    database: Database, run_load: Loader, take_backup: Backup
+) -> None:
+    """Within a tenth, and below 150 MB."""
+    peaks = []
+    for rows in (100_000, 1_000_000):
+        empty(database)
+        fill(database, rows)
+        peaks.append(peak_megabytes(run_load.start(take_backup()["backup"], "--replace")))
+        assert database.execute("SELECT COUNT(*) FROM employees") == [(rows,)]
+    assert peaks[1] < min(150, 1.1 * peaks[0]), peaks
+
+
+@pytest.mark.slow
+def test_a_million_rows_of_csv_take_little_memory(
+    tmp_path: Path, database: Database, run_load: Loader
+) -> None:
+    """Half of them invalid, ids in no order: below 150 MB."""
+    (tmp_path / "departments.csv").write_text("1,Sales\n")
+    (tmp_path / "jobs.csv").write_text("1,Clerk\n")
+    with (tmp_path / "employees.csv").open("w") as file:
+        for number in range(1_000_000):
+            scattered = number * 7_919 % 1_000_003
+            file.write(f"{scattered},Ana Smith,2021-01-01T00:00:00Z,1,{1 + number % 2}\n")
+    assert peak_megabytes(run_load.start(tmp_path)) < 150
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(500_000,)]

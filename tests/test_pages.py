@@ -1,0 +1,551 @@
+"""What a report looks like in each format, whatever is in the tables."""
+
+import base64
+import csv
+import hashlib
+import html
+import io
+import itertools
+import json
+import re
+from typing import Any
+
+import pandas
+import pytest
+import wcwidth
+import werkzeug.test
+from conftest import Bundle, Database
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pages
+import reports
+
+QUARTERLY, ABOVE_MEAN = "/quarterly-hired", "/hiring-by-department"
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "entity": "&lt;b&gt; & \"q\" 'a'",
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "emoji": "Growth 🚀 👩‍🚀",
+    "scripts": "営業部 قسم",
+    "formula": "=1+1",
+    "command": "@cmd",
+    "plus": "+1",
+    "minus": "-1",
+    "tab": "\t=1+1",
+    "return": "\r=1+1",
+    "newline": "two\nlines",
+    "escape": "\x1b[31mred",
+    "number": "007",
+    "comma": 'a, "b"',
+    "long": "W" * 255,
+    "empty": "",
+}
+
+
+def hire(database: Database, hires: list[tuple[str, str, str]]) -> None:
+    """Stores hires, each a department, a job and a time, and the departments and jobs they name."""
+    departments = list(dict.fromkeys(department for department, _, _ in hires))
+    jobs = list(dict.fromkeys(job for _, job, _ in hires))
+    database.insert("departments", list(enumerate(departments, start=1)))
+    database.insert("jobs", list(enumerate(jobs, start=1)))
+    database.insert(
+        "employees",
+        [
+            (number, "Ada", at, departments.index(department) + 1, jobs.index(job) + 1)
+            for number, (department, job, at) in enumerate(hires, start=1)
+        ],
+    )
+
+
+def get(client: werkzeug.test.Client, path: str, **options: Any) -> Any:
+    response = client.get(path, **options)
+    assert response.status_code == 200, response.text
+    return response
+
+
+def page_rows(page: str) -> list[list[str]]:
+    """The cells of each row in the table's bodies."""
+    bodies = "".join(re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL))
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", bodies, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[html.unescape(cell) for cell in row] for row in cells]
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_any_name_is_shown_in_every_format(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """A name is exact in JSON, harmless in CSV, visible in text, and only text in the page."""
+    hire(database, [(name, name, "2021-02-03"), (name, name, "2021-11-30")])
+    shown = pages.visible(name)
+
+    assert get(client, QUARTERLY + "?format=json").json == [
+        {"department": name, "job": name, "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 1}
+    ]
+
+    harmless = "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    text = get(client, QUARTERLY + "?format=csv").text
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [
+        ["department", "job", "Q1", "Q2", "Q3", "Q4"],
+        [harmless, harmless, "1", "0", "0", "1"],
+    ]
+
+    page = get(client, QUARTERLY + "?format=html").text
+    assert page_rows(page) == [[shown, "1", "0", "0", "1", "2"], [shown, "1", "0", "0", "1", "2"]]
+    assert page.count("<script>") == 1
+
+    grid = get(client, QUARTERLY).text
+    letters = "".join(line.split("|")[1].strip() for line in grid.splitlines()[3:] if "|" in line)
+    assert letters.replace(" ", "") == shown.replace(" ", "")
+    assert re.search(r"\|\s+1 \|\s+0 \|\s+0 \|\s+1 \|\n", grid)
+
+
+def test_a_name_may_be_null_or_not_text(client: werkzeug.test.Client, database: Database) -> None:
+    """Names that are NULL or binary, and ids that are text, are shown in every format."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute("ALTER TABLE departments MODIFY id VARCHAR(9), MODIFY department BLOB NULL")
+    database.execute("ALTER TABLE employees MODIFY department_id VARCHAR(9)")
+    database.insert("jobs", [(1, "Nurse")])
+    database.insert("departments", [("=a", b"\xff\x00"), ("b", None)])
+    database.insert("employees", [(1, "Ada", "2021-01-01", "=a", 1)])
+    database.insert(
+        "employees", [(2, "Eve", "2021-01-01", "b", 1), (3, "Mo", "2021-05-01", "b", 1)]
+    )
+
+    assert get(client, ABOVE_MEAN + "?format=json").json == [
+        {"id": "b", "department": None, "hired": 2}
+    ]
+    assert get(client, ABOVE_MEAN + "?format=csv").text == "id,department,hired\r\nb,,2\r\n"
+    assert page_rows(get(client, ABOVE_MEAN + "?format=html").text) == [["b", "", "2"]]
+    assert [row["department"] for row in get(client, QUARTERLY + "?format=json").json] == [
+        None,
+        "ff00",
+    ]
+    assert get(client, QUARTERLY + "?format=csv").text.splitlines()[1:] == [
+        ",Nurse,1,1,0,0",
+        "ff00,Nurse,1,0,0,0",
+    ]
+
+
+def test_departments_of_one_name_stay_apart_in_the_page(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """Two departments called Sales are two groups, although their jobs alternate in the report."""
+    database.insert("departments", [(1, "Sales"), (2, "Sales")])
+    database.insert("jobs", [(1, "Agent"), (2, "Buyer")])
+    pairs = itertools.product((1, 2), (1, 2))
+    database.insert(
+        "employees",
+        [(number, "Ada", "2021-07-01", *pair) for number, pair in enumerate(pairs, start=1)],
+    )
+    assert (
+        page_rows(get(client, QUARTERLY + "?format=html").text)
+        == [
+            ["Sales", "0", "0", "2", "0", "2"],
+            ["Agent", "0", "0", "1", "0", "1"],
+            ["Buyer", "0", "0", "1", "0", "1"],
+        ]
+        * 2
+    )
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=255)
+counts = st.integers(0, 9_999_999)
+
+
+@given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
+def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
+    """Whatever the names, no cell begins like a formula, and without its apostrophe it is exact."""
+    text = pages.as_csv(reports.QUARTERLY_HIRED, rows)
+    _, *cells = csv.reader(io.StringIO(text, newline=""))
+    for row, shown in zip(rows, cells, strict=True):
+        for value, cell in zip(row[:6], shown, strict=True):
+            assert not cell.startswith(pages.FORMULA_STARTS)
+            assert cell in (str(value), f"'{value}")
+
+
+@given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
+def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
+    """Whatever the names, no line of the grid is wider than 80 columns or moves the cursor."""
+    for line in pages.as_text(reports.QUARTERLY_HIRED, rows).splitlines():
+        assert 0 < wcwidth.wcswidth(line) <= pages.TERMINAL_COLUMNS
+
+
+# Sizes
+
+
+def test_no_hires_are_an_empty_report(client: werkzeug.test.Client) -> None:
+    """Without a hire each format has its frame and no rows, and the page says so in words."""
+    assert get(client, QUARTERLY + "?format=json").text == "[]\n"
+    assert get(client, QUARTERLY + "?format=csv").text == "department,job,Q1,Q2,Q3,Q4\r\n"
+    assert get(client, QUARTERLY).text.splitlines()[1].split("|")[1:-1] == [
+        " department   ",
+        " job   ",
+        " Q1   ",
+        " Q2   ",
+        " Q3   ",
+        " Q4   ",
+    ]
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert "Nobody was hired in 2021." in page
+        assert "<svg" not in page
+        assert "<table" not in page
+
+
+def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) -> None:
+    """One hire is a row of its own; alone it is the mean, which the page says in words."""
+    hire(database, [("Legal", "Lawyer", "2021-12-31 23:59:59")])
+    page = get(client, QUARTERLY + "?format=html").text
+    assert "1 hire in Legal. Busiest quarter: Q4, with 1." in page
+    assert page_rows(page) == [
+        ["Legal", "0", "0", "0", "1", "1"],
+        ["Lawyer", "0", "0", "0", "1", "1"],
+    ]
+    assert get(client, ABOVE_MEAN + "?format=json").json == []
+    page = get(client, ABOVE_MEAN + "?format=html").text
+    assert "No department hired more than the mean in 2021." in page
+    assert "<svg" not in page
+
+
+def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: Database) -> None:
+    """A report of 2,000 rows in 40 departments has them all; the chart has the 24 largest."""
+    rows = [(f"Department {n % 40:02}", f"Job {n:04}", "2021-05-05") for n in range(2000)]
+    hire(database, [*rows, ("Department 39", "Job 0039", "2021-05-05")])
+    objects = get(client, QUARTERLY + "?format=json").json
+    assert len(objects) == 2000
+    assert len(get(client, QUARTERLY + "?format=csv").text.splitlines()) == 2001
+    assert get(client, QUARTERLY).text.count("| Department ") == 2000
+    page = get(client, QUARTERLY + "?format=html").text
+    assert len(page_rows(page)) == 2040
+    assert page.count('<svg class="bar"') == 24
+    assert "The 24 departments that hired most; 16 more are in the table." in page
+    assert "2,001 hires in 40 departments; Department 39 hired most (51)." in page
+
+
+def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database: Database) -> None:
+    """Totals are in the page's foot; the mean is a line where the bars' scale has it."""
+    hire(
+        database,
+        [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
+        + [("Legal", "Lawyer", "2021-08-01")],
+    )
+    page = get(client, QUARTERLY + "?format=html").text
+    foot = re.search(r"<tfoot>(.*?)</tfoot>", page, re.DOTALL)
+    assert foot
+    assert re.findall(r">([^<>\n]+)<", foot[1]) == ["Total", "2", "1", "2", "0", "5"]
+    page = get(client, ABOVE_MEAN + "?format=html").text
+    assert "1 department hired more than the mean of 2.5 in 2021. Care hired most: 4." in page
+    assert '<line class="mean" x1="62.5%" x2="62.5%"' in page
+    assert page_rows(page) == [["1", "Care", "4"]]
+
+
+def test_bars_fill_the_chart() -> None:
+    """The longest bar is as wide as the chart, its parts follow one another, with what fits in."""
+    name = "宣" * 20
+    rows = [("A", "a", 50, 30, 19, 1, 1), (name, "b", 2, 3, 20, 0, 2)]
+    chart = pages.view(reports.QUARTERLY_HIRED, 2021, rows, [])["chart"]
+    assert chart == pages.Chart(
+        [
+            pages.Bar(
+                "A",
+                "A",
+                100,
+                [
+                    pages.Segment("q1", 0, 50, "50"),
+                    pages.Segment("q2", 50, 30, "30"),
+                    pages.Segment("q3", 80, 19, "19"),
+                    pages.Segment("q4", 99, 1, ""),
+                ],
+            ),
+            pages.Bar(
+                name,
+                "宣" * 13 + "…",
+                25,
+                [
+                    pages.Segment("q1", 0, 2, ""),
+                    pages.Segment("q2", 2, 3, "3", tight=True),
+                    pages.Segment("q3", 5, 20, "20"),
+                ],
+            ),
+        ],
+        left_out=0,
+    )
+    assert [bar.end for bar in chart.bars] == [100, 25]
+
+
+# Years
+
+
+def years_linked(page: str) -> list[str]:
+    return re.findall(r'<a href="\?year=(\d+)&amp;format=html"', page)
+
+
+def test_the_page_links_to_years_with_hires(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """Years with a hire, and the one shown, are linked by their query alone; no other is."""
+    database.execute("ALTER TABLE employees MODIFY datetime DATETIME NULL")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        times = ["2015-12-31 23:59:59", "2017-01-01", "2022-06-01", "0000-00-00", None]
+        times += ["1900-01-01", "9999-12-31", "2046-12-31"]
+        hires = [("A", "a", time) for time in times]
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO departments VALUES (1, 'A')")
+            cursor.execute("INSERT INTO jobs VALUES (1, 'a')")
+            rows = [(number, time) for number, (_, _, time) in enumerate(hires, start=1)]
+            cursor.executemany("INSERT INTO employees VALUES (%s, 'Ada', %s, 1, 1)", rows)
+        connection.commit()
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert years_linked(page) == ["2015", "2017", "2021", "2022", "2046"]
+        assert '<a href="?year=2021&amp;format=html" aria-current="page">2021</a>' in page
+    assert years_linked(get(client, QUARTERLY + "?format=html&year=9998").text) == []
+    assert years_linked(get(client, QUARTERLY + "?format=html&year=1000").text) == []
+    links = re.findall('href="([^"]*)"', page)
+    assert [link for link in links if not link.startswith("?")] == ["data:,"]
+    assert [link for link in links if "html" not in link][1:] == [
+        f"?year=2021&amp;format={name}" for name in ("csv", "json", "text")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP NULL", "DATETIME(6)"])
+def test_years_are_found_in_columns_of_any_time_type(
+    client: werkzeug.test.Client, database: Database, kind: str
+) -> None:
+    """A DATE, a TIMESTAMP or a DATETIME without an index gives the same years."""
+    database.execute("ALTER TABLE employees DROP KEY employees_hired")
+    database.execute(f"ALTER TABLE employees MODIFY datetime {kind}")
+    hire(database, [("A", "a", f"{year}-03-03") for year in (2019, 2021, 2023)])
+    assert years_linked(get(client, QUARTERLY + "?format=html").text) == ["2019", "2021", "2023"]
+
+
+def test_finding_the_years_reads_a_few_rows_of_the_index(database: Database) -> None:
+    """However many hires there are, two of them answer for a year."""
+    hire(
+        database,
+        [("A", "a", f"{year}-{month}-01") for year in range(2011, 2022) for month in range(1, 13)],
+    )
+    database.execute(
+        "INSERT INTO employees"
+        " SELECT id + 1000, name, datetime, department_id, job_id FROM employees"
+    )
+    database.execute("ANALYZE TABLE employees")
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("FLUSH STATUS")
+        assert reports.years_with_hires(connection, 2021) == list(range(2011, 2022))
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        reads = sum(int(count) for name, count in cursor.fetchall() if "retry" not in name)
+    assert reads < 60
+
+
+def test_the_page_does_without_years_that_take_too_long(
+    client: werkzeug.test.Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """The server stops looking for years that are not found in time; the page has all the rest."""
+    hire(database, [("A", "a", f"2021-01-01 00:00:{second:02}") for second in range(40)])
+    tables = ", ".join(f"employees AS e{number}" for number in range(6))
+    endless = f"{reports._LIMITED_SELECT} SUM(e1.id + e5.id), 0 FROM {tables}"
+    environment.setattr(reports, "FIRST_AND_LAST_YEAR", endless)
+    page = get(client, QUARTERLY + "?format=html").text
+    assert "40 hires in A." in page
+    assert years_linked(page) == []
+    assert get(client, QUARTERLY + "?format=json").json[0]["Q1"] == 40
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("image/png", "text/plain"),
+        ("nonsense", "text/plain"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("text/csv;header=present", "text/csv"),
+        ("text/html;q=0.5, application/json;q=0.9", "application/json"),
+        ("text/csv;q=0.4, application/*;q=0.3, */*;q=0.1", "text/csv"),
+        ("text/html;q=0, image/*", "text/plain"),
+        ("text/plain;q=0, text/html;q=0, */*", "application/json"),
+    ],
+)
+def test_accept_picks_the_format(
+    client: werkzeug.test.Client, accept: str | None, kind: str
+) -> None:
+    """`Accept` picks by its q-values; what it does not know, or nothing, is text."""
+    response = get(client, QUARTERLY, headers={"Accept": accept} if accept else {})
+    assert response.mimetype == kind
+    assert response.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "disposition"),
+    [
+        ("text", "text/plain; charset=utf-8", None),
+        ("html", "text/html; charset=utf-8", None),
+        ("json", "application/json", None),
+        ("csv", "text/csv; charset=utf-8", "attachment; filename=quarterly-hired-1999.csv"),
+    ],
+)
+def test_format_overrides_accept(
+    client: werkzeug.test.Client, name: str, content_type: str, disposition: str | None
+) -> None:
+    """`format` wins over `Accept`; text says its charset, and CSV a name to be saved under."""
+    response = get(client, f"{QUARTERLY}?year=1999&format={name}", headers={"Accept": "image/png"})
+    assert response.headers["Content-Type"] == content_type
+    assert response.headers.get("Content-Disposition") == disposition
+    assert response.headers["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("name", ["text", "html", "json", "csv"])
+def test_the_etag_changes_with_what_is_shown(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """The same data is 304 and no body; one more hire is a new answer with a new ETag."""
+    hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
+    for path in (f"{QUARTERLY}?format={name}", f"{ABOVE_MEAN}?format={name}"):
+        first = get(client, path)
+        known = {"If-None-Match": first.headers["ETag"]}
+        again = client.get(path, headers=known)
+        assert (again.status_code, again.data) == (304, b"")
+        for header in ("ETag", "Vary", "Cache-Control"):
+            assert again.headers[header] == first.headers[header]
+        # Compressed on the way, an ETag comes back as a weak one.
+        weak = client.get(path, headers={"If-None-Match": f"W/{first.headers['ETag']}"})
+        assert weak.status_code == 304
+        database.execute("INSERT INTO employees VALUES (NULL, 'Eve', '2021-01-02', 1, 1)")
+        changed = get(client, path, headers=known)
+        assert changed.headers["ETag"] != first.headers["ETag"]
+        assert changed.data != first.data
+
+
+@pytest.mark.parametrize("name", ["text", "html", "json", "csv"])
+def test_head_answers_the_same_headers(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """HEAD has every header of GET, the length too, and no body."""
+    hire(database, [("A", "a", "2021-01-01")])
+    path = f"{QUARTERLY}?format={name}"
+    head = client.head(path)
+    assert (head.status_code, head.data) == (200, b"")
+    assert dict(head.headers) == dict(get(client, path).headers)
+
+
+def test_the_page_allows_only_its_own_style_and_script(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """The policy names the hashes of what stands in the page, and nothing in it needs more."""
+    hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
+    for path in (QUARTERLY, ABOVE_MEAN):
+        response = get(client, path + "?format=html")
+        hashes = {
+            tag: [
+                f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+                for text in re.findall(f"<{tag}>(.*?)</{tag}>", response.text, re.DOTALL)
+            ]
+            for tag in ("style", "script")
+        }
+        policy = dict(
+            part.strip().split(" ", 1)
+            for part in response.headers["Content-Security-Policy"].split(";")
+        )
+        assert policy == {
+            "default-src": "'none'",
+            "style-src": hashes["style"][0],
+            "script-src": policy["script-src"],
+            "img-src": "data:",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+            "frame-ancestors": "'none'",
+        }
+        assert hashes["script"] in ([policy["script-src"]], [])
+        assert not re.findall(r"<[^>]*\s(?:style|on\w+)=", response.text)
+        assert not re.findall(r"https?:", response.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [QUARTERLY, ABOVE_MEAN + "?format=html", QUARTERLY + "?nonsense=1", "/truncate-tables?x"],
+)
+def test_every_answer_is_taken_for_what_it_says(client: werkzeug.test.Client, path: str) -> None:
+    """No browser guesses another type than ours, errors included, or tells others our address."""
+    response = client.get(path)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+# Colours
+
+
+def luminance(colour: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
+    """Text has the contrast of 4.5:1, and bars the 3:1, that WCAG's level AA asks for."""
+    style = (pages.TEMPLATES / "report.css").read_text()
+    root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", root))
+    pairs = list(itertools.product(("text", "quiet", "zero", "link", "mean"), ("page", "band")))
+    pairs += [("on-q1", "q1"), ("on-dark", "q2"), ("on-dark", "q3"), ("on-dark", "q4")]
+    for text, behind in pairs:
+        assert contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
+    for quarter in ("q1", "q2", "q3", "q4"):
+        assert contrast(colours[quarter], colours["page"]) >= 3, quarter
+
+
+# Analysts
+
+
+def test_pandas_reads_json_and_csv(bundle: Bundle, database: Database) -> None:
+    """pandas takes the addresses as they are, with names as text and numbers as integers."""
+    hire(
+        database,
+        [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
+        + [("Straßenbau 🚧", "Ingénieur, Senior", "2021-08-01")],
+    )
+    url = bundle.url
+    for read, name in ((pandas.read_json, "json"), (pandas.read_csv, "csv")):
+        quarterly = read(f"{url}{QUARTERLY}?format={name}")
+        assert quarterly.to_dict("split", index=False) == {
+            "columns": ["department", "job", "Q1", "Q2", "Q3", "Q4"],
+            "data": [
+                ["Care", "Nurse", 2, 1, 1, 0],
+                ["Straßenbau 🚧", "Ingénieur, Senior", 0, 0, 1, 0],
+            ],
+        }
+        assert [str(kind) for kind in quarterly.dtypes] == ["str", "str", *["int64"] * 4]
+        departments = read(f"{url}{ABOVE_MEAN}?format={name}")
+        assert departments.to_dict("records") == [{"id": 1, "department": "Care", "hired": 4}]
+        assert [str(kind) for kind in departments.dtypes] == ["int64", "str", "int64"]
+
+
+def test_json_is_exact(client: werkzeug.test.Client, database: Database) -> None:
+    """JSON has each name as it is, without an apostrophe or an escape of what is not ASCII."""
+    hire(database, [("=1+1", "Œuvre 🚀", "2021-01-01")])
+    text = get(client, QUARTERLY + "?format=json").text
+    assert '"=1+1"' in text
+    assert '"Œuvre 🚀"' in text
+    assert json.loads(text) == [
+        {"department": "=1+1", "job": "Œuvre 🚀", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}
+    ]

@@ -1,0 +1,102 @@
+"""A stage does what it is handed, in order and bounded, and passes a failure on once."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import db
+import logs
+import stages
+from errors import TimedOut
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """All threads that were started have ended."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+def nothing() -> None:
+    pass
+
+
+def test_work_is_done_in_order() -> None:
+    """`finish` returns when all is done; log lines in the thread belong to the caller's request."""
+    done: list[object] = []
+    token = logs.trace.set("the-trace")
+    with stages.Stage("test", db.Deadline(10)) as stage:
+        for number in range(100):
+            stage.hand_over(lambda number: done.append((number, logs.trace.get())), number)
+        stage.finish(nothing, 1)
+        assert done == [(number, "the-trace") for number in range(100)]
+    logs.trace.reset(token)
+
+
+def test_handing_over_waits_for_a_slow_stage() -> None:
+    """No more than AHEAD pieces are pending."""
+    started: list[int] = []
+    go = threading.Semaphore(0)
+
+    def work(number: int) -> None:
+        started.append(number)
+        go.acquire()
+
+    with stages.Stage("test", db.Deadline(0.3)) as stage:
+        for number in range(stages.AHEAD):
+            stage.hand_over(work, number)
+        with pytest.raises(TimedOut):
+            stage.hand_over(work, 99)
+        go.release(stages.AHEAD)
+    assert started in ([0], [0, 1])
+
+
+def test_a_failure_arrives_once_and_stops_the_rest() -> None:
+    """What failed first is raised; what was handed over after it is not begun."""
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        if number == 1:
+            raise ValueError(number)
+        done.append(number)
+
+    def hand_over_all() -> None:
+        with stages.Stage("test", db.Deadline(10)) as stage:
+            for number in range(10):
+                stage.hand_over(work, number)
+            stage.finish(nothing, 1)
+
+    with pytest.raises(ValueError, match="1"):
+        hand_over_all()
+    assert done == [0]
+
+
+def test_a_failure_passes_through_a_chain() -> None:
+    """The last stage's error arrives at the first, as the object that it is."""
+    error = OSError("full")
+
+    def fail() -> None:
+        raise error
+
+    def hand_over_all() -> None:
+        deadline = db.Deadline(10)
+        with stages.Stage("last", deadline) as last, stages.Stage("first", deadline) as first:
+            for _ in range(10):
+                first.hand_over(last.hand_over, fail)
+            first.finish(nothing, 1)
+
+    with pytest.raises(OSError, match="full") as caught:
+        hand_over_all()
+    assert caught.value is error
+
+
+def test_something_else_is_done_while_waiting() -> None:
+    """`finish` calls back each time the seconds have passed."""
+    calls: list[float] = []
+    with stages.Stage("test", db.Deadline(10)) as stage:
+        stage.hand_over(time.sleep, 0.5)
+        stage.finish(lambda: calls.append(time.monotonic()), 0.1)
+    assert 2 <= len(calls) <= 5
