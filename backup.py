@@ -265,15 +265,20 @@ class Folder:
             "retry": DEFAULT_RETRY.with_timeout(CLEAN_UP_RETRY_SECONDS),
             "timeout": CLEAN_UP_RETRY_SECONDS,
         }
+        deadline = db.Deadline(CLEAN_UP_RETRY_SECONDS)
+        left: dict[str, str] = {}
         for name, writer in reversed(self._writers.items()):
+            if deadline.passed:
+                left[name] = "no time left"
+                continue
             try:
                 blob = self._bucket.get_blob(name, **patience)
                 if blob and (blob.size, blob.crc32c) == (writer.bytes, writer.crc32c):
                     blob.delete(if_generation_match=blob.generation, **patience)
             except STORAGE_ERRORS as error:
-                reason = type(error).__name__
-                logs.event("objects left behind", "WARNING", folder=self.address, reason=reason)
-                return
+                left[name] = type(error).__name__
+        if left:
+            logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
 
     def _retry(self) -> Any:
         retry = DEFAULT_RETRY.with_timeout(min(STORAGE_RETRY_SECONDS, self._deadline.remaining()))
