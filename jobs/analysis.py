@@ -23,9 +23,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import reports
-import restore
-import sources
 from jobs import command, hires, results
+from loading import restore, sources
 
 FIRST_YEAR, LAST_YEAR = 1000, 9998
 """Those that the reports take."""

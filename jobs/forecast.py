@@ -28,9 +28,9 @@ import threadpoolctl
 from sklearn.linear_model import PoissonRegressor
 
 import logs
-import restore
 from errors import BadSource
 from jobs import command, hires, results
+from loading import restore
 
 YEAR = 12
 """Months."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import db
-import restore
-import sources
 from errors import BadSource
+from loading import restore, sources
 
 Hires = Counter[tuple[int, int, str | None, str | None]]
 """How many by year, month, department's and job's key; a month can be 0, see `month_of`."""

@@ -114,7 +114,9 @@ class DatabaseServer:
         try:
             with self.log.open("ab") as log:
                 command = self._initialise_command(unfinished / "data")
-                done = subprocess.run(command, stdout=log, stderr=log, check=False)
+                # As for a server that runs: see `_start_command`.
+                environment = {**os.environ, "TMPDIR": str(unfinished)}
+                done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
                 raise DatabaseServerError(self._failure("could not make its data folder"))
             (unfinished / "data").rename(self.data)

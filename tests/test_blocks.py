@@ -318,6 +318,13 @@ def test_a_statement_with_other_columns(database: Database) -> None:
             fast_path(connection, columns_of(*kinds), "SELECT 1, 2")
 
 
+def test_null_where_there_is_none(database: Database) -> None:
+    """A NULL in a column that is NOT NULL is an error, never 0 or an empty text."""
+    for kind in (mapping.INT, mapping.STRING):
+        with database.connect() as connection, pytest.raises(ValueError, match="c0 is NULL"):
+            fast_path(connection, columns_of(kind), "SELECT NULL")
+
+
 # Failures in the middle
 
 

@@ -20,7 +20,8 @@ import backup
 import db
 import mapping
 from errors import BadSource, BundleError
-from sources import BUFFER_BYTES, Folder, Reader
+from loading import target
+from loading.sources import BUFFER_BYTES, Folder, Reader
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 """Everything that the tables could ever hold: an id of 0, dates that strict mode would refuse.
@@ -276,7 +277,7 @@ class Backup:
     def next_ids(self) -> dict[str, int]:
         """For each table with a counter the id that its next row was to have."""
         return {
-            table: db.next_id(statement)
+            table: target.next_id(statement)
             for table, statement in self.statements().items()
             if "AUTO_INCREMENT" in statement
         }
