@@ -64,6 +64,10 @@ CLEAN_UP_PATIENCE: dict[str, Any] = {
     "retry": DEFAULT_RETRY.with_timeout(CLEAN_UP_RETRY_SECONDS),
     "timeout": CLEAN_UP_RETRY_SECONDS,
 }
+ABANDON_SECONDS = 3
+"""How long cancelling an upload may take, which is only tried once."""
+PROGRESS_SECONDS = 30
+"""How often the log says how far a table is."""
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -275,15 +279,20 @@ class Folder:
         An object may be there though the answer that said so was lost, or came too late: what has
         the size and the checksum of what was sent is this run's.
         """
+        deadline = db.Deadline(CLEAN_UP_RETRY_SECONDS)
+        left: dict[str, str] = {}
         for name, writer in reversed(self._writers.items()):
+            if deadline.passed:
+                left[name] = "no time left"
+                continue
             try:
                 blob = self._bucket.get_blob(name, **CLEAN_UP_PATIENCE)
                 if blob and (blob.size, blob.crc32c) == (writer.bytes, writer.crc32c):
                     blob.delete(if_generation_match=blob.generation, **CLEAN_UP_PATIENCE)
             except STORAGE_ERRORS as error:
-                reason = type(error).__name__
-                logs.event("objects left behind", "WARNING", folder=self.address, reason=reason)
-                return
+                left[name] = type(error).__name__
+        if left:
+            logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
 
     def remove_others(self, names: set[str]) -> None:
         """Removes what other processes have stored here, as far as that is possible now.
@@ -308,15 +317,19 @@ class Folder:
 
 
 def _abandon(stream: Any) -> None:
-    """Ends an upload so that no object comes of it.
+    """Ends an upload so that no object comes of it, not of a request still under way either.
 
-    A writer that is left open stores what it has when it is collected; `terminate` closes it, but
-    not when Cloud Storage can't be reached.
+    A writer that is left open stores what it has when it is collected. Its own `terminate` asks
+    the address where uploads begin, not this upload's, and waits for two minutes.
+    https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
     """
-    try:
-        stream.terminate()
-    except (*STORAGE_ERRORS, ValueError):
-        stream._buffer.close()
+    if stream.closed:
+        return
+    stream._buffer.close()
+    if stream._upload_and_transport:
+        upload, transport = stream._upload_and_transport
+        with contextlib.suppress(*STORAGE_ERRORS):
+            transport.delete(upload.resumable_url, timeout=ABANDON_SECONDS)
 
 
 # Rows
@@ -403,6 +416,7 @@ def store_rows(
     """
     started = time.monotonic()
     rows = 0
+    told = time.monotonic()
     with contextlib.ExitStack() as opened:
         invalid = InvalidRecords(folder, table, _invalid_name(name), opened)
         output = opened.enter_context(folder.create(name, "application/avro"))
@@ -414,6 +428,9 @@ def store_rows(
         for block in blocks.read(connection, table, statement, deadline):
             compressing.hand_over(writer.write_block, block)
             rows += block.num_records
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                logs.event("table under way", object=name, rows=rows)
             for row in block.invalid:
                 invalid.add(row)
         folder.wait_for(compressing)
@@ -498,6 +515,7 @@ def store(
     ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = Folder(location, f"backups/{name}/", connection, deadline)
+    logs.event("backup started", backup=folder.address)
     try:
         manifest = {
             "format": FORMAT,

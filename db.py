@@ -16,8 +16,8 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.cursors import SSCursor
 
+import logs
 from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
 TABLES = ("departments", "jobs", "employees")
@@ -37,6 +37,9 @@ NET_WRITE_SECONDS = 600
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """A session that holds table locks is ended by the server after this long without a word."""
+SNAPSHOT_IDLE_SECONDS = 600
+"""A snapshot's session is ended by the server after this long without a word: until then it holds
+schema changes and truncations up, whatever became of the client."""
 KEEP_ALIVE_SECONDS = 10
 """How often an idle connection is used while we wait for something else."""
 
@@ -242,6 +245,26 @@ def is_mariadb(connection: Connection) -> bool:
     return "MariaDB" in connection.server_version
 
 
+class _Connection(Connection):
+    """A connection whose wait for the server can be limited anew for each packet.
+
+    PyMySQL has one timeout for the login and all that follows, and no public way to change it.
+
+    Attributes:
+        silence_seconds: the longest silence of the server that is borne.
+        deadline: ends every wait, if there is one.
+    """
+
+    silence_seconds: float
+    deadline: Deadline | None = None
+
+    def _read_packet(self, *arguments: Any) -> Any:
+        self._read_timeout = self.silence_seconds
+        if self.deadline:
+            self._read_timeout = min(self._read_timeout, self.deadline.remaining())
+        return super()._read_packet(*arguments)
+
+
 def connect(
     settings: Settings, read_seconds: float, *, statement_seconds: int = 0, **session: Any
 ) -> Connection:
@@ -260,7 +283,7 @@ def connect(
         DatabaseUnavailable: the server can't be reached or refuses the login.
         Misconfigured: there is no such database.
     """
-    connection: Connection = Connection(
+    connection = _Connection(
         unix_socket=settings.socket,
         host=settings.host,
         port=settings.port,
@@ -275,6 +298,7 @@ def connect(
         write_timeout=CONNECT_SECONDS,
         defer_connect=True,
     )
+    connection.silence_seconds = CONNECT_SECONDS
     try:
         connection.connect()
     except pymysql.err.Error as error:
@@ -282,8 +306,7 @@ def connect(
             raise
         reason = UNAVAILABLE.get(error.args[0], "it can't be reached")
         raise DatabaseUnavailable(f"the database server is not available: {reason}") from error
-    # PyMySQL has one timeout for the login and all that follows, and no public way to change it.
-    connection._read_timeout = read_seconds
+    connection.silence_seconds = read_seconds
     variables = {
         "time_zone": "+00:00",
         "sql_mode": "",
@@ -341,11 +364,20 @@ def _living_connection() -> Connection | None:
     if connection is None:
         return None
     try:
-        connection.ping(reconnect=False)
+        _ping(connection)
     except pymysql.err.Error:
+        _kept.connection = None
         _drop(connection)
         return None
     return connection
+
+
+def _ping(connection: Connection) -> None:
+    """Has the server answer, which takes no longer than connecting may, or the connection fails."""
+    silence_seconds = connection.silence_seconds
+    connection.silence_seconds = min(silence_seconds, CONNECT_SECONDS)
+    connection.ping(reconnect=False)
+    connection.silence_seconds = silence_seconds
 
 
 @contextlib.contextmanager
@@ -353,6 +385,7 @@ def own_connection(settings: Settings, deadline: Deadline, **session: Any) -> It
     """A connection for one backup or truncation, closed at the end however it ends."""
     with _errors_translated():
         connection = connect(settings, deadline.remaining(), **session)
+        connection.deadline = deadline
         try:
             yield connection
         except pymysql.err.Error:
@@ -368,29 +401,7 @@ def keep_alive(connection: Connection) -> None:
     A connection that is dead already fails at its next use.
     """
     with contextlib.suppress(pymysql.err.Error):
-        connection.ping(reconnect=False)
-
-
-@contextlib.contextmanager
-def kept_alive(connection: Connection) -> Iterator[None]:
-    """Pings from another thread while this one, inside, waits for something else than the database.
-
-    Inside, the connection must not be used. A connection that dies meanwhile fails at its next use.
-    """
-    done = threading.Event()
-
-    def ping() -> None:
-        with contextlib.suppress(pymysql.err.Error):
-            while not done.wait(KEEP_ALIVE_SECONDS):
-                connection.ping(reconnect=False)
-
-    thread = threading.Thread(target=ping, name="keep-alive", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+        _ping(connection)
 
 
 # Statements
@@ -406,34 +417,6 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return list(cursor.fetchall())
-
-
-class _StreamCursor(SSCursor):
-    """PyMySQL's streaming cursor, but closing it never reads the rest of the result."""
-
-    def close(self) -> None:
-        if self._result is not None:
-            self._result.unbuffered_active = False
-        self.connection = None
-
-    __del__ = close
-
-
-def stream(connection: Connection, statement: str) -> Iterator[tuple[bytes | None, ...]]:
-    """The rows of a result of any size, each value as the server prints it, None for NULL.
-
-    A caller that stops before the end has to drop the connection.
-    """
-    decoding = connection.use_unicode, connection.decoders
-    cursor = connection.cursor(_StreamCursor)
-    connection.use_unicode, connection.decoders = False, {}
-    try:
-        cursor.execute(statement)
-    finally:
-        connection.use_unicode, connection.decoders = decoding
-    while (row := cursor.fetchone()) is not None:
-        yield row
-    cursor.close()
 
 
 # The snapshot
@@ -459,7 +442,12 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
         Misconfigured: a table is missing, may not be read, or is not an InnoDB table.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
-    with own_connection(settings, deadline, net_write_timeout=NET_WRITE_SECONDS) as connection:
+    with own_connection(
+        settings,
+        deadline,
+        net_write_timeout=NET_WRITE_SECONDS,
+        wait_timeout=SNAPSHOT_IDLE_SECONDS,
+    ) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION READ ONLY")
@@ -539,6 +527,7 @@ def truncate(
         check_base_tables(connection)
         check_not_referred_to(connection)
         rows = count_rows(connection)
+        logs.event("tables locked", rows=rows)
         if before:
             before(connection)
         _empty(connection, deadline)
@@ -554,6 +543,7 @@ def _empty(connection: Connection, deadline: Deadline) -> None:
             deadline.remaining()
             cursor.execute(f"SET SESSION foreign_key_checks = {checks}")
             cursor.execute(f"TRUNCATE TABLE {quote(table)}")
+            logs.event("table emptied", table=table)
 
 
 def check_not_referred_to(connection: Connection) -> None:

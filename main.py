@@ -80,7 +80,7 @@ def _read_request(
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
         raise PrefetchRefused("this address changes something; it is not to be fetched ahead")
-    if request.content_length or request.stream.read(1):
+    if _has_body(request):
         raise BadParameter("a request body is not taken; parameters go into the query")
     taken = ", ".join(parameters) or "none"
     values = {}
@@ -90,7 +90,15 @@ def _read_request(
         if len(words) > 1:
             raise BadParameter(f"{name} is given more than once")
         values[name] = parameters[name](words[0])
+    logs.request.set(logs.request.get({}) | values)
     return values
+
+
+def _has_body(request: flask.Request) -> bool:
+    try:
+        return bool(request.content_length or request.stream.read(1))
+    except Exception:  # noqa: BLE001 - each web server has its own for one that is malformed
+        return True
 
 
 def _is_prefetch(request: flask.Request) -> bool:
@@ -126,11 +134,12 @@ def _answering(
             with flask.Flask(__name__).test_request_context() as context:
                 return entry_point(context.request)
         started = time.monotonic()
-        logs.trace.set(_trace(request))
+        logs.request.set({"function": function.__name__, **_asker(request)})
         try:
             response = function(request)
         except BundleError as error:
-            logs.event(str(error), "ERROR" if error.status >= 500 else "WARNING", code=error.code)
+            severity = "ERROR" if error.status >= 500 else "WARNING"
+            logs.event(str(error), severity, code=error.code, cause=_cause(error))
             response = _error(error)
         except Exception:  # noqa: BLE001 - the boundary: whatever it is, the caller gets no traceback
             logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
@@ -138,7 +147,6 @@ def _answering(
         response.headers.update(EVERY_ANSWER)
         logs.event(
             "answered",
-            function=function.__name__,
             status=response.status_code,
             seconds=round(time.monotonic() - started, 3),
         )
@@ -147,11 +155,38 @@ def _answering(
     return entry_point
 
 
+LOGGED_CHARACTERS = 200
+"""How much of a header, which can be as long as a caller likes, goes to the log."""
+
+
+def _asker(request: flask.Request) -> dict[str, object]:
+    """What the log says of who asks: the platform's word and the caller's own, as they came.
+
+    No account: the platform checks the token, and hands on none whose claims could be believed.
+    """
+    fields = {
+        "method": request.method,
+        "address": request.headers.get("X-Forwarded-For", request.remote_addr),
+        "agent": request.headers.get("User-Agent"),
+        "logging.googleapis.com/trace": _trace(request),
+    }
+    return {name: value[:LOGGED_CHARACTERS] for name, value in fields.items() if value}
+
+
 def _trace(request: flask.Request) -> str | None:
     # https://cloud.google.com/trace/docs/trace-context#legacy-http-header: TRACE_ID/SPAN_ID;o=1
     trace_id = request.headers.get("X-Cloud-Trace-Context", "").partition("/")[0]
     project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     return f"projects/{project}/traces/{trace_id}" if trace_id and project else trace_id or None
+
+
+def _cause(error: BundleError) -> str | None:
+    """The kind and the number of the error behind one: the texts may hold SQL or addresses."""
+    cause = error.__cause__
+    if cause is None:
+        return None
+    number = next((word for word in cause.args if isinstance(word, int)), "")
+    return f"{type(cause).__name__} {number}".strip()
 
 
 def _report(report: reports.Report, request: flask.Request) -> flask.Response:

@@ -117,7 +117,8 @@ def _bounds(connection: Connection, table: mapping.Table, most: int) -> Iterator
 def _literal(connection: Connection, value: Any) -> str:
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    return str(connection.literal(value))
+    with connection.cursor() as cursor:
+        return str(cursor.mogrify("%s", (value,)))
 
 
 # What a worker does
@@ -211,6 +212,7 @@ class Export:
                     " clone or a stopped replica, or allow it with --allow-changes"
                 )
         except BaseException:
+            self._context.stop()  # or a range that is still on its way would come after
             folder.remove_others(set())
             raise
         folder.remove_others(_names(entries))

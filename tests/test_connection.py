@@ -1,58 +1,14 @@
 """How the functions reach the server: sockets, TLS, session rules."""
 
-import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ACCOUNT, PASSWORD, Database
+from forwarder import Forwarder
 from werkzeug.test import Client
 
 import db
-
-
-class Forwarder:
-    """A unix socket whose bytes go to a TCP port and back, as Cloud SQL's /cloudsql/... does."""
-
-    def __init__(self, path: Path, port: int) -> None:
-        self._port = port
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._sockets: list[socket.socket] = [self._listener]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._port))
-            self._sockets += [near, far]
-            for pair in ((near, far), (far, near)):
-                self._threads.append(threading.Thread(target=self._copy, args=pair))
-                self._threads[-1].start()
-
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        for each in self._sockets:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        for thread in self._threads:
-            thread.join(10)
 
 
 @pytest.fixture

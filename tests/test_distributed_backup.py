@@ -21,7 +21,6 @@ from conftest import PROJECT, Bucket, Database
 from werkzeug.test import Client
 
 from local import process
-from local.faults import Fault
 
 pytestmark = engine.needs_spark
 
@@ -31,7 +30,7 @@ START_SECONDS = 60
 
 FILL = """
 INSERT INTO employees (id, name, datetime, department_id, job_id)
-SELECT id, CONCAT('Ana ', MD5(id)), '2018-01-01' + INTERVAL id MINUTE, 1 + MOD(id, 2),
+SELECT id, CONCAT('Ana ', SHA2(id, 224)), '2018-01-01' + INTERVAL id MINUTE, 1 + MOD(id, 2),
     1 + MOD(id, 3)
 FROM (
     SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 100000 * f.n
@@ -242,8 +241,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Spark's standalone cluster; `spark-class` becomes the process that it starts."""
     port = process.free_port()
     url = f"spark://127.0.0.1:{port}"
-    master = ["org.apache.spark.deploy.master.Master", f"--port={port}", "--webui-port=0"]
-    worker = ["org.apache.spark.deploy.worker.Worker", "--cores=1", "--memory=1g", "--webui-port=0"]
+    master = ["org.apache.spark.deploy.master.Master", "--port", str(port), "--webui-port", "0"]
+    worker = ["org.apache.spark.deploy.worker.Worker", "--cores", "1", "--memory", "1g"]
     started = []
 
     def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -261,12 +260,12 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         return started[-1]
 
     try:
-        start("master", *master, "--host=127.0.0.1")
-        deadline = time.monotonic() + START_SECONDS
-        while not process.listens(port):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        workers = [start(f"worker{n}", *worker, "--host=127.0.0.1", url) for n in (1, 2)]
+        start("master", *master, "--host", "127.0.0.1")
+        process.wait_for_port(started[0], port, START_SECONDS, (tmp_path / "master/log").read_text)
+        workers = [
+            start(f"worker{n}", *worker, "--webui-port", "0", "--host", "127.0.0.1", url)
+            for n in (1, 2)
+        ]
         yield Cluster(url, workers)
     finally:
         for each in reversed(started):
@@ -280,17 +279,14 @@ def test_an_executor_that_is_killed_costs_nothing(
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     # The third and later ranges wait long enough to be killed while they are stored.
-    job.bucket.emulator.faults.add(
-        [Fault(match="employees-0000[3-7]", method="POST", times=3, action="delay", seconds=5)]
-    )
+    job.bucket.storage.fail("employees-0000[3-7]", method="PUT", times=3, action="delay", seconds=5)
     with job.start(
         "--ranges=8",
         master=cluster.url,
         spark_executor_memory="512m",
         spark_executor_cores="1",
-        # Those that a lost executor stored may be lost with it; Spark only knows its answer.
         spark_executorEnv_PYTHONPATH=str(PROJECT),
-        spark_executorEnv_STORAGE__EMULATOR__HOST=job.bucket.emulator.url,
+        spark_executorEnv_STORAGE__EMULATOR__HOST=job.bucket.storage.url,
     ) as started:
         wait_until(
             lambda: len([name for name in job.bucket.blobs() if "/employees-" in name]) >= 3,
@@ -311,7 +307,7 @@ def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: D
     """Cloud Storage refuses an object for good: another attempt stores it, and one is listed."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
-    job.bucket.emulator.faults.add([Fault(match="employees-00004", method="POST", status=403)])
+    job.bucket.storage.fail("employees-00004", method="PUT", status=403)
     with job.start("--ranges=8", master="local[2,4]") as started:
         assert started.wait(engine.JOB_SECONDS) == 0, job.log()
     functions, ours = job.manifests()
@@ -321,9 +317,7 @@ def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: D
 def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) -> None:
     """No manifest and no object; the password is in no line of the log."""
     fill(database, EMPLOYEES)
-    job.bucket.emulator.faults.add(
-        [Fault(match="employees-00004", method="POST", status=403, times=None)]
-    )
+    job.bucket.storage.fail("employees-00004", method="PUT", status=403, times=None)
     done = job.run("--ranges=8")
     assert done.returncode == 1
     assert "Cloud Storage bucket" in done.stdout

@@ -1,0 +1,124 @@
+"""What the tests that break things share: rows to lose, a moment to strike at, what must hold."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import backups
+import pytest
+from conftest import ACCOUNT, Bucket, Bundle, Database
+from werkzeug.test import Client
+
+import backup
+import db
+import logs
+
+FULL = {"departments": 2, "jobs": 1, "employees": 12}
+EMPTY = dict.fromkeys(FULL, 0)
+ESSAY_BYTES = 1_000_000
+TRUNCATE = "/truncate-tables"
+
+
+def fill(database: Database) -> None:
+    """Rows as FULL counts them; the employees are more than the buffers on the way can hold."""
+    database.insert("departments", [(1, "Sales"), (2, "Support")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.execute("ALTER TABLE employees ADD essay LONGTEXT NULL")
+    essay = f"REPEAT('x', {ESSAY_BYTES})"
+    employees = range(1, FULL["employees"] + 1)
+    rows = ", ".join(f"({number}, 'Ada', '2021-06-01', 1, 1, {essay})" for number in employees)
+    database.execute(f"INSERT INTO employees VALUES {rows}")
+
+
+def count(database: Database) -> dict[str, int]:
+    return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in db.TABLES}
+
+
+def get(client: Client, url: str) -> tuple[int, Any]:
+    """Status and content of an answer."""
+    response = client.get(url)
+    return response.status_code, json.loads(response.get_data())
+
+
+def error(client: Client, url: str) -> tuple[int, str]:
+    """Status and code of an error."""
+    status, answer = get(client, url)
+    return status, answer["error"]["code"]
+
+
+def check_whole(bucket: Bucket, answer: dict[str, Any], rows: dict[str, int] | None = None) -> None:
+    """The backup that was answered is stored as its manifest says, and has these rows."""
+    content = bucket.blobs(backups.path(answer))
+    manifest = json.loads(content[f"{backups.path(answer)}manifest.json"])
+    assert {"backup": answer["backup"], **manifest} == answer
+    for table, expected in (FULL if rows is None else rows).items():
+        assert len(backups.records(bucket, answer, table)) == expected
+        assert backups.entry(answer, table)["rows"] == expected
+
+
+def manifests(bucket: Bucket) -> list[str]:
+    return [name for name in bucket.blobs() if name.endswith("manifest.json")]
+
+
+def at_event(
+    environment: pytest.MonkeyPatch, act: Callable[[], object], message: str, **fields: object
+) -> None:
+    """Does something, once, when the functions in this process log an event of these words."""
+    event = logs.event
+    done: list[bool] = []
+
+    def log(said: str, severity: str = "INFO", **its_fields: object) -> None:
+        event(said, severity, **its_fields)
+        if said == message and fields.items() <= its_fields.items() and not done:
+            done.append(True)
+            act()
+
+    environment.setattr(logs, "event", log)
+
+
+def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Does something when the first rows of employees have been read by a backup."""
+    read = backup.blocks.read
+
+    def reading(connection: Any, table: Any, *arguments: Any) -> Iterator[Any]:
+        for number, block in enumerate(read(connection, table, *arguments)):
+            if table.name == "employees" and number == 0:
+                act()
+            yield block
+
+    environment.setattr(backup.blocks, "read", reading)
+
+
+def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is true."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def sessions(database: Database) -> list[int]:
+    """The connections that the functions have to the server."""
+    found = database.execute(
+        "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
+    )
+    return [number for (number,) in found]
+
+
+def kill_sessions(database: Database, what: str = "CONNECTION") -> None:
+    """Has an administrator end the functions' connections, or what they run."""
+    for number in sessions(database):
+        database.execute(f"KILL {what} {number}")
+
+
+def started_threads() -> set[threading.Thread]:
+    """Those that are not the interpreter's own or an earlier test's."""
+    return set(threading.enumerate())
+
+
+def worker(bundle: Bundle) -> int:
+    """The id of the process that does the work."""
+    return int(subprocess.check_output(["pgrep", "-P", str(bundle.pid)], text=True).split()[0])

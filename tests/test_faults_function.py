@@ -1,0 +1,268 @@
+"""The functions' own process breaks, and the functions meet each other."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import backups
+import faults
+import pytest
+import requests
+from conftest import Bucket, Bundle, Database
+from faults import EMPTY, FULL, TRUNCATE, count
+
+from local import serve
+
+REPORT = "/quarterly-hired?format=json"
+REPORT_ROWS = [{"department": "Sales", "job": "Clerk", "Q1": 0, "Q2": 12, "Q3": 0, "Q4": 0}]
+
+
+@pytest.fixture(autouse=True)
+def rows(database: Database) -> None:
+    """Rows to lose."""
+    faults.fill(database)
+
+
+class Request(threading.Thread):
+    """A request in a thread; `answer` stays None where the connection was lost."""
+
+    def __init__(self, bundle: Bundle, path: str) -> None:
+        super().__init__()
+        self._bundle, self._path = bundle, path
+        self.answer: requests.Response | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self._bundle.get(self._path)
+        except requests.ConnectionError:
+            self.answer = None
+
+
+def logged(bundle: Bundle, message: str) -> list[dict[str, Any]]:
+    """The log lines of these words."""
+    lines = [json.loads(line) for line in bundle.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == message]
+
+
+@pytest.fixture
+def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[Any]:
+    """Begins a request and returns when its backup is halfway, where it stays for a while."""
+    begun: list[Request] = []
+
+    def begin(path: str, seconds: float) -> Request:
+        bundle.start()
+        bucket.storage.fail(
+            r"employees\.avro.*upload_id", method="PUT", action="delay", seconds=seconds
+        )
+        begun.append(Request(bundle, path))
+        faults.wait_until(lambda: len(logged(bundle, "table stored")) == 2)
+        time.sleep(0.5)
+        return begun[0]
+
+    yield begin
+    for request in begun:
+        request.join(60)
+        assert not request.is_alive()
+
+
+@pytest.mark.parametrize("path", ["/backup-data", f"{TRUNCATE}?backup_first=true"])
+def test_the_worker_is_killed_in_a_backup(
+    bundle: Bundle, database: Database, bucket: Bucket, under_way: Any, path: str
+) -> None:
+    """No manifest, every row, the tables free at once; the next backup is whole."""
+    request = under_way(path, 3)
+    os.kill(faults.worker(bundle), signal.SIGKILL)
+    request.join(20)
+    assert request.answer is None
+    assert faults.manifests(bucket) == []
+    faults.wait_until(lambda: faults.sessions(database) == [], 3)
+    assert count(database) == FULL
+    bucket.storage.heal()
+    answer = bundle.get("/backup-data")
+    assert answer.status_code == 200
+    faults.check_whole(bucket, answer.json())
+    assert bundle.get(TRUNCATE).json() == {"dry_run": False, "rows": FULL}
+
+
+def test_the_server_is_told_to_end_in_a_short_backup(
+    bundle: Bundle, bucket: Bucket, under_way: Any
+) -> None:
+    """SIGTERM lets what runs come to its end: the backup is whole, and answered."""
+    request = under_way("/backup-data", 3)
+    os.kill(bundle.pid, signal.SIGTERM)
+    request.join(30)
+    assert request.answer is not None
+    assert request.answer.status_code == 200
+    faults.check_whole(bucket, request.answer.json())
+
+
+@pytest.mark.slow
+def test_the_server_is_told_to_end_in_a_long_backup(
+    bundle: Bundle, database: Database, bucket: Bucket, under_way: Any
+) -> None:
+    """SIGTERM ends it after the grace; there is no manifest, and the next backup is whole."""
+    request = under_way("/backup-data", 14)
+    os.kill(bundle.pid, signal.SIGTERM)
+    request.join(serve.GRACE_SECONDS + 5)
+    assert request.answer is None
+    faults.wait_until(lambda: faults.sessions(database) == [])
+    time.sleep(4)
+    bucket.storage.heal()
+    assert faults.manifests(bucket) == []
+    bundle.start()
+    answer = bundle.get("/backup-data")
+    assert answer.status_code == 200
+    faults.check_whole(bucket, answer.json())
+
+
+def test_the_platforms_limit(bundle: Bundle, bucket: Bucket) -> None:
+    """The function stops itself in time with 504, leaves no object, and goes on working."""
+    bundle.start(CLOUD_RUN_TIMEOUT_SECONDS="31")
+    bucket.storage.fail(r"employees\.avro", method="PUT", action="delay", seconds=3)
+    started = time.monotonic()
+    answer = bundle.get("/backup-data")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timed_out")
+    assert time.monotonic() - started < 31
+    assert bucket.blobs() == {}
+    answer = bundle.get(REPORT)
+    assert (answer.status_code, answer.json()) == (200, REPORT_ROWS)
+
+
+# Each other
+
+
+def test_two_backups_at_once(bundle: Bundle, bucket: Bucket) -> None:
+    """Both are whole, each in its own folder."""
+    bundle.start()
+    both = [Request(bundle, "/backup-data") for _ in range(2)]
+    for request in both:
+        request.join(60)
+    answers = [request.answer.json() for request in both if request.answer]
+    for answer in answers:
+        faults.check_whole(bucket, answer)
+    assert len({backups.path(answer) for answer in answers}) == 2
+
+
+def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Bucket) -> None:
+    """Each empties everything or is 409; all rows are in the backups of those that did."""
+    bundle.start()
+    both = [Request(bundle, f"{TRUNCATE}?backup_first=true") for _ in range(2)]
+    for request in both:
+        request.join(60)
+    answers = [request.answer for request in both if request.answer]
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses in ([200, 200], [200, 409])
+    done = [answer.json() for answer in answers if answer.status_code == 200]
+    assert sum(answer["rows"]["employees"] for answer in done) == FULL["employees"]
+    for answer in done:
+        faults.check_whole(bucket, answer["backup"], answer["rows"])
+    assert count(database) == EMPTY
+
+
+def test_fifty_report_callers_beside_a_backup(
+    bundle: Bundle, bucket: Bucket, under_way: Any
+) -> None:
+    """All fifty are answered while the backup runs, and the backup is whole."""
+    backup = under_way("/backup-data", 4)
+    with concurrent.futures.ThreadPoolExecutor(50) as callers:
+        answers = list(callers.map(lambda _: bundle.get(REPORT), range(50)))
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, REPORT_ROWS)] * 50
+    backup.join(60)
+    assert backup.answer.status_code == 200
+    faults.check_whole(bucket, backup.answer.json())
+
+
+# The log
+
+
+def test_the_log_of_a_killed_backup_says_how_far_it_got(
+    bundle: Bundle, bucket: Bucket, under_way: Any
+) -> None:
+    """What ran, for whom, where to, which tables were stored; that no answer was given."""
+    under_way("/backup-data", 3)
+    os.kill(faults.worker(bundle), signal.SIGKILL)
+    (started,) = logged(bundle, "backup started")
+    stored = logged(bundle, "table stored")
+    assert started["backup"].startswith(f"gs://{bucket.name}/hiring/backups/")
+    assert [(line["table"], line["rows"]) for line in stored] == [("departments", 2), ("jobs", 1)]
+    for line in (started, *stored):
+        assert (line["function"], line["method"], line["address"], line["agent"]) == (
+            "backup_data",
+            "GET",
+            "127.0.0.1",
+            f"python-requests/{requests.__version__}",
+        )
+    assert logged(bundle, "answered") == []
+
+
+# Ten thousand requests
+
+
+def resources(bundle: Bundle, database: Database) -> dict[str, int]:
+    """What the worker holds: memory in kB, threads, file descriptors; and connections."""
+    process = Path(f"/proc/{faults.worker(bundle)}")
+    lines = dict(
+        line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
+    )
+    return {
+        "memory": int(lines["VmRSS"].split()[0]),
+        "threads": int(lines["Threads"]),
+        "descriptors": len(list((process / "fd").iterdir())),
+        "connections": len(faults.sessions(database)),
+    }
+
+
+PATHS = [
+    ("GET", "/quarterly-hired", 200),
+    ("GET", "/hiring-by-department?format=json", 200),
+    ("GET", "/quarterly-hired?format=csv&year=2020", 200),
+    ("HEAD", "/hiring-by-department", 200),
+    ("GET", "/quarterly-hired?year=x", 400),
+    ("POST", "/quarterly-hired", 405),
+    ("GET", "/truncate-tables?dry_run=1", 400),
+    ("DELETE", "/backup-data", 405),
+]
+
+
+def send(bundle: Bundle, session: requests.Session, number: int) -> None:
+    for place in range(number):
+        method, path, status = PATHS[place % len(PATHS)]
+        answer = session.request(method, bundle.url + path, timeout=60)
+        assert answer.status_code == status
+
+
+@pytest.mark.slow
+def test_ten_thousand_requests(bundle: Bundle, database: Database) -> None:
+    """After 10,000 requests the process has the memory, threads, files, connections it had."""
+    database.execute("UPDATE employees SET essay = NULL")
+    bundle.start(THREADS="4")
+    with requests.Session() as session:
+        send(bundle, session, 2000)
+        before = resources(bundle, database)
+        send(bundle, session, 8000)
+        after = resources(bundle, database)
+    assert after.pop("memory") < 1.05 * before.pop("memory")
+    assert after == before
+
+
+@pytest.mark.slow
+def test_hundreds_of_failures(bundle: Bundle, database: Database, tmp_path: Path) -> None:
+    """Nor does it keep anything of requests that found no database."""
+    bundle.start(THREADS="4", DB_SOCKET=str(tmp_path / "nowhere"))
+    with requests.Session() as session:
+        for number in range(601):
+            assert session.get(bundle.url + REPORT, timeout=60).status_code == 503
+            if number == 300:
+                before = resources(bundle, database)
+    after = resources(bundle, database)
+    # What PyMySQL made before it could not connect waits for the garbage collector.
+    assert after.pop("descriptors") < before.pop("descriptors") + 50
+    assert after.pop("memory") < 1.2 * before.pop("memory")
+    assert after == before

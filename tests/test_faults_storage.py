@@ -1,0 +1,187 @@
+"""Cloud Storage breaks: the backup is whole, or it is refused and there is no manifest."""
+
+import gc
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import backups
+import faults
+import pytest
+from conftest import Bucket, Database
+from faults import TRUNCATE, count, error, get
+from werkzeug.test import Client
+
+import backup
+
+ROWS = {"departments": 1, "jobs": 1, "employees": 40}
+ESSAY_BYTES = 20_000
+FAILED = (502, "storage_failed")
+
+# The client leaves the connection of a refused download to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+# The requests that a backup makes of Cloud Storage, as patterns with a method.
+KINDS = {
+    "begin": {"match": "uploadType=resumable(?!.*upload_id)", "method": "POST"},
+    "chunk": {"match": r"employees\.avro.*upload_id", "method": "PUT"},
+    "last": {"match": r"manifest\.json.*upload_id", "method": "PUT"},
+    "look": {"match": r"/o/.*employees\.avro", "method": "GET"},
+    "read": {"match": r"/o/.*manifest\.json.*alt=media", "method": "GET"},
+}
+
+
+@pytest.fixture(autouse=True)
+def rows(
+    database: Database, client: Client, environment: pytest.MonkeyPatch
+) -> Iterator[dict[str, int]]:
+    """Rows that make several chunks; afterwards no thread is left."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.execute("ALTER TABLE employees ADD essay LONGBLOB NULL")
+    essays = [random.Random(number).randbytes(ESSAY_BYTES) for number in range(ROWS["employees"])]
+    database.insert(
+        "employees",
+        [(n, "Ada", "2021-06-01", 1, 1, essay) for n, essay in enumerate(essays, start=1)],
+    )
+    environment.setattr(backup, "CHUNK_BYTES", 256 * 1024)
+    threads = faults.started_threads()
+    yield ROWS
+    gc.collect()
+    faults.wait_until(lambda: faults.started_threads() <= threads)
+
+
+@pytest.fixture
+def impatient(environment: pytest.MonkeyPatch) -> None:
+    """A passing fault is borne for a second, not for a minute."""
+    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 1)
+
+
+def check_backup(client: Client, bucket: Bucket) -> None:
+    status, answer = get(client, "/backup-data")
+    assert status == 200, answer
+    faults.check_whole(bucket, answer, ROWS)
+    assert len(bucket.blobs()) == len(bucket.blobs(backups.path(answer))) == 7
+
+
+# Passing
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_passing_status(client: Client, bucket: Bucket, status: int) -> None:
+    """Each kind of request refused twice, with 503 or 429, and the backup is whole."""
+    for kind in KINDS.values():
+        bucket.storage.fail(**kind, status=status, times=2)
+    check_backup(client, bucket)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reset_connection(client: Client, bucket: Bucket, kind: str) -> None:
+    """A connection reset in the middle of a request or an answer, and the backup is whole."""
+    bucket.storage.fail(**KINDS[kind], action="reset", times=2)
+    check_backup(client, bucket)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lost_answer(client: Client, bucket: Bucket, kind: str) -> None:
+    """What was done but not answered is done once, and the backup is whole."""
+    bucket.storage.fail(**KINDS[kind], action="lose_answer", times=2)
+    check_backup(client, bucket)
+
+
+def test_the_answer_to_the_last_chunk_never_comes(
+    client: Client, bucket: Bucket, impatient: None
+) -> None:
+    """The manifest is stored but no answer says so: it is looked up, and the backup is whole."""
+    bucket.storage.fail(**KINDS["last"], action="lose_answer", times=None)
+    check_backup(client, bucket)
+
+
+def test_a_wrong_checksum_in_an_answer_to_a_chunk(client: Client, bucket: Bucket) -> None:
+    """What the object itself says then counts."""
+    bucket.storage.fail(**KINDS["chunk"], action="wrong_checksum", times=None)
+    check_backup(client, bucket)
+
+
+def test_slow_storage(client: Client, bucket: Bucket) -> None:
+    """Every tenth of a second's delay is waited for."""
+    bucket.storage.fail("", action="delay", seconds=0.1, times=None)
+    check_backup(client, bucket)
+
+
+# Lasting
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        pytest.param(kind, fault, marks=[] if kind in seen else pytest.mark.slow)
+        for fault, seen in (
+            ({"status": 503}, ("chunk", "last")),
+            ({"status": 403}, KINDS),
+            ({"action": "reset"}, ("chunk",)),
+        )
+        for kind in KINDS
+    ],
+)
+def test_a_lasting_fault(
+    client: Client, bucket: Bucket, impatient: None, kind: str, fault: dict[str, Any]
+) -> None:
+    """It is 502 naming the bucket, and not the upload's address; nothing is left behind."""
+    bucket.storage.fail(**KINDS[kind], **fault, times=None)
+    status, answer = get(client, "/backup-data")
+    assert (status, answer["error"]["code"]) == FAILED
+    message = answer["error"]["message"]
+    assert message.startswith(f"Cloud Storage bucket {bucket.name} refused or failed: ")
+    assert "upload_id" not in message
+    bucket.storage.heal()
+    # What can't be looked at can't be known to be this backup's own, and stays.
+    left = ["employees.avro"] if kind == "look" else []
+    assert [name.rpartition("/")[2] for name in bucket.blobs()] == left
+
+
+def test_an_object_of_another_checksum(client: Client, bucket: Bucket) -> None:
+    """What Cloud Storage does not hold as it was sent is 502, and there is no manifest."""
+    bucket.storage.fail(**KINDS["look"], action="wrong_checksum", times=None)
+    assert error(client, "/backup-data") == FAILED
+    bucket.storage.heal()
+    assert faults.manifests(bucket) == []
+
+
+@pytest.mark.parametrize("kind", ["begin", "read"])
+def test_a_truncation_whose_backup_fails(
+    client: Client, database: Database, bucket: Bucket, impatient: None, kind: str
+) -> None:
+    """Wherever the backup fails, `backup_first` leaves every row."""
+    bucket.storage.fail(**KINDS[kind], times=None)
+    assert error(client, f"{TRUNCATE}?backup_first=true") == FAILED
+    assert count(database) == ROWS
+
+
+def test_an_upload_that_arrives_after_all(
+    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """A request that is carried out long after its answer was given up stores nothing."""
+    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 0.5)
+    environment.setattr(backup, "STORAGE_TIMEOUT_SECONDS", (1, 1))
+    bucket.storage.fail(r"jobs\.avro.*upload_id", method="PUT", action="delay", seconds=3)
+    bucket.storage.fail(r"jobs\.avro", method="GET", status=404, times=None)
+    assert error(client, "/backup-data") == FAILED
+    bucket.storage.heal()
+    time.sleep(3)
+    assert bucket.blobs() == {}
+
+
+@pytest.mark.slow
+def test_storage_that_falls_silent(
+    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """With the true limits, it is 504 before the platform would end the function."""
+    environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "33")
+    bucket.storage.fail(r"employees\.avro", action="delay", seconds=60, times=None)
+    started = time.monotonic()
+    assert error(client, "/backup-data") == (504, "timed_out")
+    assert time.monotonic() - started < 33
+    bucket.storage.heal()
+    assert faults.manifests(bucket) == []
