@@ -18,7 +18,7 @@ import pymysql
 from pymysql.connections import Connection
 
 import logs
-from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, RowRefused, TimedOut
+from errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
 TABLES = ("departments", "jobs", "employees")
 """The three tables, those that are referred to first."""
@@ -453,11 +453,11 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
             cursor.execute("START TRANSACTION READ ONLY")
             for table in TABLES:
                 cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
-        _check_base_tables(connection, engine="InnoDB")
+        check_base_tables(connection, engine="InnoDB")
         yield connection
 
 
-def _check_base_tables(
+def check_base_tables(
     connection: Connection, engine: str | None = None, tables: Iterable[str] = TABLES
 ) -> None:
     kinds = {name: kind for name, *kind in select(connection, KINDS, TABLES)}
@@ -516,17 +516,17 @@ def truncate(
         net_write_timeout=LOCKED_NET_WRITE_SECONDS,
         wait_timeout=LOCKED_IDLE_SECONDS,
     ) as connection:
-        _check_base_tables(connection)
-        _check_not_referred_to(connection)
-        _lock(connection, "READ")
+        check_base_tables(connection)
+        check_not_referred_to(connection)
+        lock_tables(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
-            return _count_rows(connection)
-        _lock(connection, "WRITE")
+            return count_rows(connection)
+        lock_tables(connection, "WRITE")
         # Again, for what changed while no lock was held; under the locks nothing can.
-        _check_base_tables(connection)
-        _check_not_referred_to(connection)
-        rows = _count_rows(connection)
+        check_base_tables(connection)
+        check_not_referred_to(connection)
+        rows = count_rows(connection)
         logs.event("tables locked", rows=rows)
         if before:
             before(connection)
@@ -546,7 +546,7 @@ def _empty(connection: Connection, deadline: Deadline) -> None:
             logs.event("table emptied", table=table)
 
 
-def _check_not_referred_to(connection: Connection) -> None:
+def check_not_referred_to(connection: Connection) -> None:
     for schema, table, constraint, referenced in select(connection, REFERRERS, TABLES, TABLES):
         raise Misconfigured(
             f"the rows of {schema}.{table} would be orphaned:"
@@ -554,7 +554,7 @@ def _check_not_referred_to(connection: Connection) -> None:
         )
 
 
-def _lock(connection: Connection, mode: str, *more: str) -> None:
+def lock_tables(connection: Connection, mode: str, *more: str) -> None:
     locks = [*(f"{quote(table)} {mode}" for table in TABLES), *more]
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLES {', '.join(locks)}")
@@ -575,233 +575,7 @@ def _check_may_truncate(connection: Connection) -> None:
                 raise
 
 
-def _count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     return {
         table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in TABLES
     }
-
-
-# Loading
-
-LOAD_SECONDS = 24 * 3600
-"""An operator's command has no time limit of a platform; a day is beyond any load that works."""
-
-TRIGGERS = """
-SELECT event_object_table, trigger_name
-FROM information_schema.triggers
-WHERE event_object_schema = DATABASE() AND event_object_table IN %s
-"""
-
-FOREIGN_KEYS = """
-SELECT table_name, constraint_name, referenced_table_schema, referenced_table_name,
-    column_name, referenced_column_name
-FROM information_schema.key_column_usage
-WHERE table_schema = DATABASE() AND table_name IN %s AND referenced_table_name IS NOT NULL
-ORDER BY table_name, constraint_name, ordinal_position
-"""
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    """A foreign key of one of the three tables.
-
-    Attributes:
-        table: that refers.
-        name: of the constraint.
-        parent: schema and table that it refers to.
-        columns: pairs of a column and the parent's column.
-        alias: of the parent: under LOCK TABLES each use of a table wants a lock of its own.
-    """
-
-    table: str
-    name: str
-    parent: tuple[str, str]
-    columns: tuple[tuple[str, str], ...]
-    alias: str
-
-    @property
-    def lock(self) -> str:
-        """The parent's part of LOCK TABLES."""
-        schema, table = self.parent
-        return f"{quote(schema)}.{quote(table)} AS {self.alias} READ"
-
-    @property
-    def count_orphans(self) -> str:
-        """Counts the rows that refer to a row that is not there; a NULL refers to nothing."""
-        schema, parent = self.parent
-        table = quote(self.table)
-        pairs = [
-            (f"{table}.{quote(column)}", f"{self.alias}.{quote(parent_column)}")
-            for column, parent_column in self.columns
-        ]
-        refers = " AND ".join(f"{column} IS NOT NULL" for column, _ in pairs)
-        matches = " AND ".join(f"{parent_column} = {column}" for column, parent_column in pairs)
-        return (
-            f"SELECT COUNT(*) FROM {table}"
-            f" LEFT JOIN {quote(schema)}.{quote(parent)} AS {self.alias} ON {matches}"
-            f" WHERE {refers} AND {pairs[0][1]} IS NULL"
-        )
-
-
-def missing_tables(connection: Connection) -> list[str]:
-    """Which of the three are not there, those that are referred to first."""
-    there = {name for name, *_ in select(connection, KINDS, TABLES)}
-    return [table for table in TABLES if table not in there]
-
-
-def check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> None:
-    """Checks that rows put into the tables stay as they are, and can be taken back.
-
-    Raises:
-        Misconfigured: a table is not an InnoDB table, has a trigger, or is referred to by another
-            table; the message names which.
-    """
-    _check_base_tables(connection, "InnoDB", tables)
-    for table, trigger in select(connection, TRIGGERS, TABLES):
-        raise Misconfigured(f"table {table} has a trigger, {trigger}, which a load would set off")
-    _check_not_referred_to(connection)
-
-
-def check_empty(connection: Connection, tables: Iterable[str] = TABLES) -> None:
-    """Checks that there is no row yet.
-
-    Raises:
-        Misconfigured: there is; the message names the tables.
-    """
-    full = [
-        table
-        for table in tables
-        if select(connection, f"SELECT EXISTS (SELECT 1 FROM {quote(table)})")[0][0]
-    ]
-    if full:
-        raise Misconfigured(
-            f"there are rows already in {', '.join(full)}; --replace takes their place"
-        )
-
-
-@contextlib.contextmanager
-def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[Connection]:
-    """A connection that alone uses the three tables, in one transaction.
-
-    `SET autocommit = 0` and then LOCK TABLES gives both: START TRANSACTION would let the locks go
-    (https://dev.mysql.com/doc/refman/8.4/en/lock-tables.html). What was not committed when the
-    block ends is rolled back; then the locks go. Foreign keys are not checked row by row, so that
-    rows may come in any order: `check_references` does it, before the commit.
-
-    Raises:
-        Busy: a lock was not to be had in time.
-        Misconfigured: as `check_loadable`, now that nothing can change any more.
-        DatabaseUnavailable, TimedOut: whatever happens inside, translated.
-    """
-    with own_connection(
-        settings,
-        deadline,
-        net_write_timeout=LOCKED_NET_WRITE_SECONDS,
-        wait_timeout=LOCKED_IDLE_SECONDS,
-        foreign_key_checks=0,
-        autocommit=0,
-        sql_mode=sql_mode,
-    ) as connection:
-        _lock(connection, "WRITE", *(key.lock for key in _foreign_keys(connection)))
-        check_loadable(connection)
-        try:
-            yield connection
-        finally:
-            with contextlib.suppress(pymysql.err.Error):
-                connection.rollback()
-
-
-def _foreign_keys(connection: Connection) -> list[ForeignKey]:
-    columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for *key, column, parent_column in select(connection, FOREIGN_KEYS, TABLES):
-        columns.setdefault(tuple(key), []).append((column, parent_column))
-    return [
-        ForeignKey(table, name, (schema, parent), tuple(pairs), alias=f"parent_{number}")
-        for number, ((table, name, schema, parent), pairs) in enumerate(columns.items())
-    ]
-
-
-def empty(connection: Connection) -> None:
-    """Deletes all rows in the transaction, which TRUNCATE would commit."""
-    with connection.cursor() as cursor:
-        for table in reversed(TABLES):
-            cursor.execute(f"DELETE FROM {quote(table)}")
-
-
-def check_references(connection: Connection) -> None:
-    """Checks that every row that the three tables refer to is there.
-
-    Raises:
-        RowRefused: one is not; the message names the foreign key and the number of rows.
-    """
-    for key in _foreign_keys(connection):
-        ((orphans,),) = select(connection, key.count_orphans)
-        if orphans:
-            raise RowRefused(
-                f"{orphans} rows of {key.table} refer to a row of {key.parent[1]}"
-                f" that is not there (foreign key {key.name})"
-            )
-
-
-def create_table(connection: Connection, table: str, statement: str, origin: str) -> None:
-    """Creates a table that is missing.
-
-    Args:
-        connection: to do it on.
-        table: its name.
-        statement: the CREATE TABLE.
-        origin: whose statement it is, for people.
-
-    Raises:
-        Misconfigured: the server refuses the statement.
-    """
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    except pymysql.err.Error as error:
-        number = error.args[0]
-        if number not in MISCONFIGURED and not _is_about_the_statement(number):
-            raise
-        raise Misconfigured(
-            f"table {table} is missing, and this server ({connection.server_version}) refuses the"
-            f" statement of {origin}: {error.args[1]}; create the table, then load again"
-        ) from error
-
-
-def insert(connection: Connection, statement: bytes) -> str | None:
-    """Runs an INSERT; returns the server's first warning.
-
-    Raises:
-        RowRefused: the server does not take a row, in its own words.
-    """
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(statement)
-        except pymysql.err.Error as error:
-            if _is_about_the_statement(error.args[0]):
-                raise RowRefused(f"the database refuses a row: {error.args[1]}") from error
-            raise
-        if not cursor.warning_count:
-            return None
-    return str(connection.show_warnings()[0][2])
-
-
-def _is_about_the_statement(number: object) -> bool:
-    # The server's own numbers begin at 1000, the client's are 2000 to 2999.
-    known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
-    return isinstance(number, int) and number not in known and not 2000 <= number < 3000
-
-
-def next_id(create_table: str) -> int:
-    """The id that a table's next row gets, from what SHOW CREATE TABLE says."""
-    # The table's options come after the last column; a quote before it would be a comment's.
-    found = re.search(r"^\)[^'\n]*? AUTO_INCREMENT=(\d+)", create_table, re.MULTILINE)
-    return int(found[1]) if found else 1
-
-
-def set_next_id(connection: Connection, table: str, wanted: int) -> None:
-    """Sets the id that the table's next row gets; commits."""
-    ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    if next_id(create_table) != wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", (wanted,))

@@ -2,9 +2,10 @@
 # From a project with a Cloud SQL instance to four running functions; can be run again at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=gcloud.sh
+source ./gcloud.sh
 
 REQUIRED=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES)
-OPTIONAL=(RUNTIME PUBLIC_REPORTS INVOKERS VPC_CONNECTOR)
 
 # Connections stay within what the smallest Cloud SQL instance takes (250):
 #   reports              2 functions x 5 instances x 8 threads, each thread keeping one   =  80
@@ -25,8 +26,6 @@ BACKUP_JOB=backup-data-nightly
 LONGEST_ATTEMPT=30m # the most that Cloud Scheduler allows
 
 ACTION=deploy
-DRY_RUN=false
-STEP=""
 
 usage() {
     cat <<'END'
@@ -42,91 +41,16 @@ standard input is not a terminal, its first line is the reports' and its second 
 END
 }
 
-stop() {
-    printf 'deploy.sh: %s\n' "$*" >&2
-    exit 1
-}
-
-# Names what is being done, for the reader and for the message if it fails.
-step() {
-    STEP=$1
-    if "$DRY_RUN"; then printf '# %s\n' "$STEP"; else printf -- '- %s\n' "$STEP"; fi
-}
-
-# A command as one would type it: quoted only where the shell asks for it.
-as_typed() {
-    local argument typed=()
-    for argument in "$@"; do
-        [[ $argument =~ ^[A-Za-z0-9_./:=@,+-]+$ ]] || argument=${argument@Q}
-        typed+=("$argument")
-    done
-    printf '%s\n' "${typed[*]}"
-}
-
-# The one place where gcloud is called, or under --dry-run only printed (to the script's own output:
-# callers send or read what gcloud says elsewhere).
-call() {
-    local command=(gcloud "$@" --project="$PROJECT_ID")
-    if "$DRY_RUN"; then as_typed "${command[@]}" >&"$OUTPUT"; else "${command[@]}"; fi
-}
-
-# Carries a step out; the first that fails ends the script.
-run() {
-    call "$@" >/dev/null || stop "failed: $STEP. What is done so far stays; run it again to go on."
-}
-
-# Sets ANSWER to what a command prints.
-ask() {
-    ANSWER=$(call "$@") || stop "failed: $STEP"
-}
-
-# Whether `describe` finds something. Only a plain "not found" counts as no, or a service that was
-# never enabled: a lapsed login must not read as an invitation to create.
-exists() {
-    local complaint
-    if "$DRY_RUN"; then
-        [[ $ACTION != delete ]] || { printf '# if it exists:\n' && return 0; }
-        printf '# unless it exists:\n' && return 1
-    fi
-    if complaint=$(call "$@" 2>&1 >/dev/null); then return 0; fi
-    if [[ $complaint =~ NOT_FOUND|[Nn]ot\ found|status=\[404\]|SERVICE_DISABLED ]]; then return 1; fi
-    stop "failed: $STEP (looking whether it exists): $complaint"
-}
-
-# What the environment says wins over deploy.env, so that one setting can be changed for one run.
-# The file is read, not sourced: it holds values, and a mistyped name is found.
-read_settings() {
-    local name value
-    [[ -f deploy.env ]] || return 0
-    while IFS='=' read -r name value || [[ -n $name ]]; do
-        [[ -n $name && $name != \#* ]] || continue
-        [[ " ${REQUIRED[*]} ${OPTIONAL[*]} " == *" $name "* ]] ||
-            stop "deploy.env: unknown setting: $name (deploy.env.example has them all)"
-        [[ -v $name ]] || printf -v "$name" '%s' "$value"
-    done <deploy.env
-}
-
-# Every missing setting is named at once, and a malformed one with its form, before anything is called.
+# A malformed setting is named with its form, before anything is called.
 check_settings() {
-    local name missing=()
-    for name in "$@"; do
-        [[ -n ${!name:-} ]] || missing+=("$name")
-    done
-    ((${#missing[@]} == 0)) ||
-        stop "missing in the environment and in deploy.env: ${missing[*]}" \
-            "(deploy.env.example explains them)"
-
+    require_settings "$@"
     RUNTIME=${RUNTIME:-python313}
     PUBLIC_REPORTS=${PUBLIC_REPORTS:-yes}
     INVOKERS=${INVOKERS:-}
     VPC_CONNECTOR=${VPC_CONNECTOR:-}
     [[ $PUBLIC_REPORTS == yes || $PUBLIC_REPORTS == no ]] ||
         stop "PUBLIC_REPORTS is yes or no, not: $PUBLIC_REPORTS"
-    for name in "${REQUIRED[@]}" RUNTIME VPC_CONNECTOR; do
-        # A comma would end a value on gcloud's command line.
-        [[ ${!name:-} != *[\"\',[:space:]]* ]] ||
-            stop "$name holds a quote, a space or a comma: ${!name}"
-    done
+    check_plain "${REQUIRED[@]}" RUNTIME VPC_CONNECTOR
     # What changes data is never open to everyone, not by this door either.
     [[ ",${INVOKERS// /}," != *,all* ]] || stop "INVOKERS names people and accounts, not: $INVOKERS"
     if [[ $ACTION == deploy ]]; then check_places; fi
@@ -137,15 +61,7 @@ check_places() {
     [[ $INSTANCE_CONNECTION_NAME =~ ^([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+$ ]] ||
         stop "INSTANCE_CONNECTION_NAME is project:region:instance or" \
             "domain:project:region:instance, not: $INSTANCE_CONNECTION_NAME"
-    [[ $GCS_PATH =~ ^(gs://)?[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?$ ]] ||
-        stop "GCS_PATH is bucket, bucket/folder or gs://bucket/folder, not: $GCS_PATH"
-}
-
-# An account's address; a project of a domain, example.com:name, turns its name round in it.
-account() {
-    local domain=""
-    [[ $PROJECT_ID != *:* ]] || domain=.${PROJECT_ID%%:*}
-    printf '%s@%s%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID##*:}" "$domain"
+    check_gcs_path
 }
 
 enable_services() {
@@ -153,13 +69,6 @@ enable_services() {
     run services enable cloudfunctions.googleapis.com run.googleapis.com cloudbuild.googleapis.com \
         artifactregistry.googleapis.com sqladmin.googleapis.com storage.googleapis.com \
         secretmanager.googleapis.com iam.googleapis.com
-}
-
-ensure_account() {
-    local name=$1 purpose=$2
-    step "service account $name"
-    exists iam service-accounts describe "$(account "$name")" ||
-        run iam service-accounts create "$name" --display-name="$purpose"
 }
 
 # A bucket that was there before may serve others too: what does not suit us is said, not changed.
@@ -222,14 +131,6 @@ grant_database() {
         --condition="title=only-$instance,expression=$condition"
     run secrets add-iam-policy-binding "hiring-$who-password" --member="$member" \
         --role=roles/secretmanager.secretAccessor
-}
-
-# A backup creates, reads back and lists objects, and deletes those of a failed run. objectUser has
-# all of that; objectAdmin could also say who else may read them.
-grant_bucket() {
-    step "rights of hiring-changes: the objects of gs://$1"
-    run storage buckets add-iam-policy-binding "gs://$1" --condition=None \
-        --member="serviceAccount:$(account hiring-changes)" --role=roles/storage.objectUser
 }
 
 # Since 2024 a new project's default build account may build nothing, so there is one of our own.
@@ -311,8 +212,8 @@ print_calls() {
 }
 
 deploy() {
-    local bucket=${GCS_PATH#gs://}
-    bucket=${bucket%%/*}
+    local bucket
+    bucket=$(bucket)
     enable_services
     # The accounts first, and the build's rights early: it takes a while until all of Google knows.
     ensure_account hiring-reports "Reports of the hiring database"
@@ -324,7 +225,7 @@ deploy() {
     ensure_password changes "$DB_USER_CHANGES" 1
     grant_database reports
     grant_database changes
-    grant_bucket "$bucket"
+    grant_bucket "$bucket" hiring-changes
     deploy_report quarterly-hired quarterly_hired
     deploy_report hiring-by-department hiring_by_department
     deploy_change backup-data backup_data
@@ -385,11 +286,7 @@ main() {
     else
         check_settings PROJECT_ID REGION
     fi
-    "$DRY_RUN" || command -v gcloud >/dev/null ||
-        stop "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
-    export CLOUDSDK_CORE_DISABLE_PROMPTS=1
-    # gcloud gets no standard input of ours: it could swallow the passwords.
-    exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
+    begin
     "$ACTION"
 }
 

@@ -35,9 +35,6 @@ from pymysql.connections import Connection
 import backup
 import db
 import mapping
-import migration
-import restore
-import sources
 from errors import (
     BadSource,
     BundleError,
@@ -48,8 +45,9 @@ from errors import (
     StorageFailed,
     TimedOut,
 )
-from filling import Filling
-from progress import Progress, say
+from loading import migration, restore, sources, target
+from loading.filling import Filling
+from loading.progress import Progress, say
 
 EXIT_STATUSES: dict[type[BundleError], int] = {
     Misconfigured: 2,
@@ -113,7 +111,7 @@ def load(source: Source, settings: db.Settings, *, replace: bool, dry_run: bool)
         BundleError: nothing was loaded; the message says why.
         Unfinished: everything was, or it is not known.
     """
-    deadline = db.Deadline(db.LOAD_SECONDS)
+    deadline = db.Deadline(target.LOAD_SECONDS)
     if isinstance(source, migration.CsvFiles):
         settings.require_storage()
     else:
@@ -123,11 +121,11 @@ def load(source: Source, settings: db.Settings, *, replace: bool, dry_run: bool)
     if dry_run:
         return _try(source, tables)
     _create_missing_tables(source, settings, deadline)
-    with db.loading(settings, deadline, source.sql_mode) as connection:
+    with target.loading(settings, deadline, source.sql_mode) as connection:
         if replace:
-            db.empty(connection)
+            target.empty(connection)
         else:
-            db.check_empty(connection)
+            target.check_empty(connection)
         filled = [source.fit(mapping.read_table(connection, name)) for name in db.TABLES]
         if isinstance(source, migration.CsvFiles):
             outcomes = _migrate(connection, source, filled, settings.require_storage(), deadline)
@@ -147,22 +145,22 @@ def _check_tables(
         BadSource, Misconfigured: the rows would not fit, or not be safe.
     """
     with db.own_connection(settings, deadline) as connection:
-        missing = db.missing_tables(connection)
+        missing = target.missing_tables(connection)
         names = [name for name in db.TABLES if name not in missing]
         tables = {name: source.fit(mapping.read_table(connection, name)) for name in names}
-        db.check_loadable(connection, names)
+        target.check_loadable(connection, names)
         if not replace:
-            db.check_empty(connection, names)
+            target.check_empty(connection, names)
         return tables
 
 
 def _create_missing_tables(source: Source, settings: db.Settings, deadline: db.Deadline) -> None:
     with db.own_connection(settings, deadline) as connection:
-        for name in db.missing_tables(connection):
+        for name in target.missing_tables(connection):
             statement = source.statements().get(name)
             if statement is None:
                 raise BadSource(f"table {name} is missing, and {source.origin} has no such table")
-            db.create_table(connection, name, statement, source.origin)
+            target.create_table(connection, name, statement, source.origin)
             say("table created", table=name)
 
 
@@ -248,7 +246,7 @@ def _check_filled(connection: Connection, fillings: list[Filling]) -> None:
     for filling in fillings:
         with Progress(f"comparing {filling.table.name}", filling.rows) as progress:
             filling.check(progress)
-    db.check_references(connection)
+    target.check_references(connection)
 
 
 def _commit(connection: Connection) -> None:
@@ -264,7 +262,7 @@ def _commit(connection: Connection) -> None:
 def _set_next_ids(connection: Connection, next_ids: dict[str, int]) -> None:
     for table, next_id in next_ids.items():
         try:
-            db.set_next_id(connection, table, next_id)
+            target.set_next_id(connection, table, next_id)
         except pymysql.err.Error as error:
             raise Unfinished(
                 f"all rows are loaded, but the next id of {table} could not be set to {next_id}:"

@@ -114,7 +114,7 @@ class DatabaseServer:
         try:
             with self.log.open("ab") as log:
                 command = self._initialise_command(unfinished / "data")
-                # A server that starts removes the temporary tables of others from a shared one.
+                # As for a server that runs: see `_start_command`.
                 environment = {**os.environ, "TMPDIR": str(unfinished)}
                 done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
@@ -163,11 +163,10 @@ class DatabaseServer:
             self.program,
             "--no-defaults",
             f"--datadir={self.data}",
-            f"--tmpdir={self.folder}",
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.folder / 'server.pid'}",
-            # A MariaDB that starts removes the temporary tables that others keep in the same folder.
+            # A MariaDB that starts removes the temporary tables that others have in this folder.
             f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,

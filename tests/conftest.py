@@ -56,6 +56,14 @@ def forget_settings() -> None:
         backup.client.cache_clear()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that no database server has a part in: one run of them is enough."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
+            item.add_marker("serverless")
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """No setting of the functions is in the environment, and none is remembered."""

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pymysql
 import pytest
 from avro.datafile import DataFileReader
 from avro.io import DatumReader
-from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database
+from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Bundle, Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymysql.cursors import SSCursor
@@ -24,6 +25,7 @@ from werkzeug.test import Client
 import blocks
 import db
 import mapping
+from bench.stack import peak_megabytes
 from local.database import DatabaseServer
 
 Record = dict[str, Any]
@@ -316,18 +318,26 @@ def test_a_statement_with_other_columns(database: Database) -> None:
             fast_path(connection, columns_of(*kinds), "SELECT 1, 2")
 
 
+def test_null_where_there_is_none(database: Database) -> None:
+    """A NULL in a column that is NOT NULL is an error, never 0 or an empty text."""
+    for kind in (mapping.INT, mapping.STRING):
+        with database.connect() as connection, pytest.raises(ValueError, match="c0 is NULL"):
+            fast_path(connection, columns_of(kind), "SELECT NULL")
+
+
 # Failures in the middle
 
 
-def many_employees(database: Database) -> None:
-    """Far more than the server and the client hold in their buffers."""
-    database.insert("departments", [(1, "Sales")])
-    database.insert("jobs", [(1, "Clerk")])
-    rows = [(None, "Ada Lovelace", "2021-02-03 04:05:06", 1, 1)] * 10_000
-    database.insert("employees", rows)
-    copy = "INSERT INTO employees SELECT NULL, name, datetime, department_id, job_id FROM employees"
-    for _ in range(5):
-        database.execute(copy)
+def many_employees(database: Database, rows: int = 320_000) -> None:
+    """By default far more than the server and the client hold in their buffers."""
+    database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
+    database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
+    digits = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
+    tables = ", ".join(f"{digits} AS digits{place}" for place in range(6))
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        f" SELECT 'Ada Lovelace', '2021-02-03 04:05:06', 1, 1 FROM {tables} LIMIT {rows}"
+    )
 
 
 @pytest.fixture
@@ -447,3 +457,36 @@ def test_another_reader(client: Client, database: Database, bucket: Bucket) -> N
                 "job_id": 1,
             }
     assert [(id_,) for id_ in ids] == database.execute("SELECT id FROM employees ORDER BY id")
+
+
+def peak_of_a_backup(bundle: Bundle) -> float:
+    """The most memory that a fresh process of the functions has during a backup, in MB."""
+    bundle.start()
+    assert bundle.get("/backup-data").status_code == 200
+    return peak_megabytes(bundle.pid)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database) -> None:
+    """Ten times the rows take at most a tenth more memory, and less than 160 MB."""
+    many_employees(database, rows=200_000)
+    small = peak_of_a_backup(bundle)
+    for _ in range(9):
+        many_employees(database, rows=200_000)
+    large = peak_of_a_backup(bundle)
+    assert large < 160
+    assert large < 1.1 * small
+
+
+@pytest.mark.slow
+def test_memory_holds_a_few_rows(bundle: Bundle, database: Database) -> None:
+    """A table of 200 BLOBs of 1 MB takes hardly more memory than an empty one."""
+    empty = peak_of_a_backup(bundle)
+    many_employees(database, rows=1)
+    database.execute("ALTER TABLE employees ADD photo LONGBLOB NOT NULL")
+    for _ in range(200):
+        blob = os.urandom(1024 * 1024)
+        database.execute(
+            "INSERT INTO employees VALUES (NULL, 'x', '2021-01-01', 1, 1, %s)", (blob,)
+        )
+    assert peak_of_a_backup(bundle) < empty + 60

@@ -254,7 +254,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    shutil.copy(ROOT / "deploy.sh", tmp_path)
+    for script in ("deploy.sh", "gcloud.sh"):
+        shutil.copy(ROOT / script, tmp_path)
     gcloud = tmp_path / "bin" / "gcloud"
     gcloud.parent.mkdir()
     gcloud.write_text(RECORDER.format(python=sys.executable))

@@ -13,7 +13,7 @@ from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
 from hypothesis import strategies as st
 
-import migration
+from loading import migration
 from local import sample
 
 TABLES = ("departments", "jobs", "employees")

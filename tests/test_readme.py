@@ -30,7 +30,7 @@ def codes(cell: str) -> list[str]:
     return re.findall("`([^`]+)`", cell)
 
 
-def subclasses(kind: type) -> Iterator[type]:
+def subclasses(kind: type[errors.BundleError]) -> Iterator[type[errors.BundleError]]:
     yield kind
     for each in kind.__subclasses__():
         yield from subclasses(each)
@@ -58,7 +58,11 @@ def test_urls() -> None:
 def test_errors() -> None:
     """Every error's status and code, and no other."""
     stated = {(int(row[0]), codes(row[1])[0]) for row in table("## Errors")}
-    raised = {(each.status, each.code) for each in subclasses(errors.BundleError)}  # type: ignore[attr-defined]
+    raised = {
+        (each.status, each.code)
+        for each in subclasses(errors.BundleError)
+        if each not in (errors.BadSource, errors.RowRefused)  # of load.py, which answers no request
+    }
     assert stated == raised
 
 

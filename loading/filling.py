@@ -22,6 +22,7 @@ import db
 import mapping
 import stages
 from errors import RowRefused
+from loading import target
 
 STATEMENT_BYTES = 1024 * 1024
 """How long an INSERT gets, if one row alone is not longer."""
@@ -33,7 +34,7 @@ Progress = Callable[[], None]
 
 
 class Filling:
-    """Fills one table, inside `db.loading`.
+    """Fills one table, inside `target.loading`.
 
     Args:
         connection: that has the table's lock.
@@ -136,7 +137,7 @@ class Filling:
                 f" server's max_allowed_packet is {self._longest}"
             )
         try:
-            return db.insert(self._connection, statement)
+            return target.insert(self._connection, statement)
         except RowRefused as error:
             raise RowRefused(f"table {self.table.name}: {error}") from error
 

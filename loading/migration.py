@@ -24,11 +24,11 @@ from typing import NamedTuple
 import backup
 import mapping
 from errors import BadSource, Misconfigured
-from sources import BUFFER_BYTES, Folder
+from loading.sources import BUFFER_BYTES, Folder
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES"
 
-SCHEMA = Path(__file__).with_name("schema.sql")
+SCHEMA = Path(__file__).resolve().parent.parent / "schema.sql"
 
 FILES = {
     "departments": ("departments.csv",),

@@ -20,7 +20,8 @@ import backup
 import db
 import mapping
 from errors import BadSource, BundleError
-from sources import BUFFER_BYTES, Folder, Reader
+from loading import target
+from loading.sources import BUFFER_BYTES, Folder, Reader
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 """Everything that the tables could ever hold: an id of 0, dates that strict mode would refuse.
@@ -62,8 +63,9 @@ class StoredTable:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the manifest says, as far as a load needs it."""
+    """What the manifest says, as far as its readers need it; `taken_at` as ISO 8601 in UTC."""
 
+    taken_at: str
     server_version: str
     tables: dict[str, StoredTable]
     schema: StoredFile
@@ -92,6 +94,7 @@ def read_manifest(content: bytes) -> Manifest:
         if sorted(tables) != sorted(db.TABLES) or len(manifest["tables"]) != len(tables):
             raise ValueError(f"its tables are not {', '.join(db.TABLES)}")
         return Manifest(
+            taken_at=str(manifest["taken_at"]),
             server_version=str(manifest["server_version"]),
             tables=tables,
             schema=_stored_file(manifest["schema"]),
@@ -143,6 +146,20 @@ class Backup:
         self._fields: dict[str, dict[str, dict[str, Any]]] = {}
 
     @property
+    def address(self) -> str:
+        """The folder's."""
+        return self._folder.address
+
+    @property
+    def taken_at(self) -> str:
+        """The moment that the backup shows, as ISO 8601 in UTC."""
+        return self._manifest.taken_at
+
+    def table(self, name: str) -> StoredTable:
+        """The objects of a table."""
+        return self._manifest.tables[name]
+
+    @property
     def origin(self) -> str:
         """Whose statements the tables' are, for people."""
         return f"the backup of a server {self._manifest.server_version}"
@@ -181,10 +198,10 @@ class Backup:
                 stream.read()
         for table in self._manifest.tables.values():
             for stored in table.objects:
-                for _ in self._records(stored):
+                for _ in self.records(stored):
                     progress()
             for stored in table.invalid_objects:
-                for _ in self._invalid_records(stored):
+                for _ in self.invalid_records(stored):
                     progress()
 
     @contextlib.contextmanager
@@ -204,8 +221,12 @@ class Backup:
                 raise BadSource(f"{where} can't be read: {error!r}") from error
             _check_sum(where, stored, reader)
 
-    def _records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
-        """The records of an Avro file."""
+    def records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
+        """The records of an Avro file.
+
+        Raises:
+            BadSource, StorageFailed: as `check`.
+        """
         rows = 0
         with self._open(stored) as stream:
             reader = fastavro.reader(stream)
@@ -216,8 +237,12 @@ class Backup:
                 yield cast(dict[str, Any], record)
         self._check_rows(stored, rows)
 
-    def _invalid_records(self, stored: StoredFile) -> Iterator[dict[str, bytes | None]]:
-        """The invalid records of a file: values as MySQL printed them, by column."""
+    def invalid_records(self, stored: StoredFile) -> Iterator[dict[str, bytes | None]]:
+        """The invalid records of a file: values as MySQL printed them, by column.
+
+        Raises:
+            BadSource, StorageFailed: as `check`.
+        """
         rows = 0
         with self._open(stored) as stream:
             for line in stream:
@@ -252,7 +277,7 @@ class Backup:
     def next_ids(self) -> dict[str, int]:
         """For each table with a counter the id that its next row was to have."""
         return {
-            table: db.next_id(statement)
+            table: target.next_id(statement)
             for table, statement in self.statements().items()
             if "AUTO_INCREMENT" in statement
         }
@@ -292,7 +317,7 @@ class Backup:
         for stored in self._manifest.tables[table.name].objects:
             fields = self._fields[stored.name]
             names = [fields[column.name]["name"] for column in table.columns]
-            for record in self._records(stored):
+            for record in self.records(stored):
                 yield writer.from_values([record[name] for name in names])
 
     def read_invalid_rows(self, table: mapping.Table) -> Iterator[tuple[str, mapping.Row]]:
@@ -303,7 +328,7 @@ class Backup:
         """
         writer = mapping.RowWriter(table.columns)
         for stored in self._manifest.tables[table.name].invalid_objects:
-            for line, record in enumerate(self._invalid_records(stored), start=1):
+            for line, record in enumerate(self.invalid_records(stored), start=1):
                 where = f"{self._folder.address}{stored.name} line {line}"
                 missing = [column.name for column in table.columns if column.name not in record]
                 if missing:

@@ -1,0 +1,156 @@
+"""Both reports, for every year with a hire, at once. For Spark on Dataproc.
+
+    spark-submit jobs/analysis.py
+
+Reads the newest complete backup: each object of its tables is counted by one of Spark's workers,
+with the same reader and the same checks as `load.py`. A backup that the function took has one
+object for each table, one that `distributed_backup` took has as many as it had ranges.
+
+    gs://bucket/prefix/analyses/20261122T151624.123456Z/
+        quarterly-hired-2021.json  hiring-by-department-2021.json  ...
+        manifest.json
+
+The rows are those of `reports.py`. Their order is by name as well, but by the letters' code points:
+a backup does not say how the columns' collation orders them.
+
+Needs GCS_PATH.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+import reports
+from jobs import command, hires, results
+from loading import restore, sources
+
+FIRST_YEAR, LAST_YEAR = 1000, 9998
+"""Those that the reports take."""
+
+HIRES = "year INT, quarter INT, department_id STRING, job_id STRING, hired LONG"
+"""Ids are the keys of `hires.key_of`."""
+
+QUARTERLY_HIRED = """
+SELECT hires.year, departments.id AS department_id, jobs.id AS job_id, q1, q2, q3, q4
+FROM (
+    SELECT year, department_id, job_id,
+        SUM(IF(quarter = 1, hired, 0)) AS q1,
+        SUM(IF(quarter = 2, hired, 0)) AS q2,
+        SUM(IF(quarter = 3, hired, 0)) AS q3,
+        SUM(IF(quarter = 4, hired, 0)) AS q4
+    FROM hires
+    GROUP BY year, department_id, job_id
+) AS hires
+JOIN departments ON departments.id = hires.department_id
+JOIN jobs ON jobs.id = hires.job_id
+"""
+"""As in `reports.py`, for all years."""
+
+HIRING_BY_DEPARTMENT = """
+SELECT year, id, hired
+FROM (
+    SELECT hires.year, departments.id, hires.hired,
+        SUM(hires.hired) OVER (PARTITION BY hires.year) AS total,
+        COUNT(*) OVER (PARTITION BY hires.year) AS hiring_departments
+    FROM (
+        SELECT year, department_id, SUM(hired) AS hired
+        FROM hires
+        GROUP BY year, department_id
+    ) AS hires
+    JOIN departments ON departments.id = hires.department_id
+) AS counted
+WHERE hired * hiring_departments > total
+"""
+"""As in `reports.py`, for all years."""
+
+Names = dict[str, tuple[Any, Any]]
+Years = dict[int, list[reports.Row]]
+"""A report's rows by year."""
+
+
+def count(address: str, part: hires.Part) -> Iterator[tuple[int, int, str | None, str | None, int]]:
+    """The hires of a part, as rows of HIRES. Runs on a worker."""
+    backup = restore.Backup(sources.find(address))
+    for (year, month, department, job), number in hires.count(backup, part).items():
+        if FIRST_YEAR <= year <= LAST_YEAR:
+            yield year, (month + 2) // 3, department, job, number
+
+
+def analyse(spark: SparkSession, backup: restore.Backup) -> dict[str, Years]:
+    """Both reports for every year with a hire, by their names.
+
+    Raises:
+        BadSource, StorageFailed: the backup is damaged, or can't be read.
+    """
+    departments = hires.names(backup, "departments", "department")
+    jobs = hires.names(backup, "jobs", "job")
+    _show(spark, "departments", departments)
+    _show(spark, "jobs", jobs)
+    address, parts = backup.address, hires.parts(backup, "employees")
+    counted = spark.sparkContext.parallelize(parts, len(parts)).flatMap(
+        lambda part: count(address, part)
+    )
+    spark.createDataFrame(counted, HIRES).cache().createOrReplaceTempView("hires")
+    years = [row.year for row in spark.sql("SELECT DISTINCT year FROM hires").collect()]
+    return {
+        reports.QUARTERLY_HIRED.name: _quarterly_hired(spark, years, departments, jobs),
+        reports.HIRING_BY_DEPARTMENT.name: _hiring_by_department(spark, years, departments),
+    }
+
+
+def _show(spark: SparkSession, table: str, names: Names) -> None:
+    ids = [(key,) for key in names]
+    spark.createDataFrame(ids, "id STRING").createOrReplaceTempView(table)
+
+
+def _quarterly_hired(
+    spark: SparkSession, years: list[int], departments: Names, jobs: Names
+) -> Years:
+    found: Years = {year: [] for year in years}
+    for year, department_id, job_id, *quarters in spark.sql(QUARTERLY_HIRED).collect():
+        ids = departments[department_id][0], jobs[job_id][0]
+        row = departments[department_id][1], jobs[job_id][1], *quarters
+        found[year].append((*row, *ids))
+    for rows in found.values():
+        rows.sort(key=lambda row: (_by_name(row[0]), _by_name(row[1]), row[6], row[7]))
+    return found
+
+
+def _hiring_by_department(spark: SparkSession, years: list[int], departments: Names) -> Years:
+    found: Years = {year: [] for year in years}
+    for year, key, hired in spark.sql(HIRING_BY_DEPARTMENT).collect():
+        identity, name = departments[key]
+        found[year].append((identity, name, hired))
+    for rows in found.values():
+        rows.sort(key=lambda row: (-row[2], _by_name(row[1]), row[0]))
+    return found
+
+
+def _by_name(name: Any) -> tuple[bool, Any]:
+    # MySQL puts NULL before everything.
+    return name is not None, name
+
+
+def run() -> None:
+    """Analyses the newest complete backup.
+
+    Raises:
+        BundleError: whatever went wrong; nothing complete was stored.
+    """
+    location = command.storage_location()
+    backup = hires.newest_backup(location)
+    spark = SparkSession.builder.appName("hiring-analysis").getOrCreate()
+    found = analyse(spark, backup)
+    contents = {
+        f"{report.name}-{year}.json": reports.as_json(report, rows).encode()
+        for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
+        for year, rows in sorted(found[report.name].items())
+    }
+    manifest = {"backup": backup.address, "taken_at": backup.taken_at}
+    results.store(location, "analyses", contents, manifest)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(run))

@@ -1,0 +1,91 @@
+"""What every job's command shares: its settings, its password, and its errors as exit statuses.
+
+Settings are those of the functions. A job has no way to be given a secret in its environment, so
+that DB_PASS_SECRET may name one in Secret Manager instead of DB_PASS.
+
+    status
+    0   done
+    1   not done: the last log line says why, and nothing complete was left behind
+"""
+
+import base64
+import os
+import re
+import traceback
+from collections.abc import Callable
+
+import google.auth
+import google.auth.exceptions
+import google.auth.transport.requests
+import requests
+
+import db
+import logs
+from errors import BundleError, Misconfigured
+
+SECRETS_URL = "https://secretmanager.googleapis.com/v1"
+SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+SECRET_SECONDS = 30
+
+JOB_SECONDS = 24 * 3600
+"""A job has no time limit of its platform's; a day is beyond any that works."""
+
+
+def run(job: Callable[[], None]) -> int:
+    """Runs a job; returns the exit status of its command."""
+    try:
+        job()
+    except BundleError as error:
+        logs.event(str(error), "ERROR", code=error.code)
+        return 1
+    except Exception:  # noqa: BLE001 - the boundary: what Spark raises is of many kinds
+        logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
+        return 1
+    return 0
+
+
+def database_settings() -> db.Settings:
+    """The settings of a job that reads the database.
+
+    Raises:
+        Misconfigured: one is missing or malformed, or the secret can't be read.
+    """
+    environment = dict(os.environ)
+    if secret := environment.get("DB_PASS_SECRET"):
+        environment["DB_PASS"] = read_secret(secret)
+    return db.read_settings(environment)
+
+
+def storage_location() -> db.StorageLocation:
+    """Where backups are, for a job that reads these alone and needs no password.
+
+    Raises:
+        Misconfigured: GCS_PATH is missing or malformed.
+    """
+    return db.read_settings({"DB_PASS": "", **os.environ}).require_storage()
+
+
+def read_secret(name: str) -> str:
+    """The value of a secret's version.
+
+    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
+
+    Args:
+        name: such as projects/my-project/secrets/my-secret/versions/latest.
+
+    Raises:
+        Misconfigured: it is not there, or this job's account may not read it.
+    """
+    if not re.fullmatch(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+", name):
+        raise Misconfigured(
+            "DB_PASS_SECRET is malformed; for example"
+            " DB_PASS_SECRET=projects/my-project/secrets/my-secret/versions/latest"
+        )
+    try:
+        credentials, _ = google.auth.default(scopes=[SECRETS_SCOPE])
+        session = google.auth.transport.requests.AuthorizedSession(credentials)
+        answer = session.get(f"{SECRETS_URL}/{name}:access", timeout=SECRET_SECONDS)
+        answer.raise_for_status()
+    except (google.auth.exceptions.GoogleAuthError, requests.RequestException) as error:
+        raise Misconfigured(f"{name} can't be read: {type(error).__name__}") from error
+    return base64.b64decode(answer.json()["payload"]["data"]).decode()

@@ -1,0 +1,301 @@
+"""A backup by many workers at once, for tables that one function can't read within its hour.
+
+    spark-submit jobs/distributed_backup.py [--ranges N] [--allow-changes]
+
+For Spark on Dataproc. The driver splits each table into ranges of its primary key, of about as many
+rows each. Spark's workers store each range as an object of its own, with the function's own reader
+and writer. The driver stores the manifest last, as the function does, so that whatever reads
+backups reads this one.
+
+Each worker has a connection and so a view of its own: one view across many connections is not to be
+had without a lock on the whole server. So the source should be one that nobody writes to, a clone
+or a stopped replica. Whether that was so is checked, by the tables' row counts and checksums before
+the first range and after the last. Where they changed there is no backup, unless --allow-changes:
+the manifest then names the tables that did. It has the server's GTID position before and after in
+any case: where both are the same, and not empty, nothing was written to the server at all.
+
+A worker that dies loses its range, which Spark gives to another. Each attempt has an object of its
+own; the manifest lists those of the attempts that Spark counts, the others are removed.
+
+Needs the functions' settings; DB_PASS_SECRET may stand in for DB_PASS.
+"""
+
+import argparse
+import functools
+import itertools
+import math
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pymysql.connections import Connection
+from pyspark import SparkContext, TaskContext
+from pyspark.sql import SparkSession
+
+import backup
+import db
+import logs
+import mapping
+import stages
+from errors import Busy
+from jobs import command
+
+RANGES = 32
+"""More than there are workers, so that a lost one costs little."""
+
+ORDERED = re.compile(
+    r"(tinyint|smallint|mediumint|int|bigint|decimal|year|date|datetime|timestamp"
+    r"|char|varchar|binary|varbinary)\b"
+)
+"""MySQL types that compare with a literal in the order in which ORDER BY has them.
+
+An ENUM, for one, is ordered by its number and compared by its name: ranges would overlap.
+"""
+
+EVERYTHING = "TRUE"
+
+
+# Ranges
+
+
+@dataclass(frozen=True)
+class Range:
+    """A part of a table's rows.
+
+    Attributes:
+        table: its name.
+        number: among the table's ranges.
+        condition: as SQL; each row of the table meets that of exactly one range.
+    """
+
+    table: str
+    number: int
+    condition: str
+
+
+def split(connection: Connection, table: mapping.Table, rows: int, most: int) -> list[Range]:
+    """Ranges of a table by the first column of its primary key.
+
+    Args:
+        connection: to look for the bounds on.
+        table: to split.
+        rows: that it has.
+        most: rows of a range.
+    """
+    bounds = list(_bounds(connection, table, most)) if rows > most else []
+    if not bounds:
+        return [Range(table.name, 0, EVERYTHING)]
+    column = db.quote(table.primary_key[0])
+    conditions = [
+        f"{column} < {bounds[0]}",
+        *(f"{column} >= {low} AND {column} < {high}" for low, high in itertools.pairwise(bounds)),
+        f"{column} >= {bounds[-1]}",
+    ]
+    return [Range(table.name, number, condition) for number, condition in enumerate(conditions)]
+
+
+def _bounds(connection: Connection, table: mapping.Table, most: int) -> Iterator[str]:
+    """As SQL, the first value of each range but the first; each is looked for from the last."""
+    key = next((each for each in table.columns if each.name in table.primary_key[:1]), None)
+    if key is None or not ORDERED.match(key.mysql_type):
+        logs.event("not split: no primary key that can be", "WARNING", table=table.name)
+        return
+    column, name = db.quote(key.name), db.quote(table.name)
+    condition, skipped = EVERYTHING, most
+    while found := db.select(
+        connection,
+        f"SELECT {column} FROM {name} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET {skipped}",
+    ):
+        bound = _literal(connection, found[0][0])
+        yield bound
+        # Greater, not at least: many rows may share the first column of a key, and the bounds rise.
+        condition, skipped = f"{column} > {bound}", most - 1
+
+
+def _literal(connection: Connection, value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
+    with connection.cursor() as cursor:
+        return str(cursor.mogrify("%s", (value,)))
+
+
+# What a worker does
+
+
+def store_range(
+    settings: db.Settings, location: db.StorageLocation, part: Range
+) -> tuple[str, backup.StoredRows]:
+    """Stores a range; returns its table's name and what the manifest says of its object."""
+    deadline = db.Deadline(command.JOB_SECONDS)
+    attempt = TaskContext.get().taskAttemptId()
+    with db.snapshot(settings, deadline) as connection:
+        table = mapping.read_table(connection, part.table)
+        folder = backup.Folder(location, "", connection, deadline)
+        name = f"{part.table}-{part.number:05}-{attempt}.avro"
+        statement = f"{table.statement} WHERE {part.condition}"
+        try:
+            stored = backup.store_rows(connection, table, statement, folder, name, deadline)
+        except BaseException:
+            folder.remove()
+            raise
+    return part.table, stored
+
+
+# What the driver does
+
+
+State = dict[str, tuple[int, int]]
+"""Rows and checksum of each table: what a change would show in."""
+
+
+def read_state(connection: Connection) -> State:
+    """Counts and sums up all rows: https://dev.mysql.com/doc/refman/8.4/en/checksum-table.html"""
+    names = ", ".join(db.quote(name) for name in db.TABLES)
+    sums = db.select(connection, f"CHECKSUM TABLE {names}")
+    rows = db.count_rows(connection)
+    return {
+        name: (rows[name], checksum) for name, (_, checksum) in zip(db.TABLES, sums, strict=True)
+    }
+
+
+def read_position(settings: db.Settings, deadline: db.Deadline) -> str:
+    """The server's GTID position: all that was committed so far; empty where it keeps none."""
+    with db.own_connection(settings, deadline) as connection:
+        variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
+        ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
+    return str(position).replace("\n", "")
+
+
+class Export:
+    """The rows' way into the folder of a backup, by Spark's workers.
+
+    Args:
+        context: Spark's.
+        settings: of the database.
+        ranges: about how many there are to be, of all tables together.
+        allow_changes: store a manifest even where the tables changed meanwhile.
+    """
+
+    def __init__(
+        self, context: SparkContext, settings: db.Settings, *, ranges: int, allow_changes: bool
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._ranges = ranges
+        self._allow_changes = allow_changes
+
+    def store_tables(
+        self,
+        connection: Connection,
+        folder: backup.Folder,
+        tables: list[mapping.Table],
+        deadline: db.Deadline,
+    ) -> dict[str, Any]:
+        """Stores all ranges; as `backup.store` asks for it.
+
+        Raises:
+            Busy: a table changed meanwhile, and that is not allowed.
+        """
+        start, before = read_position(self._settings, deadline), read_state(connection)
+        try:
+            stored = self._store(folder, self._split(connection, tables, before), deadline)
+            entries = [backup.table_entry(name, stored[name]) for name in db.TABLES]
+            with db.snapshot(self._settings, deadline) as another:
+                after = read_state(another)
+            end = read_position(self._settings, deadline)
+            changed = _changed(before, after, entries)
+            if changed and not self._allow_changes:
+                raise Busy(
+                    f"{', '.join(changed)} changed while the backup was taken: take it from a"
+                    " clone or a stopped replica, or allow it with --allow-changes"
+                )
+        except BaseException:
+            self._context.stop()  # or a range that is still on its way would come after
+            folder.remove_others(set())
+            raise
+        folder.remove_others(_names(entries))
+        changes = {
+            "allowed": self._allow_changes,
+            "tables": changed,
+            "gtid_start": start,
+            "gtid_end": end,
+        }
+        return {"tables": entries, "changes": changes}
+
+    def _split(
+        self, connection: Connection, tables: list[mapping.Table], state: State
+    ) -> list[Range]:
+        rows = {name: count for name, (count, _) in state.items()}
+        most = max(1, math.ceil(sum(rows.values()) / self._ranges))
+        return [
+            part for table in tables for part in split(connection, table, rows[table.name], most)
+        ]
+
+    def _store(
+        self, folder: backup.Folder, parts: list[Range], deadline: db.Deadline
+    ) -> dict[str, list[backup.StoredRows]]:
+        """What was stored of each table; the driver's own connection is kept alive meanwhile."""
+        found: list[tuple[str, backup.StoredRows]] = []
+        work = functools.partial(store_range, self._settings, folder.location)
+
+        def export() -> None:
+            found.extend(self._context.parallelize(parts, len(parts)).map(work).collect())
+
+        logs.event("ranges", number=len(parts), backup=folder.address)
+        with stages.Stage("spark", deadline) as exporting:
+            exporting.hand_over(export)
+            folder.wait_for(exporting)
+        return {name: [part for table, part in found if table == name] for name in db.TABLES}
+
+
+def _changed(before: State, after: State, entries: list[dict[str, Any]]) -> list[str]:
+    """The tables that changed, or of which the ranges did not hold each row once."""
+    stored = {entry["table"]: entry["rows"] + entry["invalid_rows"] for entry in entries}
+    return [
+        name for name in db.TABLES if before[name] != after[name] or stored[name] != before[name][0]
+    ]
+
+
+def _names(entries: list[dict[str, Any]]) -> set[str]:
+    kinds = ("objects", "invalid_objects")
+    return {stored["name"] for entry in entries for kind in kinds for stored in entry.get(kind, [])}
+
+
+# The command
+
+
+def run(options: argparse.Namespace) -> None:
+    """Takes the backup.
+
+    Raises:
+        BundleError: whatever went wrong; no manifest is left, and as far as possible nothing else.
+    """
+    settings = command.database_settings()
+    location = settings.require_storage()
+    deadline = db.Deadline(command.JOB_SECONDS)
+    spark = SparkSession.builder.appName("hiring-backup").getOrCreate()
+    export = Export(
+        spark.sparkContext, settings, ranges=options.ranges, allow_changes=options.allow_changes
+    )
+    with db.snapshot(settings, deadline) as connection:
+        backup.store(connection, location, deadline, export.store_tables)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Backs the tables up with Spark's workers.")
+    parser.add_argument(
+        "--ranges", type=int, default=RANGES, help=f"about how many; {RANGES} unless told"
+    )
+    parser.add_argument(
+        "--allow-changes", action="store_true", help="take a backup that is not of one moment"
+    )
+    options = parser.parse_args()
+    if options.ranges < 1:
+        parser.error("--ranges takes a whole number from 1 on")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(functools.partial(run, read_arguments())))

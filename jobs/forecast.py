@@ -1,0 +1,251 @@
+"""How many people each department will hire in each of the next twelve months. For Vertex AI.
+
+    python -m jobs.forecast
+
+Reads the newest complete backup and counts hires by department and month. For each department, a
+Poisson regression with a trend over the years and a season of twelve months is fitted to them. The
+same is done as if each of the past years were still to come, and compared with the plainest
+forecast there is, the same month of the year before. Nothing is random: the same backup gives the
+same forecast.
+
+    gs://bucket/prefix/forecasts/20261122T151624.123456Z/
+        forecast.json    department_id, department, month, hires
+        errors.json      how far both were off in the years that are known, and which was better
+        manifest.json    the backup, the months that were learnt from, the versions
+
+Needs GCS_PATH.
+"""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sklearn
+import threadpoolctl
+from sklearn.linear_model import PoissonRegressor
+
+import logs
+from errors import BadSource
+from jobs import command, hires, results
+from loading import restore
+
+YEAR = 12
+"""Months."""
+LONGEST = 10 * YEAR
+"""Months that are learnt from; what was before says little of next year."""
+TREND_AND_SEASON = 2 * YEAR
+"""Months that it takes to tell a trend from a season."""
+SHORTEST = TREND_AND_SEASON + YEAR
+"""Months: those, and a year to test on."""
+
+SHRINKAGE = 0.1
+"""How strongly trend and season are drawn to none: a department with few hires shows neither."""
+
+Months = npt.NDArray[np.float64]
+"""Hires in months that follow each other."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Hires of each department in months that follow each other.
+
+    Attributes:
+        start: the first month, counted from the year 0.
+        departments: id and name by key.
+        hires: by key; all of the same length.
+    """
+
+    start: int
+    departments: dict[str, tuple[Any, Any]]
+    hires: dict[str, Months]
+
+    @property
+    def end(self) -> int:
+        """The first month after."""
+        return self.start + self.length
+
+    @property
+    def length(self) -> int:
+        """Months."""
+        return max((len(months) for months in self.hires.values()), default=0)
+
+
+def read_history(backup: restore.Backup) -> History:
+    """Hires by department from the first month with any to the last one.
+
+    The month in which the backup was taken is not over and left out; months without any hire at
+    the very end are taken for the end of the records, not for a company that stopped hiring.
+    """
+    counted: Counter[tuple[int, str]] = Counter()
+    departments = hires.names(backup, "departments", "department")
+    taken = _month(int(backup.taken_at[:4]), int(backup.taken_at[5:7]))
+    for part in hires.parts(backup, "employees"):
+        for (year, month, department, _), number in hires.count(backup, part).items():
+            if month and department in departments and _month(year, month) < taken:
+                counted[_month(year, month), department] += number
+    if not counted:
+        return History(0, departments, {})
+    end = max(month for month, _ in counted) + 1
+    start = max(min(month for month, _ in counted), end - LONGEST)
+    months = {key: np.zeros(end - start) for key in departments}
+    for (month, department), number in counted.items():
+        if month >= start:
+            months[department][month - start] += number
+    return History(start, departments, months)
+
+
+def _month(year: int, month: int) -> int:
+    return year * YEAR + month - 1
+
+
+def _as_text(month: int) -> str:
+    return f"{month // YEAR:04}-{month % YEAR + 1:02}"
+
+
+# Two forecasts of the twelve months that follow
+
+
+def same_month_last_year(months: Months, _start: int) -> Months:
+    """The plainest forecast."""
+    return months[-YEAR:]
+
+
+def poisson(months: Months, start: int) -> Months:
+    """A Poisson regression with trend and season.
+
+    A department's own history begins with its first hire. One of less than two years gives its
+    mean, one without any hire gives none.
+
+    Args:
+        months: hires.
+        start: the first month, counted from the year 0.
+    """
+    hired = np.flatnonzero(months)
+    if not len(hired):
+        return np.zeros(YEAR)
+    start, months = start + int(hired[0]), months[hired[0] :]
+    if len(months) < TREND_AND_SEASON:
+        return np.full(YEAR, months.mean())
+    model = PoissonRegressor(alpha=SHRINKAGE, tol=1e-6, max_iter=1000)
+    model.fit(_features(start, np.arange(len(months))), months)
+    coming: Months = model.predict(_features(start, np.arange(YEAR) + len(months)))
+    return coming
+
+
+def _features(start: int, months: npt.NDArray[np.int64]) -> Months:
+    """For each month the years since the start, and twelve columns of which its own is 1."""
+    seasons = (months[:, None] + start) % YEAR == np.arange(YEAR)
+    return np.column_stack([months / YEAR, seasons])
+
+
+METHODS = {"poisson": poisson, "same_month_last_year": same_month_last_year}
+
+
+# The test
+
+
+def measure(history: History) -> dict[str, Any]:
+    """How far the forecasts would have been off in each past year that has two years before it.
+
+    Returns:
+        For each year, and for all of them, the mean absolute error and the root of the mean squared
+        error over all departments and months, in hires.
+    """
+    years = range(history.length - YEAR, TREND_AND_SEASON - 1, -YEAR)
+    misses = {
+        name: {
+            first: np.concatenate(
+                [
+                    method(months[:first], history.start) - months[first : first + YEAR]
+                    for months in history.hires.values()
+                ]
+            )
+            for first in years
+        }
+        for name, method in METHODS.items()
+    }
+    overall = {
+        name: _errors(np.concatenate(list(by_year.values()))) for name, by_year in misses.items()
+    }
+    return {
+        "years": [
+            {
+                "first_month": _as_text(history.start + first),
+                "last_month": _as_text(history.start + first + YEAR - 1),
+                **{name: _errors(by_year[first]) for name, by_year in misses.items()},
+            }
+            for first in reversed(years)
+        ],
+        "all": overall,
+        "better": min(METHODS, key=lambda name: overall[name]["mean_absolute_error"]),
+    }
+
+
+def _errors(misses: Months) -> dict[str, float]:
+    return {
+        "mean_absolute_error": round(float(np.abs(misses).mean()), 3),
+        "root_mean_squared_error": round(float(np.sqrt((misses**2).mean())), 3),
+    }
+
+
+# The forecast
+
+
+def forecast(history: History) -> list[dict[str, Any]]:
+    """The hires to come, a row for each department and month."""
+    return [
+        {
+            "department_id": identity,
+            "department": name,
+            "month": _as_text(history.end + place),
+            "hires": round(float(number), 2),
+        }
+        for key, (identity, name) in history.departments.items()
+        for place, number in enumerate(poisson(history.hires[key], history.start))
+    ]
+
+
+def run() -> None:
+    """Forecasts from the newest complete backup.
+
+    Raises:
+        BadSource: there is no backup, or its history is too short.
+        BundleError: whatever else went wrong; nothing complete was stored.
+    """
+    location = command.storage_location()
+    backup = hires.newest_backup(location)
+    history = read_history(backup)
+    if history.length < SHORTEST:
+        raise BadSource(
+            f"nothing was stored: {backup.address} has hires over {history.length} months,"
+            f" a forecast needs {SHORTEST}"
+        )
+    # On matrices this small, threads do nothing but wait for each other; one adds up in one order.
+    with threadpoolctl.threadpool_limits(1):
+        errors = measure(history)
+        coming = forecast(history)
+    manifest = {
+        "backup": backup.address,
+        "first_month": _as_text(history.start),
+        "last_month": _as_text(history.end - 1),
+        "method": "poisson",
+        "scikit_learn": sklearn.__version__,
+    }
+    contents = {
+        "forecast.json": results.as_json(coming),
+        "errors.json": results.as_json(errors),
+    }
+    results.store(location, "forecasts", contents, manifest)
+    beaten = errors["better"] == "poisson"
+    logs.event(
+        "better than the same month last year" if beaten else "no better than that of last year",
+        "INFO" if beaten else "WARNING",
+        **errors["all"],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(run))

@@ -1,0 +1,52 @@
+"""What a job computes, in a folder of its own in Cloud Storage, with a manifest stored last.
+
+gs://bucket/prefix/KIND/20261122T151624.123456Z/
+    ...
+    manifest.json      what it was computed from; a folder without one is not complete
+"""
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import backup
+import db
+import logs
+from jobs.command import JOB_SECONDS
+
+FORMAT = 1
+"""Of the manifest; another number is another set of rules."""
+
+
+def store(
+    location: db.StorageLocation, kind: str, contents: Mapping[str, bytes], manifest: dict[str, Any]
+) -> str:
+    """Stores JSON objects, then the manifest that lists them; returns the folder's address.
+
+    Args:
+        location: where to.
+        kind: of the folder, such as `forecasts`.
+        contents: of the objects, by name.
+        manifest: what to say of them.
+
+    Raises:
+        StorageFailed: as it says; no manifest is left, and as far as possible nothing else.
+    """
+    run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
+    folder = backup.Folder(location, f"{kind}/{run}/", None, db.Deadline(JOB_SECONDS))
+    try:
+        objects = [
+            folder.put(name, "application/json", content) for name, content in contents.items()
+        ]
+        backup.store_manifest(folder, {"format": FORMAT, **manifest, "objects": objects})
+    except BaseException:
+        folder.remove()
+        raise
+    logs.event(f"{kind} stored", address=folder.address)
+    return folder.address
+
+
+def as_json(content: object) -> bytes:
+    """JSON for people and programs, the same bytes for the same content."""
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"

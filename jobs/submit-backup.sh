@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Has Dataproc back up tables that one function can't read within its hour.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=gcloud.sh
+source ./gcloud.sh
+# shellcheck source=jobs/submit.sh
+source jobs/submit.sh
+
+usage() {
+    cat <<'END'
+Usage: jobs/submit-backup.sh [--dry-run] [--ranges=N] [--allow-changes]
+
+Runs jobs/distributed_backup.py on Dataproc, after ./deploy.sh. Settings come from the environment or
+from deploy.env; JOBS_DB_HOST is the private address of a clone or a stopped replica. Waits for the
+end and shows what the job says.
+  --ranges=N       about how many objects there are to be
+  --allow-changes  take a backup that is not of one moment, if somebody writes meanwhile
+  --dry-run        print every command that would change something, call nothing
+END
+}
+
+# The job's account reads the password itself: a batch's properties are for all to see.
+grant_password() {
+    step "rights of $JOBS_ACCOUNT: the password of database user $DB_USER_REPORTS"
+    run secrets add-iam-policy-binding hiring-reports-password \
+        --member="serviceAccount:$(account "$JOBS_ACCOUNT")" \
+        --role=roles/secretmanager.secretAccessor
+}
+
+main() {
+    read_arguments '--ranges=[1-9][0-9]*|--allow-changes' "$@"
+    prepare PROJECT_ID REGION GCS_PATH DB_NAME DB_USER_REPORTS JOBS_DB_HOST
+    step "enable the services"
+    run services enable dataproc.googleapis.com secretmanager.googleapis.com
+    ensure_jobs_account roles/dataproc.worker
+    grant_password
+    pack_for_dataproc
+    local secret=projects/$PROJECT_ID/secrets/hiring-reports-password/versions/latest
+    local arguments=()
+    ((${#JOB_ARGUMENTS[@]} == 0)) || arguments=(-- "${JOB_ARGUMENTS[@]}")
+    submit_to_dataproc backup jobs/distributed_backup.py GCS_PATH="$GCS_PATH" \
+        DB_HOST="$JOBS_DB_HOST" DB_NAME="$DB_NAME" DB_USER="$DB_USER_REPORTS" \
+        DB_PASS_SECRET="$secret" "${arguments[@]}"
+}
+
+main "$@"

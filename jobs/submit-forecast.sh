@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Has Vertex AI forecast hires from the newest complete backup.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=gcloud.sh
+source ./gcloud.sh
+# shellcheck source=jobs/submit.sh
+source jobs/submit.sh
+
+REPOSITORY=hiring
+MACHINE=e2-standard-4
+
+usage() {
+    cat <<'END'
+Usage: jobs/submit-forecast.sh [--dry-run]
+
+Runs jobs/forecast.py as a custom job of Vertex AI, after ./deploy.sh. Settings come from the
+environment or from deploy.env. The job goes on by itself; gcloud says how to follow it.
+  --dry-run  print every command that would change something, call nothing
+END
+}
+
+ensure_repository() {
+    step "repository $REPOSITORY"
+    exists artifacts repositories describe "$REPOSITORY" --location="$REGION" ||
+        run artifacts repositories create "$REPOSITORY" --location="$REGION" \
+            --repository-format=docker
+}
+
+# Vertex AI takes an image; Cloud Build makes it, as the account that builds the functions.
+build_image() {
+    step "build the image"
+    do_here mkdir -p "$WORK/image/jobs"
+    do_here cp ./*.py requirements.txt jobs/Dockerfile "$WORK/image"
+    do_here cp jobs/*.py jobs/requirements.txt "$WORK/image/jobs"
+    run builds submit "$WORK/image" --tag="$1" --region="$REGION" \
+        --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
+        --default-buckets-behavior=regional-user-owned-bucket
+}
+
+main() {
+    # A project of a domain, example.com:name, is a folder of it in an image's name.
+    local image
+    read_arguments "" "$@"
+    prepare PROJECT_ID REGION GCS_PATH
+    image=$REGION-docker.pkg.dev/${PROJECT_ID/://}/$REPOSITORY/forecast:$RUN
+    step "enable the services"
+    run services enable aiplatform.googleapis.com artifactregistry.googleapis.com \
+        cloudbuild.googleapis.com
+    ensure_jobs_account roles/logging.logWriter
+    ensure_repository
+    build_image "$image"
+    step "job hiring-forecast-$RUN"
+    submit ai custom-jobs create --region="$REGION" --display-name="hiring-forecast-$RUN" \
+        --service-account="$(account "$JOBS_ACCOUNT")" \
+        --worker-pool-spec="machine-type=$MACHINE,replica-count=1,container-image-uri=$image" \
+        --command="env,GCS_PATH=$GCS_PATH,GOOGLE_CLOUD_PROJECT=$PROJECT_ID,python,-m,jobs.forecast"
+}
+
+main "$@"

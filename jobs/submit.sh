@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# What the three submit scripts share: options, the jobs' account, and Dataproc's way of packing.
+# Sourced from the project's folder, after gcloud.sh.
+
+# The reports' database user may read the three tables, and that is all a backup does.
+JOBS_ACCOUNT=hiring-jobs
+DATAPROC_VERSION=2.3 # Spark 3.5, Python 3.11
+DATAPROC_PYTHON=3.11
+# What a file that is made here is put into; nothing of it stays.
+WORK=""
+# Of one submission: the name of the batch or job, and of its folder in the bucket.
+RUN=$(date -u +%Y%m%d-%H%M%S)
+
+# usage: read_arguments OPTION_PATTERN ARGUMENT...
+# Sets JOB_ARGUMENTS to those that the job itself takes.
+# shellcheck disable=SC2034 # JOB_ARGUMENTS is for the callers
+read_arguments() {
+    local argument pattern=$1
+    shift
+    JOB_ARGUMENTS=()
+    for argument in "$@"; do
+        if [[ $argument == --dry-run ]]; then
+            DRY_RUN=true
+        elif [[ $argument == --help || $argument == -h ]]; then
+            usage
+            exit
+        elif [[ -n $pattern && $argument =~ ^($pattern)$ ]]; then
+            JOB_ARGUMENTS+=("$argument")
+        else
+            usage >&2
+            stop "unknown argument: $argument"
+        fi
+    done
+}
+
+# usage: prepare SETTING...
+# Everything up to the first call: settings, gcloud, a folder to work in.
+prepare() {
+    read_settings
+    require_settings "$@"
+    check_plain JOBS_SUBNET "$@"
+    check_gcs_path
+    begin
+    WORK=$(mktemp -d)
+    trap 'rm -rf "$WORK"' EXIT
+}
+
+# A command of this machine, or under --dry-run its text.
+do_here() {
+    if "$DRY_RUN"; then as_typed "$@"; else "$@" || stop "failed: $STEP"; fi
+}
+
+# The last step, whose output is the job's own.
+submit() {
+    call "$@" || stop "failed: $STEP"
+}
+
+# Prints GCS_PATH as an address, without a slash at its end.
+storage_address() {
+    local path=${GCS_PATH#gs://}
+    printf 'gs://%s' "${path%/}"
+}
+
+# usage: ensure_jobs_account ROLE
+# It may use the objects of the bucket, and on the project what its service asks of a job's account.
+ensure_jobs_account() {
+    local member
+    member=serviceAccount:$(account "$JOBS_ACCOUNT")
+    ensure_account "$JOBS_ACCOUNT" "Backups, analyses and forecasts on Dataproc and Vertex AI"
+    grant_bucket "$(bucket)" "$JOBS_ACCOUNT"
+    step "rights of $JOBS_ACCOUNT: $1"
+    run projects add-iam-policy-binding "$PROJECT_ID" --condition=None --member="$member" --role="$1"
+}
+
+# Dataproc unpacks an archive beside the driver and each worker, which find modules and packages by
+# PYTHONPATH. The packages are those for its machines, not for this one.
+pack_for_dataproc() {
+    local packages=$WORK/packages
+    step "pack the modules and the packages that they need"
+    do_here python3 -m pip install --quiet --disable-pip-version-check --target="$packages" \
+        --platform=manylinux_2_28_x86_64 --platform=manylinux2014_x86_64 --implementation=cp \
+        --python-version="$DATAPROC_PYTHON" --only-binary=:all: --requirement=requirements.txt
+    do_here mkdir "$packages/jobs"
+    do_here cp ./*.py "$packages"
+    do_here cp jobs/*.py "$packages/jobs"
+    do_here tar --create --gzip --file="$WORK/packages.tar.gz" --directory="$packages" .
+    step "upload them"
+    run storage cp "$WORK/packages.tar.gz" "$(storage_address)/jobs/$RUN/packages.tar.gz"
+}
+
+# usage: submit_to_dataproc NAME SCRIPT [SETTING=VALUE...] [-- ARGUMENT...]
+# The settings are those that the driver gets as its environment.
+submit_to_dataproc() {
+    local name=$1 script=$2 setting
+    local properties=spark.dynamicAllocation.enabled=false,spark.executor.instances=2
+    properties+=,spark.speculation=false
+    properties+=,spark.dataproc.driverEnv.PYTHONPATH=./packages,spark.executorEnv.PYTHONPATH=./packages
+    properties+=,spark.dataproc.driverEnv.GOOGLE_CLOUD_PROJECT=$PROJECT_ID
+    properties+=,spark.executorEnv.GOOGLE_CLOUD_PROJECT=$PROJECT_ID
+    shift 2
+    for setting in "$@"; do
+        [[ $setting != -- ]] || break
+        properties+=,spark.dataproc.driverEnv.$setting
+        shift
+    done
+    local network=()
+    [[ -z ${JOBS_SUBNET:-} ]] || network=(--subnet="$JOBS_SUBNET")
+    step "batch hiring-$name-$RUN"
+    submit dataproc batches submit pyspark "$script" --batch="hiring-$name-$RUN" \
+        --region="$REGION" --version="$DATAPROC_VERSION" \
+        --service-account="$(account "$JOBS_ACCOUNT")" --deps-bucket="gs://$(bucket)" \
+        --archives="$(storage_address)/jobs/$RUN/packages.tar.gz#packages" \
+        "${network[@]}" --properties="$properties" "$@"
+}

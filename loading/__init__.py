@@ -1,0 +1,1 @@
+"""What load.py is made of: the sources it reads, the rules, the tables it fills."""

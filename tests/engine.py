@@ -1,0 +1,83 @@
+"""Real Spark for the tests of the jobs: on this machine, small, and as a process of its own.
+
+A test that needs it is skipped where pyspark or Java is missing; `.ci/run` installs both.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+JOB_SECONDS = 300
+
+MISSING = (
+    "pyspark is not installed (tests/requirements-jobs.txt)"
+    if importlib.util.find_spec("pyspark") is None
+    else "Java is not installed (openjdk-17-jre-headless)"
+    if shutil.which("java") is None
+    else ""
+)
+needs_spark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+CONFIGURATION = {
+    "spark.driver.memory": "1g",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+}
+
+
+def home() -> Path:
+    """Where pyspark has Spark itself."""
+    found = importlib.util.find_spec("pyspark")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """That of every process of Spark: the project's modules, this Python, the loopback alone."""
+    return {
+        "PATH": os.environ["PATH"],
+        "SPARK_HOME": str(home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(PROJECT),
+        **settings,
+    }
+
+
+def command(
+    job: str, *arguments: str, master: str = "local[2]", **configuration: str
+) -> list[str | Path]:
+    """What submits a job to Spark; an underscore in the configuration is a dot."""
+    given = {
+        name.replace("__", "\0").replace("_", ".").replace("\0", "_"): value
+        for name, value in configuration.items()
+    }
+    properties = [f"--conf={name}={value}" for name, value in (CONFIGURATION | given).items()]
+    script = PROJECT / "jobs" / f"{job}.py"
+    return [home() / "bin" / "spark-submit", f"--master={master}", *properties, script, *arguments]
+
+
+def run(
+    settings: Mapping[str, str], folder: Path, job: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a job on two workers of this machine, to its end; all it says is in `stdout`."""
+    return subprocess.run(
+        command(job, *arguments),
+        cwd=folder,
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=JOB_SECONDS,
+    )

@@ -1,0 +1,162 @@
+"""The analysis in Spark: the same rows as the reports, for every year at once."""
+
+import csv
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import engine
+import pytest
+from conftest import Bucket, Database
+from werkzeug.test import Client
+
+from local import sample
+
+pytestmark = engine.needs_spark
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "challenge"
+REPORTS = ("quarterly-hired", "hiring-by-department")
+
+
+def analyse(bucket: Bucket, folder: Path) -> dict[str, Any]:
+    """The objects of a new analysis of the newest backup, by name."""
+    done = engine.run(bucket.environment, folder, "analysis")
+    assert done.returncode == 0, done.stdout
+    found = bucket.blobs("hiring/analyses/")
+    return {name.rpartition("/")[2]: json.loads(content) for name, content in found.items()}
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """Rows without their order, which is the collation's in SQL and the code points' in Spark."""
+    return sorted((list(row.values()) for row in rows), key=repr)
+
+
+def check(client: Client, found: dict[str, Any], years: range) -> None:
+    """Every report of every year is the function's."""
+    for report in REPORTS:
+        for year in years:
+            expected = client.get(f"/{report}?year={year}&format=json").json
+            assert in_order(found.get(f"{report}-{year}.json", [])) == in_order(expected)
+
+
+def test_the_sample_datas_reports(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Eight years, and those before and after; the manifest lists all."""
+    for table, rows in sample.TABLES.items():
+        database.insert(table, list(rows()))
+    backup = client.get("/backup-data").json
+    found = analyse(bucket, tmp_path)
+    check(client, found, range(2017, 2027))
+    names = sorted(f"{report}-{year}.json" for report in REPORTS for year in range(2018, 2026))
+    assert sorted(found) == [*names[:8], "manifest.json", *names[8:]]
+    manifest = found["manifest.json"]
+    assert sorted(entry["name"] for entry in manifest.pop("objects")) == names
+    assert manifest == {"format": 1, "backup": backup["backup"], "taken_at": backup["taken_at"]}
+
+
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="the real data set is not here")
+def test_the_real_datas_reports(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
+    """With its hires that lack a department, a job or a time: NULL where the schema allows it."""
+    for column in (
+        "name VARCHAR(255)",
+        "datetime DATETIME",
+        "department_id INT UNSIGNED",
+        "job_id INT UNSIGNED",
+    ):
+        database.execute(f"ALTER TABLE employees MODIFY {column} NULL")
+    for table, file in [
+        ("departments", "departments"),
+        ("jobs", "jobs"),
+        ("employees", "hired_employees"),
+    ]:
+        with (REAL_DATA / f"{file}.csv").open(encoding="utf-8", newline="") as lines:
+            rows = [
+                tuple(value.removesuffix("Z") or None for value in row) for row in csv.reader(lines)
+            ]
+        database.insert(table, rows)
+    client.get("/backup-data")
+    check(client, analyse(bucket, tmp_path), range(2020, 2024))
+
+
+def test_hires_that_avro_can_not_hold_count_too(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
+    """A day or month 0, a department of nowhere, a name of digits: as the reports have them."""
+    database.insert("departments", [(1, "Legal"), (2, "007"), (3, "Sales")])
+    database.insert("jobs", [(1, "42"), (2, "Übersetzer")])
+    times = [
+        "2021-02-00",
+        "2021-00-15",
+        "2021-00-00",
+        "0000-00-00",
+        "2020-12-31 23:59:59",
+        "2021-01-01",
+    ]
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = '', foreign_key_checks = 0")
+        cursor.executemany(
+            "INSERT INTO employees (name, datetime, department_id, job_id)"
+            " VALUES ('Ana', %s, %s, %s)",
+            [
+                (time, department, job)
+                for time in times
+                for department, job in [(1, 1), (2, 2), (2, 2), (9, 1), (3, 9)]
+            ],
+        )
+    answer = client.get("/backup-data").json
+    assert [table["invalid_rows"] for table in answer["tables"]] == [0, 0, 20]
+    check(client, analyse(bucket, tmp_path), range(2018, 2024))
+
+
+@pytest.mark.parametrize(
+    "column_type", ["DATE", pytest.param("TIMESTAMP(6)", marks=pytest.mark.slow)]
+)
+def test_any_type_of_time(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path, column_type: str
+) -> None:
+    """A DATE, or a TIMESTAMP near midnight of New Year in UTC."""
+    database.execute(f"ALTER TABLE employees MODIFY datetime {column_type} NOT NULL")
+    database.execute(
+        "ALTER TABLE employees MODIFY department_id BIGINT UNSIGNED NOT NULL,"
+        " DROP FOREIGN KEY employees_department"
+    )
+    database.execute("ALTER TABLE departments MODIFY id BIGINT UNSIGNED NOT NULL")
+    database.insert("departments", [(2**64 - 1, "Legal"), (2, "Sales")])
+    database.insert("jobs", [(1, "Nurse")])
+    midnight = datetime.datetime(2021, 1, 1)  # noqa: DTZ001 - as the column is
+    second = datetime.timedelta(seconds=1)
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+        cursor.executemany(
+            "INSERT INTO employees VALUES (%s, 'Ana', %s, %s, 1)",
+            [
+                (1, midnight - second, 2),
+                (2, midnight, 2),
+                (3, midnight, 2**64 - 1),
+                (4, midnight + second, 2),
+            ],
+        )
+    client.get("/backup-data")
+    check(client, analyse(bucket, tmp_path), range(2019, 2023))
+
+
+@pytest.mark.slow
+def test_a_damaged_backup_is_not_analysed(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
+    """An object that is not the manifest's is found by its checksum, and nothing is stored."""
+    database.insert("departments", [(1, "Legal")])
+    database.insert("jobs", [(1, "Nurse")])
+    database.insert("employees", [(1, "Ana", "2021-03-01", 1, 1)])
+    address = client.get("/backup-data").json["backup"]
+    blob = bucket.blob(f"{address.split('/', 3)[3]}employees.avro")
+    content = blob.download_as_bytes()
+    blob.upload_from_string(content[:-20] + bytes(4) + content[-16:])
+    done = engine.run(bucket.environment, tmp_path, "analysis")
+    assert done.returncode == 1
+    assert "employees.avro has the CRC32C" in done.stdout
+    assert bucket.blobs("hiring/analyses/") == {}

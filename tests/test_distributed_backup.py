@@ -1,0 +1,337 @@
+"""The distributed backup: the function's rows, in ranges, whatever happens to the workers."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import engine
+import fastavro
+import pytest
+from conftest import PROJECT, Bucket, Database
+from werkzeug.test import Client
+
+from local import process
+
+pytestmark = engine.needs_spark
+
+EMPLOYEES = 20_000
+MANY_EMPLOYEES = 2_000_000
+START_SECONDS = 60
+
+FILL = """
+INSERT INTO employees (id, name, datetime, department_id, job_id)
+SELECT id, CONCAT('Ana ', SHA2(id, 224)), '2018-01-01' + INTERVAL id MINUTE, 1 + MOD(id, 2),
+    1 + MOD(id, 3)
+FROM (
+    SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 100000 * f.n
+        + 1000000 * g.n AS id
+    FROM digits AS a, digits AS b, digits AS c, digits AS d, digits AS e, digits AS f, digits AS g
+) AS numbers
+WHERE id <= %s
+"""
+"""Every third id is then missing, so that ids and rows are not the same."""
+
+
+def fill(database: Database, employees: int) -> None:
+    database.insert("departments", [(1, "Legal"), (2, "Ventas, España")])
+    database.insert("jobs", [(1, "Nurse"), (2, "Übersetzer"), (3, "データ")])
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE digits (n INT PRIMARY KEY)")
+        cursor.execute(f"INSERT INTO digits VALUES {', '.join(f'({n})' for n in range(10))}")
+        cursor.execute(FILL, (employees * 3 // 2,))
+        cursor.execute("DELETE FROM employees WHERE id % 3 = 0")
+        cursor.execute("DROP TABLE digits")
+    # As after any large import, so that the server knows how many rows a range has.
+    database.execute("ANALYZE TABLE employees")
+
+
+@dataclasses.dataclass
+class Job:
+    """The job on this test's database and bucket."""
+
+    bucket: Bucket
+    settings: dict[str, str]
+    folder: Path
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Two workers, eight ranges of the employees."""
+        return engine.run(self.settings, self.folder, "distributed_backup", *arguments)
+
+    @contextlib.contextmanager
+    def start(self, *arguments: str, **options: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The job as it runs, for something to happen to it; its log is `log` in the folder."""
+        command = engine.command("distributed_backup", *arguments, **options)
+        with (self.folder / "log").open("wb") as log:
+            started = process.start(
+                command, log, folder=self.folder, environment=engine.environment(self.settings)
+            )
+        try:
+            yield started
+        finally:
+            process.kill(started)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Those of all backups, the oldest first; each with its folder's address in the bucket."""
+        return [
+            {"path": name.removesuffix("manifest.json"), **json.loads(content)}
+            for name, content in self.bucket.blobs("hiring/backups/").items()
+            if name.endswith("/manifest.json")
+        ]
+
+    def rows(self, manifest: dict[str, Any], table: str) -> list[dict[str, Any]]:
+        """A table's rows, by id."""
+        (entry,) = (each for each in manifest["tables"] if each["table"] == table)
+        found = []
+        for stored in entry["objects"]:
+            content = self.bucket.blob(manifest["path"] + stored["name"]).download_as_bytes()
+            rows = list(fastavro.reader(io.BytesIO(content)))
+            assert len(rows) == stored["rows"]
+            found += rows
+        return sorted(found, key=lambda row: row["id"])
+
+    def check(self, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
+        """Both hold the same rows, and the folder holds what the manifest lists and no more."""
+        for table in ("departments", "jobs", "employees"):
+            assert self.rows(manifest, table) == self.rows(expected, table)
+        listed = [stored["name"] for entry in manifest["tables"] for stored in entry["objects"]]
+        listed += [stored["name"] for stored in manifest["reports"]]
+        there = self.bucket.blobs(manifest["path"])
+        assert sorted(name.removeprefix(manifest["path"]) for name in there) == sorted(
+            [*listed, "schema.sql", "manifest.json"]
+        )
+
+
+@pytest.fixture
+def job(database: Database, bucket: Bucket, tmp_path: Path) -> Job:
+    return Job(bucket, database.environment | bucket.environment, tmp_path)
+
+
+def wait_until(true: Callable[[], bool], started: subprocess.Popen[bytes], job: Job) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not true():
+        assert started.poll() is None, job.log()
+        assert time.monotonic() < deadline, job.log()
+        time.sleep(0.05)
+
+
+def test_the_rows_are_the_functions_in_eight_ranges(
+    job: Job, client: Client, database: Database
+) -> None:
+    """By two workers; the manifest says the same but for the objects, and that nothing changed."""
+    fill(database, EMPLOYEES)
+    assert client.get("/backup-data").status_code == 200
+    done = job.run("--ranges=8")
+    assert done.returncode == 0, done.stdout
+    functions, ours = job.manifests()
+    job.check(ours, functions)
+    objects = [entry.pop("objects") for entry in ours["tables"]]
+    assert [len(each) for each in objects] == [1, 1, 8]
+    rows = [stored["rows"] for stored in objects[2]]
+    assert sum(rows) == EMPLOYEES
+    assert max(rows) - min(rows) < EMPLOYEES / 100
+    changes = ours.pop("changes")
+    assert changes["gtid_start"] == changes["gtid_end"]
+    assert (changes["allowed"], changes["tables"]) == (False, [])
+    for manifest in (functions, ours):
+        for name in ("path", "taken_at"):
+            manifest.pop(name)
+        for stored in [*manifest["reports"], manifest["schema"]]:
+            stored.pop("generation")
+    for entry in functions["tables"]:
+        entry.pop("objects")
+    assert ours == functions
+
+
+def test_it_is_loaded_like_any_other(job: Job, database: Database) -> None:
+    """`load.py` finds it, checks it and fills the same tables with the same rows."""
+    fill(database, EMPLOYEES)
+    sums = "CHECKSUM TABLE departments, jobs, employees"
+    before = database.execute(sums)
+    assert job.run("--ranges=8").returncode == 0
+    database.execute("DELETE FROM employees WHERE id > 100")
+    address = f"{job.settings['GCS_PATH']}/backups/"
+    loaded = subprocess.run(
+        [sys.executable, PROJECT / "load.py", address, "--replace"],
+        env={"PATH": os.environ["PATH"], **job.settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert database.execute(sums) == before
+
+
+def write(database: Database, stop: threading.Event) -> None:
+    """Hires somebody, again and again."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        while not stop.wait(0.05):
+            cursor.execute("INSERT INTO employees VALUES (0, 'Zoë', '2021-01-01', 1, 1)")
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[None]:
+    """Somebody writes all the time."""
+    fill(database, EMPLOYEES)
+    stop = threading.Event()
+    thread = threading.Thread(target=write, args=(database, stop))
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def test_with_a_writer_running_there_is_no_backup(job: Job, writer: None) -> None:
+    """It is refused with the table's name, and not an object is left."""
+    done = job.run("--ranges=8")
+    assert done.returncode == 1
+    assert "employees changed while the backup was taken" in done.stdout
+    assert job.bucket.blobs() == {}
+
+
+def test_changes_that_are_allowed_are_recorded(job: Job, writer: None, database: Database) -> None:
+    """The manifest names the table, and the GTID position on both sides where there is one."""
+    done = job.run("--ranges=8", "--allow-changes")
+    assert done.returncode == 0, done.stdout
+    (manifest,) = job.manifests()
+    changes = manifest["changes"]
+    assert (changes["allowed"], changes["tables"]) == (True, ["employees"])
+    logged = database.execute("SELECT @@log_bin")[0][0] and (
+        "MariaDB" in manifest["server_version"]
+        or database.execute("SELECT @@gtid_mode")[0][0] == "ON"
+    )
+    assert (changes["gtid_start"] != changes["gtid_end"]) == bool(logged)
+
+
+@dataclasses.dataclass
+class Cluster:
+    """A master and two workers of Spark's own, as processes of this test."""
+
+    url: str
+    workers: list[subprocess.Popen[bytes]]
+
+    def executors(self) -> list[int]:
+        """The ids of the processes in which the workers run a job's tasks."""
+        found = []
+        for worker in self.workers:
+            tasks = Path(f"/proc/{worker.pid}/task")
+            for children in tasks.glob("*/children"):
+                for child in children.read_text().split():
+                    command = Path(f"/proc/{child}/cmdline").read_bytes()
+                    if b"CoarseGrainedExecutorBackend" in command:
+                        found.append(int(child))
+        return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Spark's standalone cluster; `spark-class` becomes the process that it starts."""
+    port = process.free_port()
+    url = f"spark://127.0.0.1:{port}"
+    master = ["org.apache.spark.deploy.master.Master", "--port", str(port), "--webui-port", "0"]
+    worker = ["org.apache.spark.deploy.worker.Worker", "--cores", "1", "--memory", "1g"]
+    started = []
+
+    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        folder = tmp_path / name
+        folder.mkdir()
+        with (folder / "log").open("wb") as log:
+            started.append(
+                process.start(
+                    [engine.home() / "bin" / "spark-class", *arguments],
+                    log,
+                    folder=folder,
+                    environment=engine.environment({"SPARK_WORKER_DIR": str(folder)}),
+                )
+            )
+        return started[-1]
+
+    try:
+        start("master", *master, "--host", "127.0.0.1")
+        process.wait_for_port(started[0], port, START_SECONDS, (tmp_path / "master/log").read_text)
+        workers = [
+            start(f"worker{n}", *worker, "--webui-port", "0", "--host", "127.0.0.1", url)
+            for n in (1, 2)
+        ]
+        yield Cluster(url, workers)
+    finally:
+        for each in reversed(started):
+            process.stop(each)
+
+
+def test_an_executor_that_is_killed_costs_nothing(
+    job: Job, cluster: Cluster, client: Client, database: Database
+) -> None:
+    """One of two is killed in the middle, as it stores: its ranges are stored by others, once."""
+    fill(database, EMPLOYEES)
+    assert client.get("/backup-data").status_code == 200
+    # The third and later ranges wait long enough to be killed while they are stored.
+    job.bucket.storage.fail("employees-0000[3-7]", method="PUT", times=3, action="delay", seconds=5)
+    with job.start(
+        "--ranges=8",
+        master=cluster.url,
+        spark_executor_memory="512m",
+        spark_executor_cores="1",
+        spark_executorEnv_PYTHONPATH=str(PROJECT),
+        spark_executorEnv_STORAGE__EMULATOR__HOST=job.bucket.storage.url,
+    ) as started:
+        wait_until(
+            lambda: len([name for name in job.bucket.blobs() if "/employees-" in name]) >= 3,
+            started,
+            job,
+        )
+        first, _ = cluster.executors()
+        os.kill(first, signal.SIGKILL)
+        assert started.wait(engine.JOB_SECONDS) == 0, job.log()
+    assert "Lost executor" in job.log() or "ExecutorLostFailure" in job.log(), job.log()
+    functions, ours = job.manifests()
+    job.check(ours, functions)
+    attempts = [stored["name"].split("-")[2] for stored in ours["tables"][2]["objects"]]
+    assert len(set(attempts)) == 8
+
+
+def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: Database) -> None:
+    """Cloud Storage refuses an object for good: another attempt stores it, and one is listed."""
+    fill(database, EMPLOYEES)
+    assert client.get("/backup-data").status_code == 200
+    job.bucket.storage.fail("employees-00004", method="PUT", status=403)
+    with job.start("--ranges=8", master="local[2,4]") as started:
+        assert started.wait(engine.JOB_SECONDS) == 0, job.log()
+    functions, ours = job.manifests()
+    job.check(ours, functions)
+
+
+def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) -> None:
+    """No manifest and no object; the password is in no line of the log."""
+    fill(database, EMPLOYEES)
+    job.bucket.storage.fail("employees-00004", method="PUT", status=403, times=None)
+    done = job.run("--ranges=8")
+    assert done.returncode == 1
+    assert "Cloud Storage bucket" in done.stdout
+    assert job.settings["DB_PASS"] not in done.stdout
+    assert job.bucket.blobs() == {}
+
+
+@pytest.mark.slow
+def test_two_million_employees(job: Job, client: Client, database: Database) -> None:
+    """Eight ranges by two workers hold what the function's one object holds."""
+    fill(database, MANY_EMPLOYEES)
+    assert client.get("/backup-data").status_code == 200
+    done = job.run("--ranges=8")
+    assert done.returncode == 0, done.stdout
+    functions, ours = job.manifests()
+    assert [len(entry["objects"]) for entry in ours["tables"]] == [1, 1, 8]
+    job.check(ours, functions)

@@ -1,0 +1,102 @@
+"""What every job's command does with its settings, its password and its errors."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import google.auth
+import pytest
+from google.auth.credentials import AnonymousCredentials
+
+from errors import Misconfigured
+from jobs import command
+
+SECRET = "projects/acme/secrets/hiring-reports-password/versions/latest"
+PASSWORD = "correct horse, bättery's staple"
+
+
+class SecretManager(BaseHTTPRequestHandler):
+    """Answers as Secret Manager does, for one secret."""
+
+    def do_GET(self) -> None:
+        found = self.path == f"/v1/{SECRET}:access"
+        payload = {"payload": {"data": base64.b64encode(PASSWORD.encode()).decode()}}
+        content = json.dumps(payload if found else {}).encode()
+        self.send_response(200 if found else 403)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the inherited name)
+        """Say nothing."""
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Secret Manager of the test's own, which asks for no credentials."""
+    with HTTPServer(("127.0.0.1", 0), SecretManager) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setattr(command, "SECRETS_URL", f"http://127.0.0.1:{server.server_port}/v1")
+        monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), None))
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_the_password_comes_from_secret_manager(
+    secrets: None, environment: pytest.MonkeyPatch
+) -> None:
+    """Where DB_PASS_SECRET names one; everything else is as the functions read it."""
+    environment.setenv("DB_PASS_SECRET", SECRET)
+    environment.setenv("DB_HOST", "10.1.2.3")
+    settings = command.database_settings()
+    assert (settings.password, settings.host) == (PASSWORD, "10.1.2.3")
+
+
+def test_a_secret_that_may_not_be_read_is_named(
+    secrets: None, environment: pytest.MonkeyPatch
+) -> None:
+    """The message is all that the operator needs, and no more."""
+    name = SECRET.replace("reports", "changes")
+    environment.setenv("DB_PASS_SECRET", name)
+    with pytest.raises(Misconfigured) as raised:
+        command.database_settings()
+    assert str(raised.value) == f"{name} can't be read: HTTPError"
+
+
+def test_a_malformed_secret_is_refused_with_an_example(environment: pytest.MonkeyPatch) -> None:
+    """Nothing is called for it."""
+    environment.setenv("DB_PASS_SECRET", "hiring-reports-password")
+    with pytest.raises(Misconfigured, match="for example DB_PASS_SECRET=projects/my-project/"):
+        command.database_settings()
+
+
+def test_without_a_secret_the_password_is_a_setting(environment: pytest.MonkeyPatch) -> None:
+    """As on this machine."""
+    environment.setenv("DB_PASS", PASSWORD)
+    assert command.database_settings().password == PASSWORD
+
+
+def test_a_bundles_error_is_a_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a traceback."""
+
+    def job() -> None:
+        raise Misconfigured("GCS_PATH is not set")
+
+    assert command.run(job) == 1
+    assert json.loads(capsys.readouterr().err) == {
+        "severity": "ERROR",
+        "message": "GCS_PATH is not set",
+        "code": "misconfigured",
+    }
+
+
+def test_any_other_error_is_a_traceback_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Spark's own are of many kinds."""
+    assert command.run(lambda: [][0]) == 1
+    line = json.loads(capsys.readouterr().err)
+    assert (line["severity"], line["code"]) == ("ERROR", "internal")
+    assert line["message"].endswith("IndexError: list index out of range\n")

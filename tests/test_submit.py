@@ -1,0 +1,312 @@
+"""The jobs' submit scripts: which gcloud commands they make, and what they pack."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+SETTINGS = {
+    "PROJECT_ID": "acme",
+    "REGION": "europe-west1",
+    "GCS_PATH": "gs://acme-backups/hiring",
+    "DB_NAME": "hiring",
+    "DB_USER_REPORTS": "reader",
+    "JOBS_DB_HOST": "10.1.2.3",
+}
+JOBS = ("backup", "analysis", "forecast")
+MEMBER = "serviceAccount:hiring-jobs@acme.iam.gserviceaccount.com"
+
+# A gcloud that logs its calls as lines of JSON, keeps what is uploaded or built, and finds nothing.
+RECORDER = """#!{python} -IS
+import json, shutil, sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+with (HERE / "log").open("a") as log:
+    log.write(json.dumps(sys.argv[1:]) + "\\n")
+if sys.argv[1:3] == ["storage", "cp"]:
+    shutil.copy(sys.argv[3], HERE / "packages.tar.gz")
+if sys.argv[1:3] == ["builds", "submit"]:
+    shutil.copytree(sys.argv[3], HERE / "image")
+if "describe" in sys.argv:
+    sys.exit("ERROR: (gcloud) NOT_FOUND: it")
+if sys.argv[1:] and sys.argv[1] == (HERE / "failure").read_text():
+    sys.exit("ERROR: (gcloud) PERMISSION_DENIED: not yours")
+"""
+# A python3 whose pip installs nothing; it is not what is tested here.
+NO_PIP = """#!/bin/sh
+for argument; do case $argument in --target=*) mkdir -p "${argument#--target=}" ;; esac; done
+"""
+
+
+def masked(text: str) -> str:
+    """Commands without the time of the submission and the script's own folder."""
+    return re.sub(r"[^\s=]*/tmp\.\w+", "WORK", re.sub(r"\d{8}-\d{6}", "RUN", text))
+
+
+@dataclass
+class Project:
+    """A copy of the scripts and of what they pack, and what its recording gcloud has seen."""
+
+    folder: Path
+
+    def submit(
+        self, job: str, *arguments: str, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.folder / "jobs" / f"submit-{job}.sh", *arguments],
+            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"} | SETTINGS | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def calls(self) -> list[list[str]]:
+        log = self.folder / "bin" / "log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def commands(self) -> list[str]:
+        """The calls, with the time of the submission and the folder of the script masked."""
+        return masked("\n".join(shlex.join(call) for call in self.calls())).splitlines()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    for pattern in ("*.py", "*.sh", "requirements.txt", "jobs/*"):
+        for file in ROOT.glob(pattern):
+            if file.is_file():
+                target = tmp_path / file.relative_to(ROOT)
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy(file, target)
+    (tmp_path / "bin").mkdir()
+    for name, script in (("gcloud", RECORDER.format(python=sys.executable)), ("python3", NO_PIP)):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "bin" / "failure").write_text("nothing")
+    return Project(tmp_path)
+
+
+def commands(text: str) -> list[str]:
+    """One command a line as gcloud gets it; an indented line goes on with the one before."""
+    lines = re.sub(r"\n +", " ", text).splitlines()
+    return [shlex.join(shlex.split(line)) for line in lines if line]
+
+
+ACCOUNT = f"""
+iam service-accounts describe hiring-jobs@acme.iam.gserviceaccount.com --project=acme
+iam service-accounts create hiring-jobs
+    --display-name="Backups, analyses and forecasts on Dataproc and Vertex AI" --project=acme
+storage buckets add-iam-policy-binding gs://acme-backups --condition=None --member={MEMBER}
+    --role=roles/storage.objectUser --project=acme
+"""
+WORKER = f"""
+projects add-iam-policy-binding acme --condition=None --member={MEMBER}
+    --role=roles/dataproc.worker --project=acme
+"""
+UPLOAD = """
+storage cp WORK/packages.tar.gz gs://acme-backups/hiring/jobs/RUN/packages.tar.gz --project=acme
+"""
+PROPERTIES = ",".join(
+    [
+        "--properties=spark.dynamicAllocation.enabled=false",
+        "spark.executor.instances=2",
+        "spark.speculation=false",
+        "spark.dataproc.driverEnv.PYTHONPATH=./packages",
+        "spark.executorEnv.PYTHONPATH=./packages",
+        "spark.dataproc.driverEnv.GOOGLE_CLOUD_PROJECT=acme",
+        "spark.executorEnv.GOOGLE_CLOUD_PROJECT=acme",
+        "spark.dataproc.driverEnv.GCS_PATH=gs://acme-backups/hiring",
+    ]
+)
+BATCH = """--region=europe-west1 --version=2.3
+    --service-account=hiring-jobs@acme.iam.gserviceaccount.com --deps-bucket=gs://acme-backups
+    --archives=gs://acme-backups/hiring/jobs/RUN/packages.tar.gz#packages"""
+
+ANALYSIS = f"""
+services enable dataproc.googleapis.com --project=acme
+{ACCOUNT}{WORKER}{UPLOAD}
+dataproc batches submit pyspark jobs/analysis.py --batch=hiring-analysis-RUN {BATCH}
+    {PROPERTIES} --project=acme
+"""
+BACKUP = f"""
+services enable dataproc.googleapis.com secretmanager.googleapis.com --project=acme
+{ACCOUNT}{WORKER}
+secrets add-iam-policy-binding hiring-reports-password --member={MEMBER}
+    --role=roles/secretmanager.secretAccessor --project=acme
+{UPLOAD}
+dataproc batches submit pyspark jobs/distributed_backup.py --batch=hiring-backup-RUN {BATCH}
+    {PROPERTIES},spark.dataproc.driverEnv.DB_HOST=10.1.2.3,\
+spark.dataproc.driverEnv.DB_NAME=hiring,spark.dataproc.driverEnv.DB_USER=reader,\
+spark.dataproc.driverEnv.DB_PASS_SECRET=\
+projects/acme/secrets/hiring-reports-password/versions/latest --project=acme
+"""
+IMAGE = "europe-west1-docker.pkg.dev/acme/hiring/forecast:RUN"
+FORECAST = f"""
+services enable aiplatform.googleapis.com artifactregistry.googleapis.com
+    cloudbuild.googleapis.com --project=acme
+{ACCOUNT}
+projects add-iam-policy-binding acme --condition=None --member={MEMBER}
+    --role=roles/logging.logWriter --project=acme
+artifacts repositories describe hiring --location=europe-west1 --project=acme
+artifacts repositories create hiring --location=europe-west1 --repository-format=docker
+    --project=acme
+builds submit WORK/image --tag={IMAGE} --region=europe-west1
+    --service-account=projects/acme/serviceAccounts/hiring-build@acme.iam.gserviceaccount.com
+    --default-buckets-behavior=regional-user-owned-bucket --project=acme
+ai custom-jobs create --region=europe-west1 --display-name=hiring-forecast-RUN
+    --service-account=hiring-jobs@acme.iam.gserviceaccount.com
+    --worker-pool-spec=machine-type=e2-standard-4,replica-count=1,container-image-uri={IMAGE}
+    --command=env,GCS_PATH=gs://acme-backups/hiring,GOOGLE_CLOUD_PROJECT=acme,python,-m,jobs.forecast
+    --project=acme
+"""
+EXPECTED = {"backup": BACKUP, "analysis": ANALYSIS, "forecast": FORECAST}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_submission_makes_what_is_missing_and_submits(project: Project, job: str) -> None:
+    """The account, its rights and the packed job come before what needs them."""
+    answer = project.submit(job)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert project.commands() == commands(EXPECTED[job])
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_dry_run_calls_nothing_and_prints_every_command(project: Project, job: str) -> None:
+    """What it prints is what a submission calls, but for the looks whether things exist."""
+    answer = project.submit(job, "--dry-run", PATH="/usr/bin:/bin")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    lines = [
+        shlex.split(line)
+        for line in masked(answer.stdout).splitlines()
+        if line.startswith("gcloud ")
+    ]
+    assert [shlex.join(line[1:]) for line in lines] == [
+        line for line in commands(EXPECTED[job]) if " describe " not in line
+    ]
+    assert project.calls() == []
+
+
+def test_the_backups_options_are_passed_on(project: Project) -> None:
+    """After a --, and so after the project."""
+    assert project.submit("backup", "--ranges=64", "--allow-changes").returncode == 0
+    assert project.commands()[-1].endswith(" --project=acme -- --ranges=64 --allow-changes")
+
+
+def test_a_subnet_is_used_where_it_is_named(project: Project) -> None:
+    """By both jobs on Dataproc."""
+    for job in ("backup", "analysis"):
+        project.submit(job, JOBS_SUBNET="inside")
+    batches = [line for line in project.commands() if line.startswith("dataproc batches")]
+    assert ["--subnet=inside" in line for line in batches] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("job", "missing"),
+    [("backup", ["DB_NAME", "JOBS_DB_HOST"]), ("analysis", ["GCS_PATH"]), ("forecast", ["REGION"])],
+)
+def test_missing_settings_are_named_before_anything_is_called(
+    project: Project, job: str, missing: list[str]
+) -> None:
+    """An empty setting is a missing one."""
+    answer = project.submit(job, **dict.fromkeys(missing, ""))
+    assert answer.stderr == (
+        f"submit-{job}.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
+        "(deploy.env.example explains them)\n"
+    )
+    assert (answer.returncode, project.calls()) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("job", "argument"), [("analysis", "--ranges=8"), ("backup", "--ranges=0"), ("forecast", "x")]
+)
+def test_an_unknown_argument_is_refused(project: Project, job: str, argument: str) -> None:
+    """A typo never means a submission."""
+    answer = project.submit(job, argument)
+    assert answer.returncode == 1
+    assert answer.stderr.endswith(f"submit-{job}.sh: unknown argument: {argument}\n")
+    assert project.calls() == []
+
+
+def test_a_failing_step_is_named_and_the_last(project: Project) -> None:
+    """The reader learns what it was and what gcloud said; the folder of the script is gone."""
+    (project.folder / "bin" / "failure").write_text("builds")
+    answer = project.submit("forecast")
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "ERROR: (gcloud) PERMISSION_DENIED: not yours\n"
+        "submit-forecast.sh: failed: build the image. "
+        "What is done so far stays; run it again to go on.\n"
+    )
+    (build,) = (call for call in project.calls() if call[0] == "builds")
+    assert project.calls()[-1] == build
+    assert not Path(build[2]).exists()
+
+
+def imports(folder: Path, module: str) -> None:
+    """A module comes from `folder` and finds all of ours there."""
+    script = f"import {module}; print({module}.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()).is_relative_to(folder)
+
+
+def test_dataproc_gets_every_module(project: Project, tmp_path: Path) -> None:
+    """The archive is unpacked into a folder that PYTHONPATH names."""
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    assert project.submit("backup").returncode == 0
+    with tarfile.open(project.folder / "bin" / "packages.tar.gz") as archive:
+        archive.extractall(tmp_path / "packages", filter="data")
+    for module in ("jobs.distributed_backup", "jobs.analysis"):
+        imports(tmp_path / "packages", module)
+
+
+def test_vertex_gets_every_module(project: Project) -> None:
+    """The image is built from a folder with the Dockerfile, what it installs, and the modules."""
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    assert project.submit("forecast").returncode == 0
+    image = project.folder / "bin" / "image"
+    imports(image, "jobs.forecast")
+    copied = re.findall(r"^COPY (\S+) (\S+)$", (image / "Dockerfile").read_text(), re.MULTILINE)
+    assert all((image / source).exists() for source, _ in copied)
+
+
+def test_the_real_gcloud_accepts_every_command(project: Project, tmp_path: Path) -> None:
+    """Names and flags are checked by gcloud itself, where it is installed, without a network."""
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
+        pytest.skip("gcloud is not installed")
+    for job in JOBS:
+        arguments = ["--ranges=64", "--allow-changes"] if job == "backup" else []
+        assert project.submit(job, *arguments, JOBS_SUBNET="inside").returncode == 0
+    # The check stumbles over a #, which gcloud's own parser takes.
+    calls = [[each.removesuffix("#packages") for each in call] for call in project.calls()]
+    lines = list(dict.fromkeys(shlex.join(["gcloud", *call]) for call in calls))
+    listed = tmp_path / "commands.json"
+    listed.write_text(json.dumps([{"command_string": line} for line in lines]))
+    answer = subprocess.run(
+        [gcloud, "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
+        env=os.environ | {"CLOUDSDK_CONFIG": str(tmp_path / "gcloud")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    verdicts = json.loads(answer.stdout)
+    assert [verdict["command_string"] for verdict in verdicts] == lines
+    assert [verdict for verdict in verdicts if not verdict["success"]] == []
