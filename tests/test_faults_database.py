@@ -12,7 +12,7 @@ from typing import Any
 import faults
 import pymysql
 import pytest
-from conftest import ACCOUNT, PASSWORD, Bucket, Database
+from conftest import ACCOUNT, PASSWORD, Bucket, Database, Loader
 from faults import EMPTY, FULL, TRUNCATE, count, error, get
 from forwarder import Forwarder
 from werkzeug.test import Client
@@ -107,7 +107,13 @@ def before_the_reports(environment: pytest.MonkeyPatch, act: Act) -> None:
     faults.at_event(environment, act, "table stored", table="employees")
 
 
-MOMENTS = [as_it_begins, between_two_tables, faults.in_the_rows, before_the_reports]
+MOMENTS = [
+    faults.in_the_rows,
+    *(
+        pytest.param(moment, marks=pytest.mark.slow)
+        for moment in (as_it_begins, between_two_tables, before_the_reports)
+    ),
+]
 
 
 def under_the_locks(environment: pytest.MonkeyPatch, act: Act) -> None:
@@ -125,7 +131,7 @@ def after_jobs(environment: pytest.MonkeyPatch, act: Act) -> None:
 # Killed
 
 
-@pytest.mark.parametrize("end", ["kill", "stop"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
 def test_the_server_ends_in_a_report(
     client: Client, database: Database, environment: pytest.MonkeyPatch, end: str
 ) -> None:
@@ -162,7 +168,7 @@ def test_the_server_is_killed_in_a_backup(
     [
         (under_the_locks, FULL),
         (after_employees, FULL | {"employees": 0}),
-        (after_jobs, FULL | {"employees": 0, "jobs": 0}),
+        pytest.param(after_jobs, FULL | {"employees": 0, "jobs": 0}, marks=pytest.mark.slow),
     ],
 )
 def test_the_server_is_killed_in_a_truncation(
@@ -192,6 +198,33 @@ def test_the_server_is_killed_between_backup_and_truncation(
     database.server.start()
     assert count(database) == FULL
     assert len(faults.manifests(bucket)) == 1
+
+
+def test_the_server_is_killed_in_a_load(
+    client: Client,
+    database: Database,
+    environment: pytest.MonkeyPatch,
+    take_backup: Callable[[], dict[str, Any]],
+    run_load: Loader,
+) -> None:
+    """It ends with the status of a database that fails, and the rows are as they were."""
+    backup = take_backup()["backup"]
+    insert = db.insert
+
+    def killing(connection: Any, statement: bytes) -> str | None:
+        if database.server.is_running:
+            warning = insert(connection, statement)
+            database.server.kill()
+            return warning
+        return insert(connection, statement)
+
+    with environment.context() as patch:
+        patch.setattr(db, "insert", killing)
+        assert run_load(backup, "--replace").status == 5
+    database.server.start()
+    assert count(database) == FULL
+    assert run_load(backup, "--replace").status == 0
+    assert count(database) == FULL
 
 
 # An administrator
