@@ -30,9 +30,9 @@ ensure_repository() {
 # Vertex AI takes an image; Cloud Build makes it, as the account that builds the functions.
 build_image() {
     step "build the image"
-    do_here mkdir -p "$WORK/image/jobs"
-    do_here cp ./*.py requirements.txt jobs/Dockerfile "$WORK/image"
-    do_here cp jobs/*.py jobs/requirements.txt "$WORK/image/jobs"
+    copy_modules "$WORK/image"
+    do_here cp requirements.txt jobs/Dockerfile "$WORK/image"
+    do_here cp jobs/requirements.txt "$WORK/image/jobs"
     run builds submit "$WORK/image" --tag="$1" --region="$REGION" \
         --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
         --default-buckets-behavior=regional-user-owned-bucket

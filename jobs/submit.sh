@@ -72,6 +72,14 @@ ensure_jobs_account() {
     run projects add-iam-policy-binding "$PROJECT_ID" --condition=None --member="$member" --role="$1"
 }
 
+# usage: copy_modules FOLDER
+copy_modules() {
+    do_here mkdir -p "$1/jobs" "$1/loading"
+    do_here cp ./*.py "$1"
+    do_here cp jobs/*.py "$1/jobs"
+    do_here cp loading/*.py "$1/loading"
+}
+
 # Dataproc unpacks an archive beside the driver and each worker, which find modules and packages by
 # PYTHONPATH. The packages are those for its machines, not for this one.
 pack_for_dataproc() {
@@ -80,9 +88,7 @@ pack_for_dataproc() {
     do_here python3 -m pip install --quiet --disable-pip-version-check --target="$packages" \
         --platform=manylinux_2_28_x86_64 --platform=manylinux2014_x86_64 --implementation=cp \
         --python-version="$DATAPROC_PYTHON" --only-binary=:all: --requirement=requirements.txt
-    do_here mkdir "$packages/jobs"
-    do_here cp ./*.py "$packages"
-    do_here cp jobs/*.py "$packages/jobs"
+    copy_modules "$packages"
     do_here tar --create --gzip --file="$WORK/packages.tar.gz" --directory="$packages" .
     step "upload them"
     run storage cp "$WORK/packages.tar.gz" "$(storage_address)/jobs/$RUN/packages.tar.gz"

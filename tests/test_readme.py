@@ -123,3 +123,15 @@ def test_shown_reports(client: Client, database: Database) -> None:
     counts = client.get("/truncate-tables?dry_run=true").get_data(as_text=True)
     assert f"    {counts}" in README
     assert json.loads(counts)["rows"]["employees"] == 6409
+
+
+def test_named_tests() -> None:
+    """Every test that the README names is there."""
+    file = ""
+    names = re.findall(r"`(test_\w+\.py|…)(?:::(test_\w+)(\*?))?`", README)
+    assert len(names) > 40
+    for named, test, rest in names:
+        file = file if named == "…" else named
+        text = (PROJECT / "tests" / file).read_text()
+        end = r"\(" if test and not rest else ""
+        assert re.search(f"^def {test}{end}", text, re.MULTILINE), (file, test)

@@ -83,7 +83,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    for pattern in ("*.py", "*.sh", "requirements.txt", "jobs/*"):
+    for pattern in ("*.py", "*.sh", "requirements.txt", "jobs/*", "loading/*"):
         for file in ROOT.glob(pattern):
             if file.is_file():
                 target = tmp_path / file.relative_to(ROOT)
