@@ -430,7 +430,7 @@ def store_rows(
             rows += block.num_records
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                logs.event("table under way", object=name, rows=rows)
+                logs.event("rows under way", object=name, rows=rows)
             for row in block.invalid:
                 invalid.add(row)
         folder.wait_for(compressing)

@@ -135,7 +135,7 @@ def test_a_table_without_snapshots(client: Client, database: Database) -> None:
     assert get(client, "/backup-data") == (
         500,
         "misconfigured",
-        "table employees is not InnoDB but MyISAM: it has no snapshots",
+        "table employees is not InnoDB but MyISAM: it has no transactions",
     )
 
 

@@ -100,11 +100,11 @@ def as_it_begins(environment: pytest.MonkeyPatch, act: Act) -> None:
 
 
 def between_two_tables(environment: pytest.MonkeyPatch, act: Act) -> None:
-    faults.at_event(environment, act, "table stored", table="jobs")
+    faults.at_event(environment, act, "rows stored", object="jobs.avro")
 
 
 def before_the_reports(environment: pytest.MonkeyPatch, act: Act) -> None:
-    faults.at_event(environment, act, "table stored", table="employees")
+    faults.at_event(environment, act, "rows stored", object="employees.avro")
 
 
 MOMENTS = [

@@ -62,7 +62,7 @@ def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[An
             r"employees\.avro.*upload_id", method="PUT", action="delay", seconds=seconds
         )
         begun.append(Request(bundle, path))
-        faults.wait_until(lambda: len(logged(bundle, "table stored")) == 2)
+        faults.wait_until(lambda: len(logged(bundle, "rows stored")) == 2)
         time.sleep(0.5)
         return begun[0]
 
@@ -189,9 +189,12 @@ def test_the_log_of_a_killed_backup_says_how_far_it_got(
     under_way("/backup-data", 3)
     os.kill(faults.worker(bundle), signal.SIGKILL)
     (started,) = logged(bundle, "backup started")
-    stored = logged(bundle, "table stored")
+    stored = logged(bundle, "rows stored")
     assert started["backup"].startswith(f"gs://{bucket.name}/hiring/backups/")
-    assert [(line["table"], line["rows"]) for line in stored] == [("departments", 2), ("jobs", 1)]
+    assert [(line["object"], line["rows"]) for line in stored] == [
+        ("departments.avro", 2),
+        ("jobs.avro", 1),
+    ]
     for line in (started, *stored):
         assert (line["function"], line["method"], line["address"], line["agent"]) == (
             "backup_data",

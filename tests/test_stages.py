@@ -27,13 +27,14 @@ def nothing() -> None:
 def test_work_is_done_in_order() -> None:
     """`finish` returns when all is done; log lines in the thread belong to the caller's request."""
     done: list[object] = []
-    token = logs.trace.set("the-trace")
+    fields: dict[str, object] = {"function": "backup_data"}
+    token = logs.request.set(fields)
     with stages.Stage("test", db.Deadline(10)) as stage:
         for number in range(100):
-            stage.hand_over(lambda number: done.append((number, logs.trace.get())), number)
+            stage.hand_over(lambda number: done.append((number, logs.request.get())), number)
         stage.finish(nothing, 1)
-        assert done == [(number, "the-trace") for number in range(100)]
-    logs.trace.reset(token)
+        assert done == [(number, fields) for number in range(100)]
+    logs.request.reset(token)
 
 
 def test_handing_over_waits_for_a_slow_stage() -> None:
