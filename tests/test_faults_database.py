@@ -19,6 +19,7 @@ from werkzeug.test import Client
 
 import db
 import reports
+from loading import target
 from local.database import DatabaseServer
 
 UNAVAILABLE = (503, "database_unavailable")
@@ -209,7 +210,7 @@ def test_the_server_is_killed_in_a_load(
 ) -> None:
     """It ends with the status of a database that fails, and the rows are as they were."""
     backup = take_backup()["backup"]
-    insert = db.insert
+    insert = target.insert
 
     def killing(connection: Any, statement: bytes) -> str | None:
         if database.server.is_running:
@@ -219,7 +220,7 @@ def test_the_server_is_killed_in_a_load(
         return insert(connection, statement)
 
     with environment.context() as patch:
-        patch.setattr(db, "insert", killing)
+        patch.setattr(target, "insert", killing)
         assert run_load(backup, "--replace").status == 5
     database.server.start()
     assert count(database) == FULL

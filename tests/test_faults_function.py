@@ -234,6 +234,12 @@ PATHS = [
 ]
 
 
+def start_all_threads(bundle: Bundle) -> None:
+    """Has as many requests at once as make every thread of the server start."""
+    with concurrent.futures.ThreadPoolExecutor(16) as callers:
+        list(callers.map(lambda _: bundle.get(REPORT), range(100)))
+
+
 def send(bundle: Bundle, session: requests.Session, number: int) -> None:
     for place in range(number):
         method, path, status = PATHS[place % len(PATHS)]
@@ -246,19 +252,21 @@ def test_ten_thousand_requests(bundle: Bundle, database: Database) -> None:
     """After 10,000 requests the process has the memory, threads, files, connections it had."""
     database.execute("UPDATE employees SET essay = NULL")
     bundle.start(THREADS="4")
+    start_all_threads(bundle)
     with requests.Session() as session:
         send(bundle, session, 2000)
         before = resources(bundle, database)
         send(bundle, session, 8000)
         after = resources(bundle, database)
     assert after.pop("memory") < 1.05 * before.pop("memory")
-    assert after == before
+    assert all(after[name] <= before[name] for name in after), (before, after)
 
 
 @pytest.mark.slow
 def test_hundreds_of_failures(bundle: Bundle, database: Database, tmp_path: Path) -> None:
     """Nor does it keep anything of requests that found no database."""
     bundle.start(THREADS="4", DB_SOCKET=str(tmp_path / "nowhere"))
+    start_all_threads(bundle)
     with requests.Session() as session:
         for number in range(601):
             assert session.get(bundle.url + REPORT, timeout=60).status_code == 503
@@ -268,4 +276,4 @@ def test_hundreds_of_failures(bundle: Bundle, database: Database, tmp_path: Path
     # What PyMySQL made before it could not connect waits for the garbage collector.
     assert after.pop("descriptors") < before.pop("descriptors") + 50
     assert after.pop("memory") < 1.2 * before.pop("memory")
-    assert after == before
+    assert all(after[name] <= before[name] for name in after), (before, after)
