@@ -387,11 +387,11 @@ def _plain_times(values: Values, width: int) -> tuple[Whole, Mask]:
 
 def _note_invalid_text(column: mapping.Column, values: Values, invalid: Mask) -> None:
     """Texts are valid together if the whole is, and if none starts in the middle of a character."""
-    text = _gather(values.packets, values.starts, values.lengths)
+    text = _gather(Part(values.packets, values.starts, values.lengths))
     starts = (np.cumsum(values.lengths) - values.lengths)[values.lengths > 0]
     try:
-        text.tobytes().decode()
-        whole = not (text[starts] & 0xC0 == 0x80).any()
+        text.decode()
+        whole = not (np.frombuffer(text, np.uint8)[starts] & 0xC0 == 0x80).any()
     except UnicodeDecodeError:
         whole = False
     if not whole:
@@ -510,28 +510,40 @@ def _invalid_row(columns: list[tuple[mapping.Column, Values]], row: int) -> Inva
 
 def _lay_out(parts: list[Part], invalid: Mask) -> bytes:
     """The pieces of all parts, row by row."""
+    starts = np.empty((len(invalid), len(parts)), np.int64)
+    lengths = np.empty_like(starts)
     sources = {id(part.source): part.source for part in parts}
     offsets = itertools.accumulate((len(source) for source in sources.values()), initial=0)
     offset = dict(zip(sources, offsets, strict=False))
-    starts = np.empty((len(invalid), len(parts)), np.int64)
-    lengths = np.empty_like(starts)
     for place, part in enumerate(parts):
         starts[:, place] = part.starts + offset[id(part.source)]
         lengths[:, place] = part.lengths
     lengths[invalid] = 0
+    if _is_long(lengths):
+        pieces = [_pieces(part, lengths[:, place]) for place, part in enumerate(parts)]
+        return b"".join(itertools.chain.from_iterable(zip(*pieces, strict=True)))
     source = np.concatenate(list(sources.values()))
-    return _gather(source, starts.ravel(), lengths.ravel()).tobytes()
+    return _gather(Part(source, starts.ravel(), lengths.ravel()))
 
 
-def _gather(source: Bytes, starts: Whole, lengths: Whole) -> Bytes:
-    """Pieces of the source, one after the other."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1])
-    if total > LONG_BYTES * len(starts):
-        view = source.data
-        pieces = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
-        return np.frombuffer(b"".join([view[start:end] for start, end in pieces]), np.uint8)
+def _gather(part: Part) -> bytes:
+    """The pieces of a part, one after the other."""
+    if _is_long(part.lengths):
+        return b"".join(_pieces(part, part.lengths))
     # Each byte's place in the source: what its piece is moved by, and its own place in the result.
-    places = np.repeat(starts - (ends - lengths), lengths)
-    places += np.arange(total)
-    return source.take(places, mode="clip")
+    ends = np.cumsum(part.lengths)
+    places = np.repeat(part.starts - (ends - part.lengths), part.lengths)
+    places += np.arange(ends[-1])
+    return part.source.take(places, mode="clip").tobytes()
+
+
+def _is_long(lengths: Whole) -> bool:
+    return int(lengths.sum()) > LONG_BYTES * lengths.size
+
+
+def _pieces(part: Part, lengths: Whole) -> list[memoryview]:
+    source = part.source.data
+    ends = part.starts + lengths
+    return [
+        source[start:end] for start, end in zip(part.starts.tolist(), ends.tolist(), strict=True)
+    ]
