@@ -57,11 +57,11 @@ def forget_settings() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that no database server has a part in: one run of them is enough."""
+    """Marks the tests that no database server has a part in."""
     for item in items:
         assert isinstance(item, pytest.Function)
         if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
-            item.add_marker("serverless")
+            item.add_marker("once")
 
 
 @pytest.fixture(autouse=True)
