@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from local import sample
 
-pytestmark = engine.needs_spark
+pytestmark = [engine.needs_spark, pytest.mark.once]
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "challenge"
 REPORTS = ("quarterly-hired", "hiring-by-department")

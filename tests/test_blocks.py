@@ -205,7 +205,7 @@ def test_any_table(
 
 
 @pytest.mark.slow
-@settings(parent=any_table, max_examples=1000)
+@settings(parent=any_table, max_examples=300)
 @given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
 def test_any_table_at_length(
     database: Database,

@@ -13,6 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import Bundle, Database
 from playwright.sync_api import Browser, Page, sync_playwright
 
+pytestmark = pytest.mark.once
+
 QUARTERLY, ABOVE_MEAN = "/quarterly-hired", "/hiring-by-department"
 REPORTS = (QUARTERLY, ABOVE_MEAN)
 ARGUMENTS = (

@@ -326,6 +326,7 @@ def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("LARGE"), reason="takes minutes: LARGE=1 runs it")
 def test_two_million_employees(job: Job, client: Client, database: Database) -> None:
     """Eight ranges by two workers hold what the function's one object holds."""
     fill(database, MANY_EMPLOYEES)

@@ -14,6 +14,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from jobs import command, forecast
 
+pytestmark = pytest.mark.once
+
 DEPARTMENTS = [(1, "Legal"), (2, "Sales")]
 JOBS = [(1, "Nurse")]
 

@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 import pages
 import reports
 
+pytestmark = pytest.mark.once
+
 QUARTERLY, ABOVE_MEAN = "/quarterly-hired", "/hiring-by-department"
 HOSTILE = {
     "markup": "<script>alert(1)</script>",

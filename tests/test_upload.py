@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,7 +123,8 @@ def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str
 
     def start(entry_point: str, settings: dict[str, str]) -> str:
         port = process.free_port()
-        with (tmp_path / f"{entry_point}.log").open("wb") as log:
+        written = tmp_path / f"{entry_point}.log"
+        with written.open("wb") as log:
             command = [environment / "bin" / "functions-framework", f"--target={entry_point}"]
             processes.append(
                 process.start(
@@ -134,11 +134,7 @@ def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str
                     environment={"PATH": os.environ["PATH"], **settings},
                 )
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not process.listens(port):
-            assert processes[-1].poll() is None, (tmp_path / f"{entry_point}.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        process.wait_for_port(processes[-1], port, START_SECONDS, written.read_text)
         return f"http://127.0.0.1:{port}/"
 
     yield start
