@@ -371,9 +371,23 @@ class Loader:
 
     def start(self, *arguments: object, **settings: str) -> "subprocess.Popen[str]":
         """Starts it with arguments and other settings."""
+        return self._start(PROJECT / "load.py", *arguments, **settings)
+
+    def start_held(self, statement: str, times: int, *arguments: object) -> "subprocess.Popen[str]":
+        """Starts it, and returns when it is held before the n-th statement that begins so.
+
+        A line of input lets it go on.
+        """
+        loading = self._start(PROJECT / "tests" / "held_load.py", statement, times, *arguments)
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == "held\n", loading.communicate()
+        return loading
+
+    def _start(self, *command: object, **settings: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, PROJECT / "load.py", *map(str, arguments)],
+            [sys.executable, *map(str, command)],
             env={**os.environ, **self.settings, **settings},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -57,37 +57,33 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def modified_rows(database: Database) -> int:
-    """Rows that the transactions of the server have written and not committed yet."""
-    ((rows,),) = database.execute(
-        "SELECT SUM(trx_rows_modified) FROM information_schema.innodb_trx"
-    )
-    return int(rows or 0)
+MOMENTS = [
+    pytest.param("INSERT INTO `jobs`", 1, id="first row"),
+    pytest.param("INSERT INTO `employees`", 2, id="halfway"),
+    pytest.param("COMMIT", 1, id="not committed"),
+]
 
 
-@pytest.mark.parametrize("written", [1, 15_000, 40_000])
+@pytest.mark.parametrize(("statement", "times"), MOMENTS)
 @pytest.mark.parametrize("options", [[], ["--replace"]], ids=["new", "replace"])
 def test_a_killed_load_leaves_the_rows_as_they_were(
-    database: Database, run_load: Loader, take_backup: Backup, options: list[str], written: int
+    database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    options: list[str],
+    statement: str,
+    times: int,
 ) -> None:
-    """SIGKILL at its first row, halfway, and when all rows are written but not committed."""
+    """SIGKILL after its first row, halfway, and when all rows are written but not committed."""
     fill(database, 40_000)
     backup = take_backup()["backup"]
     empty(database)
     if options:
         database.insert("departments", [(5, "Old")])
     before = content(database)
-    loading = run_load.start(backup, *options)
-    assert loading.stderr is not None
-    try:
-        if written < 40_000:
-            wait_until(lambda: modified_rows(database) >= written)
-        else:
-            # It says so when the last row is written, and compares them all before its commit.
-            next(line for line in loading.stderr if '"loading employees"' in line)
-    finally:
-        loading.send_signal(signal.SIGKILL)
-        loading.communicate()
+    loading = run_load.start_held(statement, times, backup, *options)
+    loading.send_signal(signal.SIGKILL)
+    loading.communicate()
     assert loading.returncode == -signal.SIGKILL
     assert content(database) == before
     assert run_load(backup, *options).status == 0
@@ -101,8 +97,7 @@ def test_an_interrupted_load_says_so(
     fill(database, 40_000)
     backup = take_backup()["backup"]
     empty(database)
-    loading = run_load.start(backup)
-    wait_until(lambda: modified_rows(database) > 0)
+    loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
     loading.send_signal(signal.SIGINT)
     _, log = loading.communicate(timeout=SECONDS)
     assert (loading.returncode, "Traceback" in log) == (130, False)
@@ -117,13 +112,24 @@ def test_a_writer_is_made_to_wait(
     fill(database, 40_000)
     backup = take_backup()["backup"]
     empty(database)
-    loading = run_load.start(backup)
-    wait_until(lambda: modified_rows(database) > 0)
-    database.execute("INSERT INTO departments VALUES (77, 'New')")
-    assert loading.wait(timeout=SECONDS) == 0, loading.communicate()
-    loading.communicate()
+    loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
+    insert = "INSERT INTO departments VALUES (77, 'New')"
+    writer = threading.Thread(target=database.execute, args=[insert])
+    writer.start()
+    wait_until(lambda: waiting(database) == [(insert,)])
+    out, log = loading.communicate("go on\n", timeout=SECONDS)
+    writer.join(SECONDS)
+    assert loading.returncode == 0, out + log
     assert database.execute("SELECT id FROM departments ORDER BY id") == [(1,), (2,), (77,)]
     assert database.execute("SELECT COUNT(*) FROM employees") == [(40_000,)]
+
+
+def waiting(database: Database) -> list[tuple[Any, ...]]:
+    """The statements that wait for a table's lock."""
+    return database.execute(
+        "SELECT info FROM information_schema.processlist"
+        " WHERE state = 'Waiting for table metadata lock' AND db = DATABASE()"
+    )
 
 
 def test_replacing_under_a_writer_loses_none_of_its_later_rows(
