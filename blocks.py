@@ -1,9 +1,8 @@
 """Rows as MySQL sends them, turned into blocks of Avro by the thousand instead of one by one.
 
 A loop over rows costs microseconds a row in Python, whatever it does: more than the server needs to
-send the row and the compressor to pack it. So nothing here looks at each row, with one exception of
-a few instructions, `_find_packets`. Rows are taken as they come in, some megabytes at a time, and
-every step is a few NumPy operations on all of them:
+send the row and the compressor to pack it. So nothing here looks at each row. Rows are taken as
+they come in, a megabyte at a time, and every step is a few NumPy operations on all of them:
 
 1. Packets. The server sends each row as a packet: three bytes of length, one byte that counts
    packets, then the values as text. Each has its length before it, or 0xfb stands for NULL:
@@ -11,7 +10,8 @@ every step is a few NumPy operations on all of them:
        1d 00 00 06  01 '7'  0d 'Rosa Ramirez'...  13 '2021-07-27 16:02:08'  fb
        length   no  id      name                  datetime                  department_id
 
-   `read_rows` finds where each row starts (`Rows`).
+   `read_rows` finds where each row starts (`Rows`). Only rows that are long, or hold null
+   characters, are looked at one by one there (`_find_packets`).
    https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
 
 2. Columns. `_split` walks along all rows at once, a column a step, and notes where each value lies
@@ -23,18 +23,20 @@ every step is a few NumPy operations on all of them:
 3. Block. Every column has become `Part`s: for each row a piece of some array of bytes. A text is
    two parts, the matrix that holds its length and the packets where it lies already. Avro's row is
    its columns' bytes one after the other, so that a block is all rows' pieces in the right order:
-   one `take` gathers them (`_gather`).
+   they are laid into a table, a column as wide as its longest piece, and one operation takes what
+   they fill (`_squeeze`).
    https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
 A row with a value that Avro can't hold is left out of its block and handed over as it is. Rows in
 blocks and rows handed over are together the rows that were read.
 """
 
+import contextlib
 import io
 import itertools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +56,12 @@ READ_BYTES = 1024 * 1024
 """Packets that become one block. More is no faster, and each megabyte costs twenty of memory."""
 RECEIVE_BYTES = 256 * 1024
 """What a socket gives at a time, at most."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""More than any array of a block."""
 LONG_BYTES = 100
-"""Pieces that are longer in the mean are cheaper to copy one by one than byte by byte."""
+"""Pieces that are longer in the mean are cheapest to copy one by one."""
+SPARSE = 8
+"""A table of pieces with so many times their bytes takes as long as taking them byte by byte."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,19 @@ def read(
         pymysql.err.Error: the server ended the statement, or the connection was lost.
         TimedOut: the deadline has passed.
     """
+    _keep_freed_memory()
     for rows in read_rows(connection, statement, deadline):
         yield _encode(table, rows)
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep some megabytes that are freed: each block wants as many as the one before.
+
+    Else it gives them back to the system, and getting them again takes half as long as all the
+    rest. How much it keeps follows the largest array that came and went: mallopt(3),
+    M_MMAP_THRESHOLD.
+    """
+    np.empty(KEPT_BYTES, np.uint8)
 
 
 # 1. Packets
@@ -102,7 +119,12 @@ LENGTH = 0xFFFFFF
 """The three bytes of a length; a packet of this length is continued by the next one."""
 END, ERROR = 0xFE, 0xFF
 """First byte of a packet that ends the rows. A value that starts with END is longer than 16 MB."""
-END_BYTES = 9
+END_LENGTH, ERROR_LENGTH = 5, 521
+"""How long a packet is that ends the rows, and at most one with an error.
+
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_eof_packet.html
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html
+"""
 
 
 @dataclass(frozen=True)
@@ -128,25 +150,26 @@ def read_rows(connection: Connection, statement: str, deadline: db.Deadline) -> 
     filled = 0
     ended = False
     while not ended:
-        heads: list[int] = []
-        at = 0
-        while filled < len(buffer) and not ended:
+        may_end = False
+        while filled < len(buffer) and not may_end:
             received = _receive(connection, len(buffer) - filled, deadline)
             buffer[filled : filled + len(received)] = received
             filled += len(received)
-            at = _find_packets(buffer, at, filled, heads)
-            # The server sends nothing after the end: it can only be the last packet there is.
-            ended = at == filled and _is_end(buffer, heads[-1] + HEADER_BYTES, at)
+            may_end = _may_end(buffer, filled)
+        heads, at = _find_packets(buffer, filled)
+        # The server sends nothing after the end: it can only be the last packet there is.
+        ended = may_end and at == filled and _is_end(buffer, heads[-1] + HEADER_BYTES, at)
         if ended:
             _raise_error(buffer[heads[-1] + HEADER_BYTES : at])
-            at = heads.pop()
-        if heads:
-            starts = np.array(heads) + HEADER_BYTES
+            at = heads[-1]
+            heads = heads[:-1]
+        if len(heads):
+            starts = heads + HEADER_BYTES
             _check_numbers(packets[starts - 1], number)
             number += len(heads)
             yield Rows(packets, starts, np.append(starts[1:] - HEADER_BYTES, at))
         elif not ended:
-            row, number = _read_long_row(connection, bytes(buffer), number)
+            row, number = _read_long_row(connection, bytes(buffer[:filled]), number)
             yield Rows(np.frombuffer(row, np.uint8), np.array([0]), np.array([len(row)]))
             at = filled
         buffer[: filled - at] = buffer[at:filled]
@@ -171,22 +194,54 @@ def _receive(connection: Connection, most: int, deadline: db.Deadline) -> bytes:
     return received
 
 
-def _find_packets(buffer: bytearray, at: int, filled: int, heads: list[int]) -> int:
-    """Notes where the whole packets from `at` on start; returns where they end."""
-    unpack = _HEADER.unpack_from
-    note = heads.append
-    last = filled - HEADER_BYTES
-    while at <= last:
-        end = at + HEADER_BYTES + (unpack(buffer, at)[0] & LENGTH)
+def _find_packets(buffer: bytearray, filled: int) -> tuple[Whole, int]:
+    """Where the whole packets among the first bytes start, and where the last of them ends.
+
+    In packets of less than 256 bytes without a null character, two zeros after another byte are
+    the length of a packet and nothing else. Where each such place follows the packet before it,
+    they are the packets; from the first that does not on, each packet is asked for its length.
+    """
+    packets = np.frombuffer(buffer, np.uint8, filled)
+    zero = packets == 0
+    heads = np.flatnonzero(~zero[:-3] & zero[1:-2] & zero[2:-1])
+    ends = heads + HEADER_BYTES + packets[heads]
+    right = (heads == np.append(0, ends)[:-1]) & (ends <= filled)
+    known = len(heads) if right.all() else int(right.argmin())
+    at = int(ends[known - 1]) if known else 0
+    others = []
+    while at + HEADER_BYTES <= filled:
+        end = at + HEADER_BYTES + _length(buffer, at)
         if end > filled:
             break
-        note(at)
+        others.append(at)
         at = end
-    return at
+    return np.append(heads[:known], np.array(others, np.int64)), at
+
+
+def _length(buffer: bytes | bytearray, head: int) -> int:
+    """What the header of a packet says of its length."""
+    length: int = _HEADER.unpack_from(buffer, head)[0] & LENGTH
+    return length
+
+
+def _may_end(buffer: bytearray, filled: int) -> bool:
+    """Whether the last bytes look like a packet that ends the rows, as they do if they are."""
+
+    def is_last(start: int) -> bool:
+        return start >= HEADER_BYTES and _length(buffer, start - HEADER_BYTES) == filled - start
+
+    start = filled - END_LENGTH
+    if buffer[start] == END and is_last(start):
+        return True
+    start = filled
+    while (start := buffer.rfind(ERROR, max(0, filled - ERROR_LENGTH), start)) >= 0:
+        if is_last(start):
+            return True
+    return False
 
 
 def _is_end(buffer: bytearray, start: int, end: int) -> bool:
-    return buffer[start] == ERROR or (buffer[start] == END and end - start < END_BYTES)
+    return buffer[start] == ERROR or (buffer[start] == END and end - start == END_LENGTH)
 
 
 def _raise_error(packet: bytearray) -> None:
@@ -211,7 +266,7 @@ def _read_long_row(connection: Connection, begun: bytes, number: int) -> tuple[b
     while True:
         _check_numbers(np.frombuffer(header[3:], np.uint8), number)
         number += 1
-        length = _HEADER.unpack(header)[0] & LENGTH
+        length = _length(header, 0)
         pieces.append(connection._read_bytes(length + missing))
         if length < LENGTH:
             return b"".join(pieces), number
@@ -340,6 +395,8 @@ _MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype
 """The first day of each month from January of year 1 on, in days since 1970-01-01."""
 _DATE, _TIME, _TIME_AND_POINT = 10, 19, 20
 """How long `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.` are."""
+_ZERO = np.frombuffer(b"0000-00-00 00:00:00.000000", np.uint8)
+_NINE = np.frombuffer(b"9999-99-99 99:99:99.999999", np.uint8) - _ZERO
 _WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))
 
 
@@ -357,46 +414,45 @@ def _times(column: mapping.Column, values: Values, invalid: Mask) -> Whole:
 
 def _plain_times(values: Values, width: int) -> tuple[Whole, Mask]:
     """Times as `_times` has them, and which are right: of this width, and in the calendar."""
-    windows = np.lib.stride_tricks.sliding_window_view(values.packets, width)
-    digits = windows[np.minimum(values.starts, len(windows) - 1)] - np.uint8(ord("0"))
-    largest = np.zeros(len(digits), np.uint8)
+    digits = _cells(values.packets, values.starts, width) - _ZERO[:width]
+    plain = values.lengths == width
+    printed = digits <= _NINE[:width]
+    if not printed.all():
+        plain &= printed.all(axis=1)
 
-    def number(start: int, end: int) -> Whole:
-        total = np.zeros(len(digits), np.int64)
-        for place in range(start, end):
-            np.maximum(largest, digits[:, place], out=largest)
-            total *= 10
-            total += digits[:, place]
-        return total
+    def pair(place: int) -> Bytes:
+        return digits[:, place] * np.uint8(10) + digits[:, place + 1]
 
-    year, month, day = number(0, 4), number(5, 7), number(8, 10)
+    year, month = pair(0).astype(np.int64) * 100 + pair(2), pair(5)
     index = np.clip(year * 12 + month - 13, 0, len(_MONTHS) - 2)
-    days = _MONTHS[index] + day - 1
-    plain = (values.lengths == width) & (year > 0) & (month > 0) & (month < 13) & (day > 0)
-    plain &= days < _MONTHS[index + 1]
+    numbers = _MONTHS[index] + pair(8) - 1
+    plain &= (year > 0) & (month > 0) & (month < 13) & (pair(8) > 0)
+    plain &= numbers < _MONTHS[index + 1]
     if width > _DATE:
-        hour, minute, second = number(11, 13), number(14, 16), number(17, 19)
+        hour, minute, second = pair(11), pair(14), pair(17)
         plain &= (hour < 24) & (minute < 60) & (second < 60)
-        days *= 24 * 60 * 60
-        days += (hour * 60 + minute) * 60 + second
-        days *= 1_000_000
-    if width > _TIME:
-        days += number(_TIME_AND_POINT, width) * 10 ** (_TIME_AND_POINT + 6 - width)
-    return days, plain & (largest <= 9)
+        for number, base in ((hour, 24), (minute, 60), (second, 60)):
+            numbers *= base
+            numbers += number
+        numbers *= 1_000_000
+    for place in range(_TIME_AND_POINT, width):
+        numbers += digits[:, place] * np.int64(10 ** (_TIME_AND_POINT + 5 - place))
+    return numbers, plain
 
 
 def _note_invalid_text(column: mapping.Column, values: Values, invalid: Mask) -> None:
     """Texts are valid together if the whole is, and if none starts in the middle of a character."""
-    text = _gather(Part(values.packets, values.starts, values.lengths))
-    starts = (np.cumsum(values.lengths) - values.lengths)[values.lengths > 0]
-    try:
+    text = _lay_out([Part(values.packets, values.starts, values.lengths)])
+    if text.isascii():
+        return
+    first = values.packets.take(values.starts, mode="clip")
+    whole = not ((first & 0xC0 == 0x80) & (values.lengths > 0)).any()
+    with contextlib.suppress(UnicodeDecodeError):
         text.decode()
-        whole = not (np.frombuffer(text, np.uint8)[starts] & 0xC0 == 0x80).any()
-    except UnicodeDecodeError:
-        whole = False
-    if not whole:
-        for _ in _one_by_one(column, values, ~values.nulls, invalid):
-            pass
+        if whole:
+            return
+    for _ in _one_by_one(column, values, ~values.nulls, invalid):
+        pass
 
 
 def _decimals(column: mapping.Column, values: Values, invalid: Mask) -> Part:
@@ -489,7 +545,9 @@ def _encode(table: mapping.Table, rows: Rows) -> Block:
     columns = list(zip(table.columns, _split(rows, len(table.columns)), strict=True))
     invalid = np.zeros(len(rows.starts), np.bool_)
     parts = [part for column, values in columns for part in _parts(column, values, invalid)]
-    content = _lay_out(parts, invalid)
+    if invalid.any():
+        parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
+    content = _lay_out(parts)
     return Block(
         len(invalid) - int(np.count_nonzero(invalid)),
         io.BytesIO(content),
@@ -508,42 +566,61 @@ def _invalid_row(columns: list[tuple[mapping.Column, Values]], row: int) -> Inva
     raise AssertionError("a row was taken for invalid that is not")
 
 
-def _lay_out(parts: list[Part], invalid: Mask) -> bytes:
-    """The pieces of all parts, row by row."""
-    starts = np.empty((len(invalid), len(parts)), np.int64)
-    lengths = np.empty_like(starts)
+def _lay_out(parts: list[Part]) -> bytes:
+    """The pieces of all parts, row by row; in which way does not matter but for time."""
+    rows = len(parts[0].lengths)
+    total = sum(int(part.lengths.sum()) for part in parts)
+    if total > LONG_BYTES * rows * len(parts):
+        return _join(parts)
+    widths = [int(part.lengths.max()) for part in parts]
+    if rows * sum(widths) <= SPARSE * total:
+        return _squeeze(parts, widths)
+    return _gather(parts)
+
+
+def _squeeze(parts: list[Part], widths: list[int]) -> bytes:
+    """Lays pieces into a table with columns as wide as the longest, and takes what they fill."""
+    cells = np.empty((len(parts[0].lengths), sum(widths)), np.uint8)
+    filled = np.empty(cells.shape, np.bool_)
+    end = 0
+    for part, width in zip(parts, widths, strict=True):
+        start, end = end, end + width
+        cells[:, start:end] = _cells(part.source, part.starts, width)
+        filled[:, start:end] = True
+        if part.lengths.min() < width:
+            number = np.min_scalar_type(width)
+            places, lengths = np.arange(width, dtype=number), part.lengths.astype(number)
+            np.less(places, lengths[:, None], out=filled[:, start:end])
+    return cells[filled].tobytes()
+
+
+def _gather(parts: list[Part]) -> bytes:
+    """Takes the pieces byte by byte."""
     sources = {id(part.source): part.source for part in parts}
     offsets = itertools.accumulate((len(source) for source in sources.values()), initial=0)
     offset = dict(zip(sources, offsets, strict=False))
-    for place, part in enumerate(parts):
-        starts[:, place] = part.starts + offset[id(part.source)]
-        lengths[:, place] = part.lengths
-    lengths[invalid] = 0
-    if _is_long(lengths):
-        pieces = [_pieces(part, lengths[:, place]) for place, part in enumerate(parts)]
-        return b"".join(itertools.chain.from_iterable(zip(*pieces, strict=True)))
-    source = np.concatenate(list(sources.values()))
-    return _gather(Part(source, starts.ravel(), lengths.ravel()))
-
-
-def _gather(part: Part) -> bytes:
-    """The pieces of a part, one after the other."""
-    if _is_long(part.lengths):
-        return b"".join(_pieces(part, part.lengths))
-    # Each byte's place in the source: what its piece is moved by, and its own place in the result.
-    ends = np.cumsum(part.lengths)
-    places = np.repeat(part.starts - (ends - part.lengths), part.lengths)
+    starts = np.stack([part.starts + offset[id(part.source)] for part in parts], axis=1).ravel()
+    lengths = np.stack([part.lengths for part in parts], axis=1).ravel()
+    # Each byte's place in the sources: what its piece is moved by, and its own place in the result.
+    ends = np.cumsum(lengths)
+    places = np.repeat(starts - (ends - lengths), lengths)
     places += np.arange(ends[-1])
-    return part.source.take(places, mode="clip").tobytes()
+    return np.concatenate(list(sources.values())).take(places, mode="clip").tobytes()
 
 
-def _is_long(lengths: Whole) -> bool:
-    return int(lengths.sum()) > LONG_BYTES * lengths.size
+def _cells(source: Bytes, starts: Whole, width: int) -> Bytes:
+    """So many bytes from each start on, a row each; zeros follow the end of the source."""
+    padded = np.append(source, np.zeros(width, np.uint8))
+    windows = np.ndarray(len(source) + 1, f"V{width}", padded, strides=(1,))
+    return windows[starts].view(np.uint8).reshape(len(starts), width)
 
 
-def _pieces(part: Part, lengths: Whole) -> list[memoryview]:
-    source = part.source.data
-    ends = part.starts + lengths
-    return [
-        source[start:end] for start, end in zip(part.starts.tolist(), ends.tolist(), strict=True)
-    ]
+def _join(parts: list[Part]) -> bytes:
+    """Takes them piece by piece."""
+    pieces = []
+    for part in parts:
+        source = part.source.data
+        ends = part.starts + part.lengths
+        spans = zip(part.starts.tolist(), ends.tolist(), strict=True)
+        pieces.append([source[start:end] for start, end in spans])
+    return b"".join(itertools.chain.from_iterable(zip(*pieces, strict=True)))

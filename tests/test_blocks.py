@@ -12,6 +12,7 @@ from typing import Any
 
 import backups
 import fastavro
+import numpy as np
 import pymysql
 import pytest
 from avro.datafile import DataFileReader
@@ -288,6 +289,73 @@ def test_rows_in_several_packets(database: Database, large_packets: None, length
     row = f"SELECT 1, REPEAT('x', {length}), 2"
     table = columns_of(mapping.INT, mapping.BYTES, mapping.INT)
     check(database, table, f"SELECT 3, 'short', 4 UNION ALL {row} UNION ALL SELECT 5, '', 6")
+
+
+LOOK_ALIKES = {
+    "end": bytes([5, 0, 0, 9, 0xFE, 0, 0, 2, 0]),
+    "error": bytes([7, 0, 0, 9, 0xFF]) + b"....#!",
+    "packet": bytes([1, 0, 0, 9, 0x61]) * 9,
+}
+
+
+@pytest.mark.parametrize("value", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
+def test_values_that_look_like_packets(
+    database: Database, environment: pytest.MonkeyPatch, value: bytes
+) -> None:
+    """A value is a value, whatever it looks like to who receives it byte by byte."""
+    environment.setattr(blocks, "RECEIVE_BYTES", 1)
+    table = make(database, ["INT NOT NULL", "VARBINARY(80) NOT NULL"], [(1, value), (2, value)])
+    assert check(database, table, table.statement) == []
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> list[bytes]:
+    """The content of some packets: short or long, text or not, many alike."""
+    content = st.binary(max_size=20) | st.binary(min_size=240, max_size=600)
+    alike = draw(st.integers(0, 600)) * [b"\x01a\x03bcd"]
+    return alike + draw(st.lists(content.filter(bool), max_size=20)) + alike
+
+
+@given(packets(), st.integers(0, 700), st.integers(0, 255))
+def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first: int) -> None:
+    """All whole packets are found, whatever is in them and wherever the last one is cut."""
+    heads, stream = [0], b""
+    for number, content in enumerate(contents, first):
+        stream += len(content).to_bytes(3, "little") + bytes([number % 256]) + content
+        heads.append(len(stream))
+    filled = max(0, len(stream) - cut)
+    *expected, end = [head for head in heads if head <= filled]
+    found, at = blocks._find_packets(bytearray(stream), filled)
+    assert (found.tolist(), at) == (expected, end)
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> list[blocks.Part]:
+    """Pieces of arrays of bytes, as many of each."""
+    rows = draw(st.integers(1, 9))
+    made = []
+    for _ in range(draw(st.integers(1, 4))):
+        source = np.frombuffer(draw(st.binary(min_size=1, max_size=40)), np.uint8)
+        starts = [draw(st.integers(0, len(source))) for _ in range(rows)]
+        lengths = [draw(st.integers(0, len(source) - start)) for start in starts]
+        made.append(blocks.Part(source, np.array(starts), np.array(lengths)))
+    return made
+
+
+@given(parts())
+def test_pieces_are_laid_out_alike_in_every_way(parts: list[blocks.Part]) -> None:
+    """Through a table, byte by byte, and piece by piece: the same bytes."""
+    rows = range(len(parts[0].lengths))
+    expected = b"".join(
+        part.source[part.starts[row] :][: part.lengths[row]].tobytes()
+        for row in rows
+        for part in parts
+    )
+    widths = [int(part.lengths.max()) for part in parts]
+    assert blocks._squeeze(parts, widths) == expected
+    assert blocks._join(parts) == expected
+    if expected:
+        assert blocks._gather(parts) == expected
 
 
 # Values that are no text
