@@ -414,9 +414,8 @@ def store_rows(
         StorageFailed, TimedOut: as they say.
         pymysql.err.Error: reading failed.
     """
-    started = time.monotonic()
+    started = told = time.monotonic()
     rows = 0
-    told = time.monotonic()
     with contextlib.ExitStack() as opened:
         invalid = InvalidRecords(folder, table, _invalid_name(name), opened)
         output = opened.enter_context(folder.create(name, "application/avro"))

@@ -2,8 +2,6 @@
 # Has Dataproc back up tables that one function can't read within its hour.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=gcloud.sh
-source ./gcloud.sh
 # shellcheck source=jobs/submit.sh
 source jobs/submit.sh
 

@@ -2,8 +2,6 @@
 # Has Vertex AI forecast hires from the newest complete backup.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=gcloud.sh
-source ./gcloud.sh
 # shellcheck source=jobs/submit.sh
 source jobs/submit.sh
 
