@@ -75,6 +75,17 @@ def test_wrong_password(client: Client, environment: pytest.MonkeyPatch, url: st
     )
 
 
+@pytest.mark.parametrize("url", URLS)
+def test_a_locked_account(client: Client, database: Database, url: str) -> None:
+    """An account that an administrator has locked is 503."""
+    database.execute(f"ALTER USER {ACCOUNT} ACCOUNT LOCK")
+    assert get(client, url) == (
+        503,
+        "database_unavailable",
+        "the database server is not available: the account of DB_USER is locked",
+    )
+
+
 def test_unknown_database(client: Client, environment: pytest.MonkeyPatch) -> None:
     """A database that is not there, or that the account may not see, is 500 and named."""
     environment.setenv("DB_NAME", "nowhere")
@@ -280,21 +291,36 @@ def test_a_server_that_stops_and_comes_back(
     gc.collect()
 
 
+def sessions(database: Database) -> list[tuple[Any, ...]]:
+    """The connections that the functions have."""
+    return database.execute(
+        "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
+    )
+
+
 def test_reports_reuse_their_connection(client: Client, database: Database) -> None:
     """Reports of one thread share a connection; one that the server closed is replaced."""
-
-    def sessions() -> list[tuple[Any, ...]]:
-        return database.execute(
-            "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
-        )
-
     for _ in range(5):
         assert client.get("/quarterly-hired").status_code == 200
-    (first,) = sessions()
+    (first,) = sessions(database)
     database.execute(f"KILL {first[0]}")
     assert client.get("/quarterly-hired").status_code == 200
-    (second,) = sessions()
+    (second,) = sessions(database)
     assert second != first
+
+
+def test_a_connection_that_was_idle_too_long(client: Client, database: Database) -> None:
+    """The server has closed it, with error 4031 on MySQL; the next report succeeds."""
+    ((before,),) = database.execute("SELECT @@GLOBAL.wait_timeout")
+    database.execute("SET GLOBAL wait_timeout = 1")
+    try:
+        assert client.get("/quarterly-hired").status_code == 200
+        assert len(sessions(database)) == 1
+        time.sleep(1.5)
+        assert sessions(database) == []
+    finally:
+        database.execute(f"SET GLOBAL wait_timeout = {before}")
+    assert client.get("/quarterly-hired").status_code == 200
 
 
 def test_a_password_of_any_characters(

@@ -328,6 +328,23 @@ def test_the_accounts_limits_are_used_up(
     assert count(database) == FULL
 
 
+def test_the_servers_limit_for_each_account_is_used_up(client: Client, database: Database) -> None:
+    """Error 1203 is 503 with its reason."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB takes this limit at its start only")
+    with database.connect() as administrator, administrator.cursor() as cursor:
+        cursor.execute("SET GLOBAL max_user_connections = 1")
+        try:
+            with database.connect(user=ACCOUNT, password=PASSWORD):
+                status, answer = get(client, REPORT)
+        finally:
+            cursor.execute("SET GLOBAL max_user_connections = 0")
+    assert (status, answer["error"]["message"]) == (
+        503,
+        "the database server is not available: DB_USER has too many connections",
+    )
+
+
 # A stalled network
 
 
