@@ -11,6 +11,7 @@ import re
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -316,6 +317,8 @@ def connect(
     try:
         connection.connect()
     except pymysql.err.Error as error:
+        # Else the socket that PyMySQL has not closed waits for the garbage collector.
+        traceback.clear_frames(error.__traceback__)
         if error.args[0] in MISCONFIGURED:
             raise
         reason = UNAVAILABLE.get(error.args[0], "it can't be reached")

@@ -303,6 +303,7 @@ def test_an_executor_that_is_killed_costs_nothing(
     assert len(set(attempts)) == 8
 
 
+@pytest.mark.once
 def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: Database) -> None:
     """Cloud Storage refuses an object for good: another attempt stores it, and one is listed."""
     fill(database, EMPLOYEES)
@@ -314,6 +315,7 @@ def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: D
     job.check(ours, functions)
 
 
+@pytest.mark.once
 def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) -> None:
     """No manifest and no object; the password is in no line of the log."""
     fill(database, EMPLOYEES)

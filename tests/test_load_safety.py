@@ -241,19 +241,20 @@ def peak_megabytes(process: "subprocess.Popen[str]") -> float:
 
 
 @pytest.mark.slow
-def test_a_million_rows_of_a_backup_take_no_more_memory_than_a_tenth(
+def test_a_million_rows_of_a_backup_take_hardly_more_memory_than_a_tenth(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """Within a tenth, and below 150 MB."""
+    """At most 15 MB more, and below 150 MB."""
     peaks = []
     for rows in (100_000, 1_000_000):
         empty(database)
         fill(database, rows)
         peaks.append(peak_megabytes(run_load.start(take_backup()["backup"], "--replace")))
         assert database.execute("SELECT COUNT(*) FROM employees") == [(rows,)]
-    assert peaks[1] < min(150, 1.1 * peaks[0]), peaks
+    assert peaks[1] < min(150, peaks[0] + 15), peaks
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_million_rows_of_csv_take_little_memory(
     tmp_path: Path, database: Database, run_load: Loader

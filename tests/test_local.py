@@ -383,6 +383,7 @@ def test_a_port_in_use_is_said_first(checkout: Path) -> None:
     assert not (checkout / ".local").exists()
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @needs_curl
 def test_run_sh_works_in_a_fresh_checkout(checkout: Path) -> None:

@@ -142,6 +142,7 @@ def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str
         process.stop(started)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_the_upload_alone_starts_and_answers(start, database, bucket):
     """All four, in a clean environment; the reports know no bucket."""
