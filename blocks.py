@@ -317,8 +317,8 @@ def _split(rows: Rows, columns: int) -> list[Values]:
         at = at + 1
         lengths = first.astype(np.int64)
         nulls = first == NULL
-        if first.max() >= NULL:
-            lengths[nulls] = 0
+        lengths[nulls] = 0
+        if first.max() > NULL:
             for mark, width in WIDE.items():
                 wide = np.flatnonzero(first == mark)
                 places = at[wide, None] + np.arange(width)
@@ -416,9 +416,10 @@ def _plain_times(values: Values, width: int) -> tuple[Whole, Mask]:
     """Times as `_times` has them, and which are right: of this width, and in the calendar."""
     digits = _cells(values.packets, values.starts, width) - _ZERO[:width]
     plain = values.lengths == width
-    printed = digits <= _NINE[:width]
-    if not printed.all():
-        plain &= printed.all(axis=1)
+    digits[~plain] = 0
+    right = digits <= _NINE[:width]
+    if not right.all():
+        plain &= right.all(axis=1)
 
     def pair(place: int) -> Bytes:
         return digits[:, place] * np.uint8(10) + digits[:, place + 1]
@@ -586,12 +587,18 @@ def _squeeze(parts: list[Part], widths: list[int]) -> bytes:
     for part, width in zip(parts, widths, strict=True):
         start, end = end, end + width
         cells[:, start:end] = _cells(part.source, part.starts, width)
-        filled[:, start:end] = True
-        if part.lengths.min() < width:
-            number = np.min_scalar_type(width)
-            places, lengths = np.arange(width, dtype=number), part.lengths.astype(number)
-            np.less(places, lengths[:, None], out=filled[:, start:end])
+        filled[:, start:end] = _up_to(part.lengths, width)
     return cells[filled].tobytes()
+
+
+def _up_to(lengths: Whole, width: int) -> Bytes | Mask:
+    """A row of the width for each length, with so many true values at its start."""
+    if lengths.min() == width:
+        return np.ones(1, np.bool_)
+    if width < len(lengths):
+        lines = np.tri(width + 1, width, -1, np.uint8)
+        return _cells(lines.reshape(-1), lengths * width, width)
+    return np.arange(width) < lengths[:, None]
 
 
 def _gather(parts: list[Part]) -> bytes:
