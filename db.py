@@ -199,12 +199,19 @@ UNAVAILABLE = {
     1226: "DB_USER has used up a resource limit",
     1317: "an administrator stopped the query",
     1698: "it refuses the login of DB_USER",
+    1820: "the password of DB_USER has expired",
+    1862: "the password of DB_USER has expired",
     1927: "an administrator ended the connection",
+    3032: "it is in offline mode",
     3118: "the account of DB_USER is locked",
     4031: "it closed an idle connection",
     4151: "the account of DB_USER is locked",
 }
-MISCONFIGURED = {1044, 1049, 1054, 1142, 1143, 1146, 1227, 1290, 1347, 1370, 1701, 1792, 1836}
+# Something is read only; a privilege is missing; a database, a table or a column is missing or is
+# not what it must be.
+MISCONFIGURED = (
+    {1036, 1290, 1792, 1836, 3989} | {1044, 1142, 1143, 1227, 1370} | {1049, 1054, 1146, 1347, 1701}
+)
 BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}
 

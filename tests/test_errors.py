@@ -75,13 +75,38 @@ def test_wrong_password(client: Client, environment: pytest.MonkeyPatch, url: st
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_a_locked_account(client: Client, database: Database, url: str) -> None:
-    """An account that an administrator has locked is 503."""
-    database.execute(f"ALTER USER {ACCOUNT} ACCOUNT LOCK")
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("ACCOUNT LOCK", "the account of DB_USER is locked"),
+        ("PASSWORD EXPIRE", "the password of DB_USER has expired"),
+    ],
+)
+def test_an_account_that_is_shut_out(
+    client: Client, database: Database, url: str, change: str, reason: str
+) -> None:
+    """An account that is locked, or has to change its password, is 503 with the reason."""
+    database.execute(f"ALTER USER {ACCOUNT} {change}")
     assert get(client, url) == (
         503,
         "database_unavailable",
-        "the database server is not available: the account of DB_USER is locked",
+        f"the database server is not available: {reason}",
+    )
+
+
+def test_a_server_in_offline_mode(client: Client, database: Database) -> None:
+    """A server that lets in administrators alone is 503."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB has no offline mode")
+    database.execute("SET GLOBAL offline_mode = 1")
+    try:
+        answer = get(client, "/quarterly-hired")
+    finally:
+        database.execute("SET GLOBAL offline_mode = 0")
+    assert answer == (
+        503,
+        "database_unavailable",
+        "the database server is not available: it is in offline mode",
     )
 
 
