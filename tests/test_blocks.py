@@ -186,12 +186,9 @@ def make(
         return mapping.read_table(connection, "any_table")
 
 
-any_table = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@any_table
 @given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
 def test_any_table(
     database: Database,
@@ -200,21 +197,6 @@ def test_any_table(
     read_bytes: int,
 ) -> None:
     """Whatever columns and rows a table has, and wherever a read ends, both paths agree."""
-    environment.setattr(blocks, "READ_BYTES", read_bytes)
-    made = make(database, *table)
-    check(database, made, made.statement)
-
-
-@pytest.mark.slow
-@settings(parent=any_table, max_examples=300)
-@given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
-def test_any_table_at_length(
-    database: Database,
-    environment: pytest.MonkeyPatch,
-    table: tuple[list[str], list[tuple[Any, ...]]],
-    read_bytes: int,
-) -> None:
-    """As `test_any_table`, for many more of them."""
     environment.setattr(blocks, "READ_BYTES", read_bytes)
     made = make(database, *table)
     check(database, made, made.statement)

@@ -57,6 +57,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture
+def backup(database: Database, take_backup: Backup) -> str:
+    """A backup of 40,000 employees; the tables are empty."""
+    fill(database, 40_000)
+    address = take_backup()["backup"]
+    empty(database)
+    return str(address)
+
+
 MOMENTS = [
     pytest.param("INSERT INTO `jobs`", 1, id="first row"),
     pytest.param("INSERT INTO `employees`", 2, id="halfway"),
@@ -69,15 +78,12 @@ MOMENTS = [
 def test_a_killed_load_leaves_the_rows_as_they_were(
     database: Database,
     run_load: Loader,
-    take_backup: Backup,
+    backup: str,
     options: list[str],
     statement: str,
     times: int,
 ) -> None:
     """SIGKILL after its first row, halfway, and when all rows are written but not committed."""
-    fill(database, 40_000)
-    backup = take_backup()["backup"]
-    empty(database)
     if options:
         database.insert("departments", [(5, "Old")])
     before = content(database)
@@ -90,13 +96,8 @@ def test_a_killed_load_leaves_the_rows_as_they_were(
     assert database.execute("SELECT COUNT(*) FROM employees") == [(40_000,)]
 
 
-def test_an_interrupted_load_says_so(
-    database: Database, run_load: Loader, take_backup: Backup
-) -> None:
+def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backup: str) -> None:
     """Ctrl-C: status 130, the rows as they were, no traceback."""
-    fill(database, 40_000)
-    backup = take_backup()["backup"]
-    empty(database)
     loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
     loading.send_signal(signal.SIGINT)
     _, log = loading.communicate(timeout=SECONDS)
@@ -105,13 +106,8 @@ def test_an_interrupted_load_says_so(
     assert content(database) == {table: [] for table in TABLES}
 
 
-def test_a_writer_is_made_to_wait(
-    database: Database, run_load: Loader, take_backup: Backup
-) -> None:
+def test_a_writer_is_made_to_wait(database: Database, run_load: Loader, backup: str) -> None:
     """A row written while a load runs is there afterwards, beside all that was loaded."""
-    fill(database, 40_000)
-    backup = take_backup()["backup"]
-    empty(database)
     loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
     insert = "INSERT INTO departments VALUES (77, 'New')"
     writer = threading.Thread(target=database.execute, args=[insert])
