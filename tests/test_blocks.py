@@ -187,7 +187,7 @@ def make(
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
 def test_any_table(
