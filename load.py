@@ -112,28 +112,48 @@ def load(source: Source, settings: db.Settings, *, replace: bool, dry_run: bool)
         Unfinished: everything was, or it is not known.
     """
     deadline = db.Deadline(target.LOAD_SECONDS)
-    if isinstance(source, migration.CsvFiles):
-        settings.require_storage()
-    else:
+    if isinstance(source, restore.Backup):
         with Progress("checking", source.all_rows) as progress:
             source.check(progress)
+    elif not dry_run:
+        settings.require_storage()
     tables = _check_tables(source, settings, deadline, replace)
     if dry_run:
         return _try(source, tables)
     _create_missing_tables(source, settings, deadline)
-    with target.loading(settings, deadline, source.sql_mode) as connection:
-        if replace:
-            target.empty(connection)
-        else:
-            target.check_empty(connection)
-        filled = [source.fit(mapping.read_table(connection, name)) for name in db.TABLES]
-        if isinstance(source, migration.CsvFiles):
-            outcomes = _migrate(connection, source, filled, settings.require_storage(), deadline)
-        else:
-            outcomes = _restore(connection, source, filled, deadline)
-        _commit(connection)
-        _set_next_ids(connection, source.next_ids())
+    committing = False
+    try:
+        with target.loading(settings, deadline, source.sql_mode) as connection:
+            outcomes = _fill(connection, source, settings, deadline, replace)
+            committing = True
+            connection.commit()
+            _set_next_ids(connection, source.next_ids())
+    except (BundleError, KeyboardInterrupt) as error:
+        if not committing:
+            raise
+        raise Unfinished(
+            "the load was interrupted, or lost its connection, at its commit: whether the rows are"
+            " loaded, all or none, the tables will say"
+        ) from error
     return outcomes
+
+
+def _fill(
+    connection: Connection,
+    source: Source,
+    settings: db.Settings,
+    deadline: db.Deadline,
+    replace: bool,
+) -> list[Outcome]:
+    """All that happens in the transaction before its commit."""
+    if replace:
+        target.empty(connection)
+    else:
+        target.check_empty(connection)
+    filled = [source.fit(mapping.read_table(connection, name)) for name in db.TABLES]
+    if isinstance(source, migration.CsvFiles):
+        return _migrate(connection, source, filled, settings.require_storage(), deadline)
+    return _restore(connection, source, filled, deadline)
 
 
 def _check_tables(
@@ -247,16 +267,6 @@ def _check_filled(connection: Connection, fillings: list[Filling]) -> None:
         with Progress(f"comparing {filling.table.name}", filling.rows) as progress:
             filling.check(progress)
     target.check_references(connection)
-
-
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except pymysql.err.Error as error:
-        raise Unfinished(
-            "the connection was lost during the commit: whether the rows are loaded, all or none,"
-            " the tables will say"
-        ) from error
 
 
 def _set_next_ids(connection: Connection, next_ids: dict[str, int]) -> None:

@@ -80,6 +80,8 @@ def _read_request(
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
         raise PrefetchRefused("this address changes something; it is not to be fetched ahead")
+    if request.path != "/":
+        raise BadParameter("a path is not taken; parameters go into the query, after a ?")
     if _has_body(request):
         raise BadParameter("a request body is not taken; parameters go into the query")
     taken = ", ".join(parameters) or "none"

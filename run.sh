@@ -10,6 +10,7 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")"
   # shellcheck source=local/setup.sh
   source local/setup.sh
+  (($# == 0)) || die "usage: [PORT=8080] [MYSQLD=/path/of/mysqld] ./run.sh"
   mkdir -p "$LOCAL"
   # Held until this process, which becomes the stack, has ended.
   exec 9>"$LOCAL/run.lock"

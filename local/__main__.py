@@ -29,6 +29,7 @@ FOLDER = PROJECT / ".local"
 DATABASE = "hiring"
 ACCOUNT = "hiring"
 BUCKET = "hiring-backups"
+GCS_PATH = f"{BUCKET}/local"
 # Says that the sample data was loaded: tables that were truncated since then stay empty, a load
 # that was interrupted is done again.
 MARK_DATABASE = "sample_data"
@@ -45,7 +46,12 @@ The four functions, each with a line to try it:
     curl -X POST '{url}/truncate-tables?dry_run=true'
 
 The last one only counts; without ?dry_run=true it empties the three tables, and they stay
-empty. To get the sample data back, stop this and remove {database}.
+empty. To get the rows of the newest backup back:
+
+    DB_SOCKET={socket} DB_PASS= STORAGE_EMULATOR_HOST={storage} \\
+        .local/venv/bin/python load.py --replace gs://{gcs_path}/backups/
+
+To get the sample data back, stop this and remove {database}.
 
     database         {kind}, {rows} employees; log in as root through {socket}
     Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {bucket}
@@ -161,7 +167,7 @@ def settings_of(server: DatabaseServer, emulator: StorageEmulator) -> dict[str, 
         "DB_USER": ACCOUNT,
         "DB_PASS": password,
         "DB_NAME": DATABASE,
-        "GCS_PATH": f"{BUCKET}/local",
+        "GCS_PATH": GCS_PATH,
         "STORAGE_EMULATOR_HOST": emulator.url,
     }
     # Settings of the same purpose that the caller's shell may hold.
@@ -206,6 +212,7 @@ def serve(port: int) -> NoReturn:
             socket=server.socket,
             storage=emulator.url,
             bucket=BUCKET,
+            gcs_path=GCS_PATH,
         )
         print(welcome, flush=True)
         while functions.poll() is None and server.is_running:
@@ -214,8 +221,8 @@ def serve(port: int) -> NoReturn:
 
 
 def main() -> None:
-    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
-        sys.exit("usage: python -m local PORT")
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or not 0 < int(sys.argv[1]) < 65536:
+        sys.exit("error: PORT is a number from 1 to 65535")
     os.chdir(PROJECT)
     stop_on_signals()
     try:

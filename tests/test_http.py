@@ -124,6 +124,16 @@ def test_bad_parameters_are_refused(
     assert (count(database), bucket.blobs()) == (rows, {})
 
 
+@pytest.mark.parametrize("url", ["/quarterly-hired", "/backup-data", "/truncate-tables"])
+@pytest.mark.parametrize("path", ["/dry_run=true", "/year=2020", "/x/"])
+def test_a_path_is_refused(
+    client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, path: str
+) -> None:
+    """A forgotten `?` is 400, and changes nothing."""
+    assert error(client.get(f"{url}{path}")) == (400, "bad_parameter")
+    assert (count(database), bucket.blobs()) == (rows, {})
+
+
 def test_bad_parameters_say_what_is_taken(client: Client) -> None:
     """The message of a 400 names what the function takes, and echoes nothing."""
     answers = {

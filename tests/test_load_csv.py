@@ -192,7 +192,7 @@ def test_times(database: Database, bucket: Bucket, run_load: Loader, write) -> N
     stored = {number: time for number, _, time, _, _ in employees(database)}
     assert [stored.get(number) for number in range(1, len(TIMES) + 1)] == list(TIMES.values())
     assert reasons(bucket)[12] == [
-        "datetime is not an ISO 8601 date and time: '2021-02-03T04:05:60Z'"
+        "datetime is not a time like 2021-11-07T02:48:42Z: '2021-02-03T04:05:60Z'"
     ]
 
 
@@ -227,7 +227,7 @@ def test_every_rule_that_a_row_breaks_is_a_reason(
     assert reasons(bucket) == {
         3: ["job_id is empty"],
         5: [
-            "datetime is not an ISO 8601 date and time: 'yesterday'",
+            "datetime is not a time like 2021-11-07T02:48:42Z: 'yesterday'",
             "id 1 is that of an earlier row",
             "department_id 9 is not the id of a valid row of departments",
         ],
@@ -374,6 +374,11 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
         loaded = run_load(source, "--dry-run", DB_NAME=name)
         assert loaded.status == 0
         assert loaded.outcomes["employees"] == (3, 1, 2, "not stored")
+        shown = [line for line in loaded.log if line["message"] == "invalid record"]
+        assert [(line["file"], line["line"], len(line["reasons"])) for line in shown] == [
+            ("employees.csv", 2, 1),
+            ("employees.csv", 3, 1),
+        ]
     assert (content(database), bucket.blobs()) == ({table: [] for table in TABLES}, {})
     assert empty_database.execute("SHOW TABLES") == []
 

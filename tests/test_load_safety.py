@@ -106,6 +106,18 @@ def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backu
     assert content(database) == {table: [] for table in TABLES}
 
 
+def test_a_load_that_is_interrupted_at_its_commit_does_not_say_that_nothing_was_loaded(
+    run_load: Loader, backup: str
+) -> None:
+    """Ctrl-C when the commit is on its way: status 6, for the rows may be there."""
+    loading = run_load.start_held("COMMIT", 1, backup)
+    loading.send_signal(signal.SIGINT)
+    _, log = loading.communicate(timeout=SECONDS)
+    assert (loading.returncode, "Traceback" in log) == (6, False)
+    assert "whether the rows are loaded, all or none, the tables will say" in log
+    assert "nothing was loaded" not in log
+
+
 def test_a_writer_is_made_to_wait(database: Database, run_load: Loader, backup: str) -> None:
     """A row written while a load runs is there afterwards, beside all that was loaded."""
     loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
