@@ -425,7 +425,8 @@ def store_rows(
             cast(IO[bytes], output), schema, codec="deflate", compression_level=DEFLATE_LEVEL
         )
         for block in blocks.read(connection, table, statement, deadline):
-            compressing.hand_over(writer.write_block, block)
+            if block.num_records:  # Avro's reader for Java takes an empty block for the end
+                compressing.hand_over(writer.write_block, block)
             rows += block.num_records
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()

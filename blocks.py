@@ -34,6 +34,7 @@ blocks and rows handed over are together the rows that were read.
 import contextlib
 import io
 import itertools
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -119,6 +120,8 @@ LENGTH = 0xFFFFFF
 """The three bytes of a length; a packet of this length is continued by the next one."""
 END, ERROR = 0xFE, 0xFF
 """First byte of a packet that ends the rows. A value that starts with END is longer than 16 MB."""
+_ERROR_STARTS = re.compile(rb"(?s)(?=\0.\xff)")
+"""The last byte of a short packet's length, its number, and ERROR."""
 END_LENGTH, ERROR_LENGTH = 5, 521
 """How long a packet is that ends the rows, and at most one with an error.
 
@@ -233,11 +236,9 @@ def _may_end(buffer: bytearray, filled: int) -> bool:
     start = filled - END_LENGTH
     if buffer[start] == END and is_last(start):
         return True
-    start = filled
-    while (start := buffer.rfind(ERROR, max(0, filled - ERROR_LENGTH), start)) >= 0:
-        if is_last(start):
-            return True
-    return False
+    tail = max(0, filled - HEADER_BYTES - ERROR_LENGTH)
+    found = _ERROR_STARTS.finditer(buffer, tail, filled)
+    return any(is_last(match.start() + 2) for match in found)
 
 
 def _is_end(buffer: bytearray, start: int, end: int) -> bool:
@@ -617,8 +618,9 @@ def _gather(parts: list[Part]) -> bytes:
 
 def _cells(source: Bytes, starts: Whole, width: int) -> Bytes:
     """So many bytes from each start on, a row each; zeros follow the end of the source."""
-    padded = np.append(source, np.zeros(width, np.uint8))
-    windows = np.ndarray(len(source) + 1, f"V{width}", padded, strides=(1,))
+    if starts.max() + width > len(source):
+        source = np.append(source, np.zeros(width, np.uint8))
+    windows = np.ndarray(len(source) - width + 1, f"V{width}", source, strides=(1,))
     return windows[starts].view(np.uint8).reshape(len(starts), width)
 
 

@@ -518,3 +518,22 @@ def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Buc
     assert len(bucket.blobs()) == 2 * len(first)
     assert {name: bucket.blobs()[name] for name in first} == first
     assert backups.entry(second, "employees")["rows"] == 3
+
+
+def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -> None:
+    """Where a megabyte of rows is invalid there is no block: readers take an empty one for the end.
+
+    Avro's reader for Java does.
+    """
+    employee = "(name, datetime, department_id, job_id, photo)"
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    database.execute("ALTER TABLE employees ADD photo LONGBLOB NOT NULL")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        for date, size in [("2021-01-01", 1), ("0000-00-00", 2_000_000), ("2021-01-02", 1)]:
+            values = f"('Ada', '{date}', 1, 1, REPEAT('x', {size}))"
+            connection.query(f"INSERT INTO employees {employee} VALUES {values}")
+    answer = client.get("/backup-data").json
+    content = bucket.blob(f"{backups.path(answer)}employees.avro").download_as_bytes()
+    assert [block.num_records for block in fastavro.block_reader(io.BytesIO(content))] == [1, 1]
+    assert backups.entry(answer, "employees")["invalid_rows"] == 1
