@@ -512,6 +512,8 @@ def store(
     """
     started = time.monotonic()
     tables = [mapping.read_table(connection, name) for name in db.TABLES]
+    for name in db.TABLES:
+        mapping.check_characters(connection, name)
     ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = Folder(location, f"backups/{name}/", connection, deadline)
@@ -535,6 +537,17 @@ def store(
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)
     return {"backup": folder.address, **manifest}
+
+
+def check_counts(manifest: dict[str, Any], rows: dict[str, int]) -> None:
+    """A last look before the tables are emptied: the backup has as many rows as they have.
+
+    Raises:
+        BundleError: it has not.
+    """
+    stored = {each["table"]: each["rows"] + each["invalid_rows"] for each in manifest["tables"]}
+    if stored != rows:
+        raise BundleError(f"the backup holds other rows, {stored}, than the tables, {rows}")
 
 
 def _store_reports(connection: Connection, folder: Folder) -> list[dict[str, Any]]:

@@ -45,6 +45,17 @@ schema changes and truncations up, whatever became of the client."""
 KEEP_ALIVE_SECONDS = 10
 """How often an idle connection is used while we wait for something else."""
 
+PLAIN_SESSION = {
+    "autocommit": 1,
+    "completion_type": 0,
+    "sql_select_limit": 2**64 - 1,
+    "sql_big_selects": 1,
+    "sql_safe_updates": 0,
+    "sql_quote_show_create": 1,
+}
+"""What an administrator may have set otherwise for every session, and would cost rows: said anew,
+since PyMySQL sends `autocommit` only where the server does not claim it already, and is wrong."""
+
 
 # Settings
 
@@ -210,7 +221,9 @@ UNAVAILABLE = {
 # Something is read only; a privilege is missing; a database, a table or a column is missing or is
 # not what it must be.
 MISCONFIGURED = (
-    {1036, 1290, 1792, 1836, 3989} | {1044, 1142, 1143, 1227, 1370} | {1049, 1054, 1146, 1347, 1701}
+    {1036, 1290, 1792, 1836, 3989}
+    | {1044, 1142, 1143, 1227, 1370}
+    | {1049, 1054, 1102, 1146, 1347, 1356, 1701}
 )
 BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}
@@ -303,7 +316,7 @@ def connect(
 
     Raises:
         DatabaseUnavailable: the server can't be reached or refuses the login.
-        Misconfigured: there is no such database.
+        Misconfigured: there is no such database, or a setting is malformed.
     """
     connection = _Connection(
         unix_socket=settings.socket,
@@ -323,6 +336,8 @@ def connect(
     connection.silence_seconds = CONNECT_SECONDS
     try:
         connection.connect()
+    except UnicodeError as error:
+        raise Misconfigured("DB_HOST, DB_USER or DB_NAME is malformed") from error
     except pymysql.err.Error as error:
         # Else the socket that PyMySQL has not closed waits for the garbage collector.
         traceback.clear_frames(error.__traceback__)
@@ -336,6 +351,7 @@ def connect(
         "sql_mode": "",
         "lock_wait_timeout": LOCK_WAIT_SECONDS,
         "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS,
+        **PLAIN_SESSION,
         **_statement_limit(connection, statement_seconds),
         **session,
     }
@@ -491,6 +507,8 @@ def check_base_tables(
         table_type, table_engine = kinds[table]
         if table_type != "BASE TABLE":
             raise Misconfigured(f"{table} is not a base table but a {table_type}")
+        if table_engine.upper() == "MRG_MYISAM":
+            raise Misconfigured(f"{table} is a MERGE table: its rows are those of other tables")
         if engine and table_engine != engine:
             raise Misconfigured(
                 f"table {table} is not {engine} but {table_engine}: it has no transactions"
@@ -513,7 +531,7 @@ def truncate(
     deadline: Deadline,
     *,
     dry_run: bool,
-    before: Callable[[Connection], None] | None = None,
+    before: Callable[[Connection, dict[str, int]], None] | None = None,
 ) -> dict[str, int]:
     """Empties the three tables, and lets their ids start at 1 again.
 
@@ -523,7 +541,8 @@ def truncate(
 
     Args:
         dry_run: check and count, but change nothing.
-        before: called with the connection that holds the locks; if it raises, nothing is truncated.
+        before: called with the connection that holds the locks, and the rows of each table; if it
+            raises, nothing is truncated.
 
     Returns:
         The rows that each table had.
@@ -553,7 +572,7 @@ def truncate(
         rows = count_rows(connection)
         logs.event("tables locked", rows=rows)
         if before:
-            before(connection)
+            before(connection, rows)
         _empty(connection, deadline)
         return rows
 

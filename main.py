@@ -268,8 +268,9 @@ def truncar_tablas(request: flask.Request) -> flask.Response:
         location = settings.require_storage()
         import backup
 
-        def before(connection: Connection) -> None:
+        def before(connection: Connection, rows: dict[str, int]) -> None:
             answer["backup"] = backup.store(connection, location, deadline)
+            backup.check_counts(answer["backup"], rows)
 
     answer["rows"] = db.truncate(settings, deadline, dry_run=dry_run, before=before)
     return _json(answer)

@@ -204,7 +204,9 @@ def read_table(connection: Connection, name: str) -> Table:
 
     Raises:
         Misconfigured: a column has a type without a counterpart; the message names all three.
+        pymysql.err.Error: the account may not read every column, which it then does not see either.
     """
+    db.select(connection, f"SELECT * FROM {db.quote(name)} LIMIT 0")
     rows = db.select(connection, COLUMNS, name)
     avro_names = _avro_names([row[0] for row in rows])
     columns = []
@@ -223,6 +225,36 @@ def read_table(connection: Connection, name: str) -> Table:
         )
     primary_key = tuple(column for (column,) in db.select(connection, PRIMARY_KEY, name))
     return Table(name, tuple(columns), primary_key)
+
+
+OTHER_CHARACTERS = """
+SELECT column_name, character_set_name
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = %s AND character_set_name NOT IN
+    ('utf8mb4', 'utf8mb3', 'utf8', 'utf16', 'utf16le', 'utf32', 'ucs2', 'latin1', 'binary')
+"""
+"""Columns of characters that Unicode may not have, for which the server then sends a `?`."""
+
+
+def check_characters(connection: Connection, name: str) -> None:
+    """Checks that each text of a table comes through utf8mb4 as it is.
+
+    Raises:
+        Misconfigured: one does not; the message names table, column and character set.
+    """
+    for column, characters in db.select(connection, OTHER_CHARACTERS, name):
+        text = db.quote(column)
+        through = f"CONVERT(CONVERT({text} USING utf8mb4) USING {characters})"
+        ((changed,),) = db.select(
+            connection,
+            f"SELECT COUNT(*) FROM {db.quote(name)}"
+            f" WHERE CAST({through} AS BINARY) <> CAST({text} AS BINARY)",
+        )
+        if changed:
+            raise Misconfigured(
+                f"column {column} of table {name} holds characters of {characters} that Unicode"
+                f" does not have, in {changed} rows; make it a binary column, or mend them"
+            )
 
 
 def _kind(

@@ -520,6 +520,25 @@ def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Buc
     assert backups.entry(second, "employees")["rows"] == 3
 
 
+@pytest.mark.parametrize(
+    ("characters", "exact", "unknown"), [("cp1251", "C6", "98"), ("gbk", "C4E3", "A2AB")]
+)
+def test_characters_that_unicode_does_not_have(
+    client: Client, database: Database, characters: str, exact: str, unknown: str
+) -> None:
+    """A text that the server would send as `?` is refused, and named; others are as they are."""
+    database.execute(f"ALTER TABLE jobs ADD note VARCHAR(20) CHARACTER SET {characters} NULL")
+    database.execute(f"INSERT INTO jobs VALUES (1, 'Clerk', x'{exact}'), (2, 'Nurse', NULL)")
+    assert client.get("/backup-data").status_code == 200
+    database.execute("ALTER TABLE jobs MODIFY note VARBINARY(20) NULL")
+    database.execute(f"UPDATE jobs SET note = x'{unknown}' WHERE id = 2")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        connection.query(f"ALTER TABLE jobs MODIFY note VARCHAR(20) CHARACTER SET {characters}")
+    response = client.get("/backup-data")
+    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert f"column note of table jobs holds characters of {characters}" in response.text
+
+
 def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -> None:
     """Where a megabyte of rows is invalid there is no block: readers take an empty one for the end.
 

@@ -110,6 +110,17 @@ def test_a_server_in_offline_mode(client: Client, database: Database) -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "value"), [("DB_NAME", "hiring "), ("DB_HOST", "a..b")])
+def test_a_setting_that_can_not_be(
+    client: Client, environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A name that no database or host can have is 500."""
+    if name == "DB_HOST":
+        environment.delenv("DB_SOCKET")
+    environment.setenv(name, value)
+    assert get(client, "/quarterly-hired")[:2] == (500, "misconfigured")
+
+
 def test_unknown_database(client: Client, environment: pytest.MonkeyPatch) -> None:
     """A database that is not there, or that the account may not see, is 500 and named."""
     environment.setenv("DB_NAME", "nowhere")

@@ -1,17 +1,19 @@
 """The truncation: everything or nothing, and never a row that is in no backup."""
 
+import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import backups
 import pymysql
 import pytest
-from conftest import ACCOUNT, Bucket, Database
+from conftest import ACCOUNT, Bucket, Database, Loader
 from werkzeug.test import Client
 
+import blocks
 import db
 
 TRUNCATE = "/truncate-tables"
@@ -75,6 +77,81 @@ def test_a_failed_backup_truncates_nothing(
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["error"]["code"]) == (502, "storage_failed")
     assert count(database) == FULL
+
+
+def test_a_backup_with_fewer_rows_truncates_nothing(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """Whatever made it so: its rows and the tables' are compared before one is emptied."""
+    read = blocks.read
+    environment.setattr(blocks, "read", lambda *arguments: itertools.islice(read(*arguments), 0))
+    assert get(client, f"{TRUNCATE}?backup_first=true")[0] == 500
+    assert count(database) == FULL
+
+
+FOR_ALL_SESSIONS = {
+    "sql_select_limit": 1,
+    "sql_safe_updates": 1,
+    "sql_quote_show_create": 0,
+    "max_join_size": 1,
+    "completion_type": 2,
+    "autocommit": 0,
+}
+
+
+@pytest.fixture
+def hostile_server(database: Database) -> Iterator[None]:
+    """An administrator has set, for all sessions, what would cut results and keep transactions."""
+    with database.connect() as administrator, administrator.cursor() as cursor:
+        names = ", ".join(f"@@GLOBAL.{name}" for name in FOR_ALL_SESSIONS)
+        cursor.execute(f"SELECT {names}")
+        before = dict(zip(FOR_ALL_SESSIONS, cursor.fetchone(), strict=True))
+        for values in (FOR_ALL_SESSIONS, before):
+            for name, value in values.items():
+                cursor.execute(f"SET GLOBAL {name} = %s", (value,))
+            if values is FOR_ALL_SESSIONS:
+                yield
+
+
+def test_what_is_set_for_all_sessions_costs_no_row(
+    client: Client, database: Database, bucket: Bucket, hostile_server: None, run_load: Loader
+) -> None:
+    """Report, backup, truncation and restore are as on any server."""
+    assert len(client.get("/quarterly-hired?format=json").json) == 1
+    status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+    assert (status, answer["rows"]) == (200, FULL)
+    assert len(backups.records(bucket, answer["backup"], "employees")) == FULL["employees"]
+    for options in ([], ["--replace"]):
+        assert run_load(answer["backup"]["backup"], *options).status == 0
+    assert get(client, f"{TRUNCATE}?dry_run=true")[1]["rows"] == FULL
+
+
+def test_a_column_that_the_account_may_not_read(client: Client, database: Database) -> None:
+    """The server hides it from the account: there is no backup without it, and no truncation."""
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT DROP, LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
+    for table, columns in {"departments": "id", "jobs": "id, job", "employees": "id, name"}.items():
+        database.execute(f"GRANT SELECT ({columns}) ON {database.name}.{table} TO {ACCOUNT}")
+    for url in ("/backup-data", f"{TRUNCATE}?backup_first=true"):
+        status, answer = get(client, url)
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert count(database) == FULL
+
+
+def test_a_merge_table_in_the_place_of_one(client: Client, database: Database) -> None:
+    """Its rows are those of other tables, which are not ours to empty."""
+    database.execute("CREATE TABLE behind (id INT, job VARCHAR(255)) ENGINE = MyISAM")
+    database.execute("INSERT INTO behind VALUES (1, 'Clerk')")
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
+    database.execute("DROP TABLE jobs")
+    try:
+        database.execute(
+            "CREATE TABLE jobs (id INT, job VARCHAR(255)) ENGINE = MERGE UNION = (behind)"
+        )
+    except pymysql.err.Error as error:
+        pytest.skip(f"not on this server: {error}")
+    refused(client, database, "misconfigured", "jobs is a MERGE table")
+    assert database.execute("SELECT COUNT(*) FROM behind") == [(1,)]
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
