@@ -334,7 +334,12 @@ class CsvFiles:
                 raise BadSource(f"{where} has no line with the fields {', '.join(columns)}")
 
 
+LONGEST_FIELD = 16 * 1024 * 1024
+"""Beyond what is broken by a rule: a longer one is taken for a quote that never closes."""
+
+
 def _csv_lines(where: str, text: io.TextIOWrapper) -> Iterator[Line]:
+    csv.field_size_limit(LONGEST_FIELD)
     rows = csv.reader(text, strict=True)
     number = 1
     try:

@@ -196,6 +196,15 @@ def test_times(database: Database, bucket: Bucket, run_load: Loader, write) -> N
     ]
 
 
+def test_a_field_of_any_length_is_one_invalid_record(
+    database: Database, bucket: Bucket, run_load: Loader, write
+) -> None:
+    """A name of 200,000 characters costs its row, not the file."""
+    source = write(f"1,{'x' * 200_000},2021-01-01,1,1\n2,Ana,2021-01-01,1,1\n")
+    assert run_load(source).outcomes["employees"][:3] == (2, 1, 1)
+    assert reasons(bucket)[1] == ["name is longer than 255 characters: 200000"]
+
+
 def test_every_rule_that_a_row_breaks_is_a_reason(
     database: Database, bucket: Bucket, run_load: Loader, write
 ) -> None:
