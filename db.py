@@ -110,10 +110,15 @@ def read_settings(environment: dict[str, str]) -> Settings:
         raise Misconfigured("DB_PASS is not set; for example DB_PASS=secret (it may be empty)")
 
     def optional(name: str, default: str) -> str:
-        return environment.get(name) or default
+        value = environment.get(name) or default
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Misconfigured(f"{name} is not UTF-8") from None  # it holds the value
+        return value
 
     return Settings(
-        password=environment["DB_PASS"],
+        password=optional("DB_PASS", ""),
         user=optional("DB_USER", "root"),
         database=optional("DB_NAME", "hiring"),
         socket=_socket(optional("INSTANCE_CONNECTION_NAME", ""), optional("DB_SOCKET", "")),
@@ -165,8 +170,9 @@ def _storage_location(path: str) -> StorageLocation | None:
     prefix = prefix.removesuffix("/")
     # https://cloud.google.com/storage/docs/buckets#naming and .../objects#naming
     good_bucket = re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", bucket)
-    good_prefix = re.fullmatch(r"[^\x00-\x1f\x7f]{0,512}", prefix)
-    if not good_bucket or not good_prefix or prefix.startswith("/") or "//" in prefix:
+    good_prefix = re.fullmatch(r"[^\x00-\x1f\x7f]*", prefix)
+    too_long = len(prefix.encode()) > 512
+    if not good_bucket or not good_prefix or too_long or prefix.startswith("/") or "//" in prefix:
         raise Misconfigured("GCS_PATH is malformed; for example GCS_PATH=my-bucket/hiring")
     return StorageLocation(bucket, f"{prefix}/" if prefix else "")
 

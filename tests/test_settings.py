@@ -92,6 +92,7 @@ def test_gcs_path(path: str, location: tuple[str, str]) -> None:
         ("GCS_PATH", "bucket/a//b"),
         ("GCS_PATH", "bucket//a"),
         ("GCS_PATH", "bucket/a\nb"),
+        ("GCS_PATH", "bucket/" + 257 * "é"),
         ("CLOUD_RUN_TIMEOUT_SECONDS", "30"),
         ("CLOUD_RUN_TIMEOUT_SECONDS", "3601"),
         ("CLOUD_RUN_TIMEOUT_SECONDS", "1h"),
@@ -101,6 +102,14 @@ def test_malformed_settings_are_named(name: str, value: str) -> None:
     """A malformed variable is refused with its name and an example."""
     with pytest.raises(Misconfigured, match=rf"^{name} .*for example {name}="):
         db.read_settings({**GOOD, name: value})
+
+
+@pytest.mark.parametrize("name", ["DB_PASS", "DB_USER", "DB_NAME", "DB_SOCKET", "GCS_PATH"])
+def test_settings_that_are_not_utf8_are_named(name: str) -> None:
+    """A byte that is no text is refused, and not shown."""
+    with pytest.raises(Misconfigured) as raised:
+        db.read_settings({**GOOD, name: "bucket/\udcff"})
+    assert str(raised.value) == f"{name} is not UTF-8"
 
 
 def test_missing_password_is_named() -> None:
