@@ -457,6 +457,11 @@ def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:
     return entry
 
 
+def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:
+    """The rows of each table that a manifest's entries account for, invalid ones too."""
+    return {entry["table"]: entry["rows"] + entry["invalid_rows"] for entry in entries}
+
+
 def _store_tables(
     connection: Connection, folder: Folder, tables: list[mapping.Table], deadline: db.Deadline
 ) -> dict[str, Any]:
@@ -545,7 +550,7 @@ def check_counts(manifest: dict[str, Any], rows: dict[str, int]) -> None:
     Raises:
         BundleError: it has not.
     """
-    stored = {each["table"]: each["rows"] + each["invalid_rows"] for each in manifest["tables"]}
+    stored = row_counts(manifest["tables"])
     if stored != rows:
         raise BundleError(f"the backup holds other rows, {stored}, than the tables, {rows}")
 

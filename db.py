@@ -343,7 +343,7 @@ def connect(
     try:
         connection.connect()
     except UnicodeError as error:
-        raise Misconfigured("DB_HOST, DB_USER or DB_NAME is malformed") from error
+        raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
     except pymysql.err.Error as error:
         # Else the socket that PyMySQL has not closed waits for the garbage collector.
         traceback.clear_frames(error.__traceback__)

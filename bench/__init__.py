@@ -3,6 +3,7 @@
     python -m bench.backup        this backup, other ways to one, and the floor: the raw read
     python -m bench.reports       our SQL beside the straightforward one
     python -m bench.cold_start    what importing costs, and what a report loads
+    python -m bench.large         ten million employees
     python -m bench.load          a restore beside `mysql < dump.sql`
     python -m bench.requests      warm requests a second, in each format
 

@@ -6,18 +6,15 @@ Starts a private database server and a Cloud Storage emulator, has the server ma
 one backup and compares the manifest's count with the server's.
 """
 
-import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
+from bench import stack
 from local.database import DatabaseServer
 from local.storage import StorageEmulator
 
-PROJECT = Path(__file__).resolve().parent.parent
-BUCKET, DATABASE = "bench", "hiring"
+DATABASE = "hiring"
 TAKE = """
 import backup, db, resource
 settings = db.settings()
@@ -36,7 +33,7 @@ FROM employees LIMIT %s
 def fill(server: DatabaseServer, rows: int) -> int:
     """Doubles the employees until there are so many; returns what the server counts."""
     server.create_database(DATABASE)
-    server.run_script(PROJECT / "schema.sql", DATABASE)
+    server.run_script(stack.PROJECT / "schema.sql", DATABASE)
     with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO departments VALUES (1, 'Sales')")
         cursor.execute("INSERT INTO jobs VALUES (1, 'Clerk')")
@@ -51,40 +48,23 @@ def fill(server: DatabaseServer, rows: int) -> int:
 def run(server: DatabaseServer, emulator: StorageEmulator, rows: int) -> None:
     """Makes the rows, takes the backup, prints the figures."""
     counted = fill(server, rows)
-    environment = {
-        **os.environ,
-        "DB_SOCKET": str(server.socket),
-        "DB_PASS": "",
-        "DB_NAME": DATABASE,
-        "GCS_PATH": BUCKET,
-        "STORAGE_EMULATOR_HOST": emulator.url,
-    }
+    environment = stack.environment(server, emulator, DATABASE)
     started = time.monotonic()
     command = [sys.executable, "-c", TAKE]
-    answer = subprocess.check_output(command, env=environment, cwd=PROJECT, text=True)
+    answer = subprocess.check_output(command, env=environment, cwd=stack.PROJECT, text=True)
     seconds = time.monotonic() - started
     stored, peak, size = map(int, answer.split())
     assert stored == counted == rows, (stored, counted)
-    kind = "MariaDB" if server.is_mariadb else "MySQL"
     print(
-        f"{rows:,} employees, {kind} {server.version}, {os.cpu_count()} cores: {seconds:.1f} s,"
+        f"{rows:,} employees, {stack.machine(server)}: {seconds:.1f} s,"
         f" {rows / seconds:,.0f} rows/s, {size / 1e6:.0f} MB stored, peak memory {peak} MB"
     )
 
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
-        server.start()
-        try:
-            emulator.start()
-            emulator.ensure_bucket(BUCKET)
-            run(server, emulator, rows)
-        finally:
-            emulator.stop()
-            server.stop()
+    with stack.server_and_storage() as (server, emulator, _):
+        run(server, emulator, rows)
 
 
 if __name__ == "__main__":

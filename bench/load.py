@@ -15,7 +15,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +22,11 @@ from typing import NamedTuple
 
 import tabulate
 
+from bench import stack
 from local.database import DatabaseServer
 from local.storage import StorageEmulator
 
-PROJECT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
-BUCKET = "bench"
 SOURCE, TARGET = "source", "target"
 
 
@@ -93,25 +91,19 @@ def count(server: DatabaseServer) -> int:
 
 def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: int) -> None:
     """Makes everything ready, fills the database in each way in turn, prints the table."""
-    environment = {
-        **os.environ,
-        "DB_SOCKET": str(server.socket),
-        "DB_PASS": "",
-        "DB_NAME": SOURCE,
-        "GCS_PATH": BUCKET,
-        "STORAGE_EMULATOR_HOST": emulator.url,
-    }
+    environment = stack.environment(server, emulator, SOURCE)
     target = environment | {"DB_NAME": TARGET}
+    backups = f"gs://{stack.BUCKET}/backups/"
     csv_folder, dump = folder / "csv", folder / "dump.sql"
     make_rows(csv_folder, rows)
     server.create_database(SOURCE)
-    load = [sys.executable, str(PROJECT / "load.py")]
+    load = [sys.executable, str(stack.PROJECT / "load.py")]
     subprocess.run([*load, csv_folder], env=environment, check=True)
     take = "import backup, db; backup.take(db.settings(), db.settings().deadline())"
-    subprocess.run([sys.executable, "-c", take], env=environment, cwd=PROJECT, check=True)
+    subprocess.run([sys.executable, "-c", take], env=environment, cwd=stack.PROJECT, check=True)
     login = [f"--socket={server.socket}", "--user=root"]
     ways: dict[str, Callable[[], Figures]] = {
-        "load.py, a backup": lambda: measure([*load, f"gs://{BUCKET}/backups/"], target, None),
+        "load.py, a backup": lambda: measure([*load, backups], target, None),
         "load.py, CSV files": lambda: measure([*load, str(csv_folder)], target, None),
     }
     if shutil.which("mysqldump") and shutil.which("mysql"):
@@ -131,10 +123,7 @@ def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: i
             [way, f"{seconds:.1f}", f"{rows / seconds:,.0f}", f"{cpu_seconds:.1f}", f"{peak:.0f}"]
         )
     headers = ["way", "seconds", "rows/s", "CPU seconds", "peak MB"]
-    kind = "MariaDB" if server.is_mariadb else "MySQL"
-    print(
-        f"{rows:,} employees, {kind} {server.version}, {os.cpu_count()} cores, median of {ROUNDS}"
-    )
+    print(f"{rows:,} employees, {stack.machine(server)}, median of {ROUNDS}")
     print(
         tabulate.tabulate(lines, headers, disable_numparse=True, colalign=["left"] + ["right"] * 4)
     )
@@ -142,17 +131,8 @@ def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: i
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
-        server.start()
-        try:
-            emulator.start()
-            emulator.ensure_bucket(BUCKET)
-            run(server, emulator, folder, rows)
-        finally:
-            emulator.stop()
-            server.stop()
+    with stack.server_and_storage() as (server, emulator, folder):
+        run(server, emulator, folder, rows)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 
 import tabulate
 
+from bench import stack
 from local import process, sample, serve
 from local.database import DatabaseServer
 
@@ -146,7 +147,7 @@ def main() -> None:
                             )
         finally:
             server.stop()
-    print(f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}, {CLIENTS} clients")
+    print(f"{CLIENTS} clients ({stack.machine(server)})")
     headers = ["report", "format", "requests/s", "p95 ms", "reconnecting: requests/s", "p95 ms"]
     rows = [[*key, *figures] for key, figures in results.items()]
     print(tabulate.tabulate(rows, headers, "github", floatfmt=".0f"))

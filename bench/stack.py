@@ -19,6 +19,7 @@ import requests
 
 from local import process, sample
 from local.database import DatabaseServer
+from local.storage import StorageEmulator
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
@@ -91,6 +92,34 @@ def running() -> Iterator[Stack]:
         functions = _start(parts, folder, "local.serve", str(port), environment=environment)
         process.wait_for_port(functions, port, START_SECONDS, str)
         yield Stack(server, f"http://127.0.0.1:{port}", functions.pid, emulator.pid, environment)
+
+
+@contextlib.contextmanager
+def server_and_storage() -> Iterator[tuple[DatabaseServer, StorageEmulator, Path]]:
+    """A server and an emulator, both empty, and a folder, for what is run as commands."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
+        server.start()
+        try:
+            emulator.start()
+            emulator.ensure_bucket(BUCKET)
+            yield server, emulator, folder
+        finally:
+            emulator.stop()
+            server.stop()
+
+
+def environment(server: DatabaseServer, emulator: StorageEmulator, database: str) -> dict[str, str]:
+    """The settings of a command that uses both, as root."""
+    return {
+        **os.environ,
+        "DB_SOCKET": str(server.socket),
+        "DB_PASS": "",
+        "DB_NAME": database,
+        "GCS_PATH": BUCKET,
+        "STORAGE_EMULATOR_HOST": emulator.url,
+    }
 
 
 def _start(parts, folder, module, *arguments, environment=None):  # type: ignore[no-untyped-def]

@@ -26,9 +26,6 @@ import reports
 from jobs import command, hires, results
 from loading import restore, sources
 
-FIRST_YEAR, LAST_YEAR = 1000, 9998
-"""Those that the reports take."""
-
 HIRES = "year INT, quarter INT, department_id STRING, job_id STRING, hired LONG"
 """Ids are the keys of `hires.key_of`."""
 
@@ -74,7 +71,7 @@ def count(address: str, part: hires.Part) -> Iterator[tuple[int, int, str | None
     """The hires of a part, as rows of HIRES. Runs on a worker."""
     backup = restore.Backup(sources.find(address))
     for (year, month, department, job), number in hires.count(backup, part).items():
-        if FIRST_YEAR <= year <= LAST_YEAR:
+        if reports.FIRST_YEAR <= year <= reports.LAST_YEAR:
             yield year, (month + 2) // 3, department, job, number
 
 

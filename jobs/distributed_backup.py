@@ -252,7 +252,7 @@ class Export:
 
 def _changed(before: State, after: State, entries: list[dict[str, Any]]) -> list[str]:
     """The tables that changed, or of which the ranges did not hold each row once."""
-    stored = {entry["table"]: entry["rows"] + entry["invalid_rows"] for entry in entries}
+    stored = backup.row_counts(entries)
     return [
         name for name in db.TABLES if before[name] != after[name] or stored[name] != before[name][0]
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from conftest import ACCOUNT, PASSWORD, Bucket, Bundle, Database
+from faults import sessions
 from werkzeug.test import Client
 
 import db
@@ -315,19 +316,12 @@ def test_a_server_that_stops_and_comes_back(
         server.stop()
 
 
-def sessions(database: Database) -> list[tuple[Any, ...]]:
-    """The connections that the functions have."""
-    return database.execute(
-        "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
-    )
-
-
 def test_reports_reuse_their_connection(client: Client, database: Database) -> None:
     """Reports of one thread share a connection; one that the server closed is replaced."""
     for _ in range(5):
         assert client.get("/quarterly-hired").status_code == 200
     (first,) = sessions(database)
-    database.execute(f"KILL {first[0]}")
+    database.execute(f"KILL {first}")
     assert client.get("/quarterly-hired").status_code == 200
     (second,) = sessions(database)
     assert second != first

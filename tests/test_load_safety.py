@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Database, Loader
+from faults import wait_until
 
 import load
 
@@ -48,13 +49,6 @@ def empty(database: Database) -> None:
 def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the three tables."""
     return {table: database.execute(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
