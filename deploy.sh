@@ -2,8 +2,8 @@
 # From a project with a Cloud SQL instance to four running functions; can be run again at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-# shellcheck source=gcloud.sh
-source ./gcloud.sh
+# shellcheck source=deploy/gcloud.sh
+source deploy/gcloud.sh
 
 REQUIRED=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES)
 
@@ -32,7 +32,7 @@ usage() {
 Usage: ./deploy.sh [--dry-run] [schedule | delete]
 
 Deploys the four functions, with the accounts, secrets and bucket that they need. Settings come from
-the environment or from deploy.env (deploy.env.example has them all).
+the environment or from deploy.env (deploy/deploy.env.example has them all).
 The passwords of the two database users are asked for once and kept in Secret Manager; where
 standard input is not a terminal, its first line is the reports' and its second the changes'.
   schedule   have Cloud Scheduler call the backup every night

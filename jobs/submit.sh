@@ -2,8 +2,8 @@
 # What the three submit scripts share: options, the jobs' account, and Dataproc's way of packing.
 # Sourced from the project's folder.
 
-# shellcheck source=gcloud.sh
-source ./gcloud.sh
+# shellcheck source=deploy/gcloud.sh
+source deploy/gcloud.sh
 
 # The reports' database user may read the three tables, and that is all a backup does.
 JOBS_ACCOUNT=hiring-jobs

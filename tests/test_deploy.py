@@ -255,8 +255,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    for script in ("deploy.sh", "gcloud.sh"):
-        shutil.copy(ROOT / script, tmp_path)
+    shutil.copy(ROOT / "deploy.sh", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     gcloud = tmp_path / "bin" / "gcloud"
     gcloud.parent.mkdir()
     gcloud.write_text(RECORDER.format(python=sys.executable))
@@ -461,7 +461,7 @@ def test_missing_settings_are_named_all_at_once_before_anything_is_called(projec
     answer = project.deploy(**dict.fromkeys(missing, ""))
     assert answer.stderr == (
         f"deploy.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
-        "(deploy.env.example explains them)\n"
+        "(deploy/deploy.env.example explains them)\n"
     )
     assert (answer.returncode, project.calls()) == (1, [])
 
@@ -504,7 +504,7 @@ def test_an_unknown_argument_is_refused(project):
 
 def test_deploy_env_is_read_and_the_environment_wins(project):
     """The example file holds every setting, and is valid as it stands."""
-    shutil.copy(ROOT / "deploy.env.example", project.folder / "deploy.env")
+    shutil.copy(ROOT / "deploy" / "deploy.env.example", project.folder / "deploy.env")
     answer = subprocess.run(
         [project.folder / "deploy.sh", "--dry-run"],
         env={"PATH": "/usr/bin:/bin", "REGION": "us-east1"},
@@ -523,7 +523,8 @@ def test_an_unknown_name_in_deploy_env_is_refused(project):
     (project.folder / "deploy.env").write_text("# ours\n\nPROJEKT_ID=acme\n")
     answer = project.deploy()
     assert answer.stderr == (
-        "deploy.sh: deploy.env: unknown setting: PROJEKT_ID (deploy.env.example has them all)\n"
+        "deploy.sh: deploy.env: unknown setting: PROJEKT_ID "
+        "(deploy/deploy.env.example has them all)\n"
     )
     assert (answer.returncode, project.calls()) == (1, [])
 

@@ -10,7 +10,7 @@ import pymysql
 import pytest
 from conftest import forget_settings
 
-GRANTS = re.sub("--.*", "", (Path(__file__).parent.parent / "grants.sql").read_text())
+GRANTS = re.sub("--.*", "", (Path(__file__).parent.parent / "deploy/grants.sql").read_text())
 STATEMENTS = [statement.strip() for statement in GRANTS.split(";") if statement.strip()]
 REPORTS, CHANGES = "hiring_reports", "hiring_changes"
 PASSWORD = "only for tests"

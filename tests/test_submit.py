@@ -84,7 +84,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    for pattern in ("*.py", "*.sh", "requirements.txt", "jobs/*", "loading/*"):
+    for pattern in ("*.py", "deploy/*", "requirements.txt", "jobs/*", "loading/*"):
         for file in ROOT.glob(pattern):
             if file.is_file():
                 target = tmp_path / file.relative_to(ROOT)
@@ -223,7 +223,7 @@ def test_missing_settings_are_named_before_anything_is_called(
     answer = project.submit(job, **dict.fromkeys(missing, ""))
     assert answer.stderr == (
         f"submit-{job}.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
-        "(deploy.env.example explains them)\n"
+        "(deploy/deploy.env.example explains them)\n"
     )
     assert (answer.returncode, project.calls()) == (1, [])
 

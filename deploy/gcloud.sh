@@ -75,7 +75,7 @@ read_settings() {
     while IFS='=' read -r name value || [[ -n $name ]]; do
         [[ -n $name && $name != \#* ]] || continue
         [[ " ${SETTINGS[*]} " == *" $name "* ]] ||
-            stop "deploy.env: unknown setting: $name (deploy.env.example has them all)"
+            stop "deploy.env: unknown setting: $name (deploy/deploy.env.example has them all)"
         [[ -v $name ]] || printf -v "$name" '%s' "$value"
     done <deploy.env
 }
@@ -88,7 +88,7 @@ require_settings() {
     done
     ((${#missing[@]} == 0)) ||
         stop "missing in the environment and in deploy.env: ${missing[*]}" \
-            "(deploy.env.example explains them)"
+            "(deploy/deploy.env.example explains them)"
 }
 
 # A comma would end a value on gcloud's command line.
