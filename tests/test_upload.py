@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import real_gcloud
 import requests
 
 from local import process
@@ -24,6 +26,8 @@ LEFT_LYING = [
     ".github/workflows/ci.yml",
     ".local/data/ibdata1",
     "__pycache__/main.cpython-313.pyc",
+    "hiring/__pycache__/errors.cpython-313.pyc",
+    "hiring/core/__pycache__/errors.cpython-313.pyc",
     "deploy.env",
     "notes.py",
     "sample/employees.csv",
@@ -31,31 +35,36 @@ LEFT_LYING = [
 ]
 
 
-def modules_of(module: str, found: dict[str, None] | None = None) -> dict[str, None]:
-    """The project's own modules that a module imports, wherever in it, and itself."""
-    found = {} if found is None else found
-    file = ROOT / f"{module}.py"
-    if module in found or not file.exists():
+def files_of(module: str, found: set[str]) -> set[str]:
+    """The project's own files that a module imports, wherever in it, and itself."""
+    path = module.replace(".", "/")
+    file = f"{path}/__init__.py" if (ROOT / path / "__init__.py").exists() else f"{path}.py"
+    if file in found or not (ROOT / file).exists():
         return found
-    found[module] = None
-    for node in ast.walk(ast.parse(file.read_text())):
+    found.add(file)
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module or ""]
         else:
             continue
         for name in names:
-            modules_of(name, found)
+            files_of(name, found)
     return found
 
 
 @pytest.fixture
 def needed() -> list[str]:
-    """What the functions are made of: all that `main` imports, the templates, what to install."""
-    templates = [f"templates/{file.name}" for file in (ROOT / "templates").iterdir()]
-    modules = [f"{module}.py" for module in modules_of("main")]
-    return sorted([*modules, *templates, "requirements.txt"])
+    """What the functions are made of: all that `main` imports, `hiring/`, what to install."""
+    listed = subprocess.run(
+        ["git", "ls-files", "hiring", "templates"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sorted(files_of("main", {"requirements.txt"}) | set(listed.stdout.splitlines()))
 
 
 @pytest.fixture
@@ -92,45 +101,49 @@ def test_only_the_functions_are_uploaded(folder, needed):
     assert sorted(left.stdout.splitlines()) == needed
 
 
-def test_the_real_gcloud_would_upload_the_same(folder, needed):
-    """What gcloud itself lists, where it is installed."""
-    gcloud = shutil.which("gcloud")
-    if gcloud is None:
-        pytest.skip("gcloud is not installed")
-    listed = subprocess.run(
-        [gcloud, "meta", "list-files-for-upload", folder],
-        env=os.environ | {"CLOUDSDK_CONFIG": str(folder.parent / "gcloud")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert sorted(listed.stdout.splitlines()) == needed
+def test_the_real_gcloud_lists_the_same(folder, needed, tmp_path):
+    """`gcloud meta list-files-for-upload` names the functions' files and no other."""
+    listed = real_gcloud.ask("meta", "list-files-for-upload", str(folder), folder=tmp_path)
+    assert sorted(listed) == needed
+
+
+def test_the_real_gcloud_packs_the_same(folder, needed, tmp_path):
+    """The archive of `gcloud functions deploy` holds the same files, although its walk is another."""
+    with zipfile.ZipFile(real_gcloud.pack(folder, tmp_path)) as archive:
+        packed = [name for name in archive.namelist() if not name.endswith("/")]
+        held = {name: archive.read(name) for name in packed}
+    assert sorted(packed) == needed
+    assert held == {name: (ROOT / name).read_bytes() for name in needed}
 
 
 @pytest.fixture
-def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str, str]], str]]:
-    """Starts a function as it is deployed: the upload, what it asks for installed, nothing else."""
-    upload, environment = tmp_path / "upload", tmp_path / "environment"
+def archive(folder: Path, needed: list[str], tmp_path: Path) -> Path:
+    """The unpacked archive that gcloud makes; where there is no gcloud, the files it should hold."""
+    unpacked = tmp_path / "archive"
+    if shutil.which("gcloud"):
+        shutil.unpack_archive(real_gcloud.pack(folder, tmp_path), unpacked)
+        return unpacked
     for name in needed:
-        (upload / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, upload / name)
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    subprocess.run(
-        [environment / "bin" / "pip", "install", "--quiet", "-r", upload / "requirements.txt"],
-        check=True,
-    )
+        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, unpacked / name)
+    return unpacked
+
+
+@pytest.fixture
+def start(tmp_path: Path, archive: Path) -> Iterator[Callable[..., str]]:
+    """Starts a function from the unpacked archive alone."""
     processes = []
 
-    def start(entry_point: str, settings: dict[str, str]) -> str:
+    def start(entry_point: str, settings: dict[str, str], python: Path) -> str:
         port = process.free_port()
         written = tmp_path / f"{entry_point}.log"
         with written.open("wb") as log:
-            command = [environment / "bin" / "functions-framework", f"--target={entry_point}"]
+            command = [python, "-m", "functions_framework", f"--target={entry_point}"]
             processes.append(
                 process.start(
                     [*command, "--host=127.0.0.1", f"--port={port}"],
                     log,
-                    folder=upload,
+                    folder=archive,
                     environment={"PATH": os.environ["PATH"], **settings},
                 )
             )
@@ -142,14 +155,12 @@ def start(tmp_path: Path, needed: list[str]) -> Iterator[Callable[[str, dict[str
         process.stop(started)
 
 
-@pytest.mark.once
-@pytest.mark.slow
-def test_the_upload_alone_starts_and_answers(start, database, bucket):
-    """All four, in a clean environment; the reports know no bucket."""
+def serve_all(start, database, bucket, python: Path) -> None:
+    """All four functions answer; the reports know no bucket."""
     report = database.environment | {"THREADS": "8", "CLOUD_RUN_TIMEOUT_SECONDS": "60"}
     change = database.environment | bucket.environment | {"CLOUD_RUN_TIMEOUT_SECONDS": "3600"}
     answers = {
-        target: requests.get(start(target, settings) + query, timeout=60)
+        target: requests.get(start(target, settings, python) + query, timeout=60).status_code
         for target, settings, query in [
             ("quarterly_hired", report, "?format=json"),
             ("hiring_by_department", report, "?format=html"),
@@ -157,10 +168,28 @@ def test_the_upload_alone_starts_and_answers(start, database, bucket):
             ("truncar_tablas", change, "?backup_first=true"),
         ]
     }
-    assert {target: answer.status_code for target, answer in answers.items()} == {
+    assert answers == {
         "quarterly_hired": 200,
         "hiring_by_department": 200,
         "backup_data": 200,
         "truncar_tablas": 200,
     }
     assert len([name for name in bucket.blobs() if name.endswith("manifest.json")]) == 2
+
+
+@pytest.mark.once
+def test_the_archive_serves_all_four_functions(start, database, bucket):
+    """Unpacked into an empty folder it starts and answers, with the packages that are here."""
+    serve_all(start, database, bucket, Path(sys.executable))
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_the_archive_names_every_package_that_it_needs(start, archive, database, bucket, tmp_path):
+    """It also serves all four in an environment that has nothing but its requirements.txt."""
+    python = tmp_path / "environment" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "-r", archive / "requirements.txt"], check=True
+    )
+    serve_all(start, database, bucket, python)
