@@ -1,12 +1,12 @@
-"""The four HTTP functions: what a request may ask, what an answer looks like.
+"""The four HTTP functions: what a request may ask and what an answer looks like.
 
     quarterly_hired        GET HEAD   hires per department and job in each quarter
     hiring_by_department   GET HEAD   departments that hired more than the mean
     backup_data            GET POST   backs the tables up to Cloud Storage
     truncar_tablas         GET POST   empties the tables
 
-functions-framework calls a function for every method and path, so each checks first what it was
-asked. Errors become answers in one place, `_answering`.
+functions-framework calls a function for every method and path, so each function checks the request
+first. Errors become answers in one place, `_answering`.
 """
 
 import functools
@@ -18,14 +18,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
-from pymysql.connections import Connection
 from werkzeug.datastructures import MIMEAccept
 
 import db
-import logs
-import pages
 import reports
-from errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
+import truncation
+from hiring import pages
+from hiring.core import logs
+from hiring.core.connection import Connection
+from hiring.core.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
+from hiring.core.settings import current_settings
 
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
@@ -37,7 +39,7 @@ SHOW = {TEXT: pages.as_text, JSON: reports.as_json, CSV: pages.as_csv}
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-# Parameters: each takes the words of the query and returns what they mean
+# Parameters: each function converts the value of one parameter
 
 
 def _year(value: str) -> int:
@@ -71,7 +73,7 @@ TRUNCATION_PARAMETERS: Parameters = {
 def _read_request(
     request: flask.Request, methods: tuple[str, ...], parameters: Parameters
 ) -> dict[str, Any]:
-    """Checks all that a request says, before anything is opened for it.
+    """Checks everything in a request before anything is opened for it.
 
     Raises:
         MethodNotAllowed, PrefetchRefused, BadParameter: the request is refused.
@@ -79,16 +81,16 @@ def _read_request(
     if request.method not in methods:
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
-        raise PrefetchRefused("this address changes something; it is not to be fetched ahead")
+        raise PrefetchRefused("this address changes data, so it refuses a prefetch")
     if request.path != "/":
-        raise BadParameter("a path is not taken; parameters go into the query, after a ?")
+        raise BadParameter("this function takes no path; put parameters into the query, after a ?")
     if _has_body(request):
-        raise BadParameter("a request body is not taken; parameters go into the query")
+        raise BadParameter("this function takes no request body; put parameters into the query")
     taken = ", ".join(parameters) or "none"
     values = {}
     for name, words in request.args.lists():
         if name not in parameters:
-            raise BadParameter(f"an unknown parameter; this function takes: {taken}")
+            raise BadParameter(f"unknown parameter; this function takes: {taken}")
         if len(words) > 1:
             raise BadParameter(f"{name} is given more than once")
         values[name] = parameters[name](words[0])
@@ -99,7 +101,7 @@ def _read_request(
 def _has_body(request: flask.Request) -> bool:
     try:
         return bool(request.content_length or request.stream.read(1))
-    except Exception:  # noqa: BLE001 - each web server has its own for one that is malformed
+    except Exception:  # noqa: BLE001 - each web server has its own error for a malformed body
         return True
 
 
@@ -125,7 +127,7 @@ def _error(error: BundleError) -> flask.Response:
 def _answering(
     function: Callable[[flask.Request], flask.Response],
 ) -> Callable[..., flask.Response]:
-    """Makes an entry point of a function: logs what it did, and turns errors into answers.
+    """Makes a function an entry point: logs each request, and turns errors into answers.
 
     The entry point can be called without a request, as if by a plain GET.
     """
@@ -136,16 +138,23 @@ def _answering(
             with flask.Flask(__name__).test_request_context() as context:
                 return entry_point(context.request)
         started = time.monotonic()
-        logs.request.set({"function": function.__name__, **_asker(request)})
+        logs.request.set({"function": function.__name__, **_caller(request)})
         try:
             response = function(request)
         except BundleError as error:
             severity = "ERROR" if error.status >= 500 else "WARNING"
-            logs.event(str(error), severity, code=error.code, cause=_cause(error))
+            logs.event(
+                "request failed", severity, code=error.code, reason=str(error), cause=_cause(error)
+            )
             response = _error(error)
-        except Exception:  # noqa: BLE001 - the boundary: whatever it is, the caller gets no traceback
-            logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
-            response = _error(BundleError("an internal error; the log says more"))
+        except Exception:  # noqa: BLE001 - the boundary: the caller gets no traceback
+            logs.event(
+                "request failed",
+                "ERROR",
+                code=BundleError.code,
+                stack_trace=traceback.format_exc(),
+            )
+            response = _error(BundleError("internal error; the log has the details"))
         response.headers.update(EVERY_ANSWER)
         logs.event(
             "answered",
@@ -158,13 +167,13 @@ def _answering(
 
 
 LOGGED_CHARACTERS = 200
-"""How much of a header, which can be as long as a caller likes, goes to the log."""
+"""Logged characters of a header, which can have any length."""
 
 
-def _asker(request: flask.Request) -> dict[str, object]:
-    """What the log says of who asks: the platform's word and the caller's own, as they came.
+def _caller(request: flask.Request) -> dict[str, object]:
+    """The log's fields about the caller, from the platform and from the caller, unchanged.
 
-    No account: the platform checks the token, and hands on none whose claims could be believed.
+    No account is among them: the platform checks the token and passes on no proven identity.
     """
     fields = {
         "method": request.method,
@@ -183,7 +192,7 @@ def _trace(request: flask.Request) -> str | None:
 
 
 def _cause(error: BundleError) -> str | None:
-    """The kind and the number of the error behind one: the texts may hold SQL or addresses."""
+    """Kind and number of the underlying error; its text may hold SQL or addresses."""
     cause = error.__cause__
     if cause is None:
         return None
@@ -195,13 +204,11 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
     year = asked.get("year", reports.DEFAULT_YEAR)
     wanted = asked.get("format") or _acceptable(request)
-    with db.report_connection(db.settings()) as connection:
+    with db.report_connection(current_settings()) as connection:
         rows = reports.run(connection, report, year)
         years = reports.years_with_hires(connection, year) if wanted == HTML else None
     if wanted == HTML:
-        response = flask.Response(
-            flask.render_template("report.html", **pages.view(report, year, rows, years))
-        )
+        response = flask.Response(pages.render(report, year, rows, years))
         response.headers["Content-Security-Policy"] = pages.content_security_policy()
     else:
         response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
@@ -209,7 +216,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         name = f"{report.name}-{year}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Vary"] = "Accept"
-    # Whoever keeps an answer has to ask with its ETag before each use: none is shown stale.
+    # Caches must revalidate with the ETag before each use, so no stale report is shown.
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
     response.make_conditional(request)
@@ -217,10 +224,10 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
 
 
 def _acceptable(request: flask.Request) -> str:
-    """The format that `Accept` likes best, by its q-values; text where it names none we have.
+    """The format that `Accept` prefers by its q-values; text where it names no known format.
 
-    Between equals it is the one that is named first: fetch libraries ask for
-    `application/json, text/plain, */*` and want JSON.
+    Between equal q-values the first one wins: fetch libraries ask for
+    `application/json, text/plain, */*` and expect JSON.
     """
     accept = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
     kinds = FORMATS.values()
@@ -245,11 +252,11 @@ def hiring_by_department(request: flask.Request) -> flask.Response:
 
 @_answering
 def backup_data(request: flask.Request) -> flask.Response:
-    """Backs the three tables up; answers the manifest."""
+    """Backs up the three tables; answers the manifest."""
     _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
-    settings = db.settings()
+    settings = current_settings()
     settings.require_storage()
-    # A report's cold start has no use for the Cloud Storage client, which is slow to import.
+    # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
 
     return _json(backup.take(settings, settings.deadline()))
@@ -260,17 +267,19 @@ def truncar_tablas(request: flask.Request) -> flask.Response:
     """Empties the three tables, after a backup if `backup_first`; answers the rows they had."""
     asked = _read_request(request, CHANGE_METHODS, TRUNCATION_PARAMETERS)
     dry_run = asked.get("dry_run", False)
-    settings = db.settings()
+    settings = current_settings()
     deadline = settings.deadline()
     answer: dict[str, Any] = {"dry_run": dry_run}
-    before = None
+    while_locked = None
     if asked.get("backup_first", False):
         location = settings.require_storage()
         import backup
 
-        def before(connection: Connection, rows: dict[str, int]) -> None:
+        def while_locked(connection: Connection, rows: dict[str, int]) -> None:
             answer["backup"] = backup.store(connection, location, deadline)
             backup.check_counts(answer["backup"], rows)
 
-    answer["rows"] = db.truncate(settings, deadline, dry_run=dry_run, before=before)
+    answer["rows"] = truncation.truncate(
+        settings, deadline, dry_run=dry_run, while_locked=while_locked
+    )
     return _json(answer)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
-from pymysql.connections import Connection
 
 import db
+from hiring.core.connection import Connection
+from hiring.core.server_errors import SLOW
 
 DEFAULT_YEAR = 2021
 FIRST_YEAR, LAST_YEAR = 1000, 9998
@@ -25,7 +26,7 @@ FIRST_YEAR, LAST_YEAR = 1000, 9998
 NAMES = ("department", "job")
 """The columns that hold names; the others hold numbers."""
 
-Row = tuple[Any, ...]
+ReportRow = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ HAS_HIRES = """
 """Whether one year has a hire: the constants let an index answer, a join with years would not."""
 
 
-def run(connection: Connection, report: Report, year: int) -> list[Row]:
+def run(connection: Connection, report: Report, year: int) -> list[ReportRow]:
     """The rows of a report.
 
     Args:
@@ -176,13 +177,13 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
         questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in years]
         (answers,) = db.select(connection, _LIMITED_SELECT + ",".join(questions))
     except pymysql.err.Error as error:
-        if error.args[0] in db.SLOW:
+        if error.args[0] in SLOW:
             return None
         raise
     return [year for year, has_hires in zip(years, answers, strict=True) if has_hires]
 
 
-def as_json(report: Report, rows: list[Row]) -> str:
+def as_json(report: Report, rows: list[ReportRow]) -> str:
     """The report as a JSON list of objects, one a line, as an answer and as a backup hold it."""
     objects = [
         json.dumps(dict(zip(report.columns, row, strict=False)), ensure_ascii=False, default=plain)

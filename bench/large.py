@@ -16,8 +16,9 @@ from local.storage import StorageEmulator
 
 DATABASE = "hiring"
 TAKE = """
-import backup, db, resource
-settings = db.settings()
+import backup, resource
+from hiring.core.settings import current_settings
+settings = current_settings()
 manifest = backup.take(settings, settings.deadline())
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 (rows,) = (table["rows"] for table in manifest["tables"] if table["table"] == "employees")
@@ -33,7 +34,7 @@ FROM employees LIMIT %s
 def fill(server: DatabaseServer, rows: int) -> int:
     """Doubles the employees until there are so many; returns what the server counts."""
     server.create_database(DATABASE)
-    server.run_script(stack.PROJECT / "schema.sql", DATABASE)
+    server.run_script(stack.PROJECT / "loading/schema.sql", DATABASE)
     with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO departments VALUES (1, 'Sales')")
         cursor.execute("INSERT INTO jobs VALUES (1, 'Clerk')")

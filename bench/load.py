@@ -99,7 +99,10 @@ def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: i
     server.create_database(SOURCE)
     load = [sys.executable, str(stack.PROJECT / "load.py")]
     subprocess.run([*load, csv_folder], env=environment, check=True)
-    take = "import backup, db; backup.take(db.settings(), db.settings().deadline())"
+    take = (
+        "import backup; from hiring.core.settings import current_settings as settings;"
+        " backup.take(settings(), settings().deadline())"
+    )
     subprocess.run([sys.executable, "-c", take], env=environment, cwd=stack.PROJECT, check=True)
     login = [f"--socket={server.socket}", "--user=root"]
     ways: dict[str, Callable[[], Figures]] = {

@@ -84,7 +84,7 @@ def functions(server: DatabaseServer, folder: Path, way: str) -> Iterator[int]:
 
 def load_sample(server: DatabaseServer) -> None:
     server.create_database(DATABASE)
-    server.run_script(PROJECT / "schema.sql", DATABASE)
+    server.run_script(PROJECT / "loading/schema.sql", DATABASE)
     with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
         for table, rows in sample.TABLES.items():
             columns = sample.COLUMNS[table]

@@ -14,7 +14,7 @@ import fastavro
 import pymysql
 from pymysql.cursors import DictCursor, SSCursor, SSDictCursor
 
-import mapping
+from hiring.export.table import read_table
 
 
 def connect(socket: str, database: str) -> "pymysql.Connection":
@@ -24,7 +24,7 @@ def connect(socket: str, database: str) -> "pymysql.Connection":
 def usual(socket: str, database: str, file: str) -> None:
     """All rows into a list of dicts, then fastavro."""
     connection = connect(socket, database)
-    schema = mapping.read_table(connection, "employees").avro_schema
+    schema = read_table(connection, "employees").avro_schema
     with connection.cursor(DictCursor) as cursor, open(file, "wb") as output:  # noqa: PTH123
         cursor.execute("SELECT * FROM employees")
         fastavro.writer(output, schema, cursor.fetchall(), codec="deflate")
@@ -33,7 +33,7 @@ def usual(socket: str, database: str, file: str) -> None:
 def streamed(socket: str, database: str, file: str) -> None:
     """Row by row from the server through fastavro."""
     connection = connect(socket, database)
-    schema = mapping.read_table(connection, "employees").avro_schema
+    schema = read_table(connection, "employees").avro_schema
     with connection.cursor(SSDictCursor) as cursor, open(file, "wb") as output:  # noqa: PTH123
         cursor.execute("SELECT * FROM employees")
         fastavro.writer(output, schema, cursor, codec="deflate")
@@ -44,7 +44,7 @@ def plain(socket: str, database: str, bucket: str) -> None:
     from google.cloud import storage
 
     connection = connect(socket, database)
-    table = mapping.read_table(connection, "employees")
+    table = read_table(connection, "employees")
     connection.use_unicode, connection.decoders = False, {}
 
     def records() -> Iterator[dict[str, Any]]:
@@ -52,7 +52,7 @@ def plain(socket: str, database: str, bucket: str) -> None:
             cursor.execute(table.statement)
             while (row := cursor.fetchone()) is not None:
                 yield {
-                    column.avro_name: None if value is None else column.kind.convert(value)
+                    column.avro_name: None if value is None else column.type.convert(value)
                     for column, value in zip(table.columns, row, strict=True)
                 }
 

@@ -71,7 +71,7 @@ def running() -> Iterator[Stack]:
         server.start()
         parts.callback(server.stop)
         server.create_database(DATABASE)
-        server.run_script(PROJECT / "schema.sql", DATABASE)
+        server.run_script(PROJECT / "loading/schema.sql", DATABASE)
         password = secrets.token_urlsafe()
         server.create_account(ACCOUNT, password, DATABASE)
         storage_port, port = process.free_port(), process.free_port()

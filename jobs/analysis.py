@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 
 import reports
 from jobs import command, hires, results
-from loading import restore, sources
+from loading import backup_source, sources
 
 HIRES = "year INT, quarter INT, department_id STRING, job_id STRING, hired LONG"
 """Ids are the keys of `hires.key_of`."""
@@ -63,19 +63,19 @@ WHERE hired * hiring_departments > total
 """As in `reports.py`, for all years."""
 
 Names = dict[str, tuple[Any, Any]]
-Years = dict[int, list[reports.Row]]
+Years = dict[int, list[reports.ReportRow]]
 """A report's rows by year."""
 
 
 def count(address: str, part: hires.Part) -> Iterator[tuple[int, int, str | None, str | None, int]]:
     """The hires of a part, as rows of HIRES. Runs on a worker."""
-    backup = restore.Backup(sources.find(address))
+    backup = backup_source.Backup(sources.find(address))
     for (year, month, department, job), number in hires.count(backup, part).items():
         if reports.FIRST_YEAR <= year <= reports.LAST_YEAR:
             yield year, (month + 2) // 3, department, job, number
 
 
-def analyse(spark: SparkSession, backup: restore.Backup) -> dict[str, Years]:
+def analyse(spark: SparkSession, backup: backup_source.Backup) -> dict[str, Years]:
     """Both reports for every year with a hire, by their names.
 
     Raises:

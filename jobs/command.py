@@ -19,9 +19,9 @@ import google.auth.exceptions
 import google.auth.transport.requests
 import requests
 
-import db
-import logs
-from errors import BundleError, Misconfigured
+from hiring.core import logs
+from hiring.core.errors import BundleError, Misconfigured
+from hiring.core.settings import Settings, StorageLocation, read_settings
 
 SECRETS_URL = "https://secretmanager.googleapis.com/v1"
 SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -36,15 +36,15 @@ def run(job: Callable[[], None]) -> int:
     try:
         job()
     except BundleError as error:
-        logs.event(str(error), "ERROR", code=error.code)
+        logs.event("job failed", "ERROR", code=error.code, reason=str(error))
         return 1
     except Exception:  # noqa: BLE001 - the boundary: what Spark raises is of many kinds
-        logs.event(traceback.format_exc(), "ERROR", code=BundleError.code)
+        logs.event("job failed", "ERROR", code=BundleError.code, stack_trace=traceback.format_exc())
         return 1
     return 0
 
 
-def database_settings() -> db.Settings:
+def database_settings() -> Settings:
     """The settings of a job that reads the database.
 
     Raises:
@@ -53,16 +53,16 @@ def database_settings() -> db.Settings:
     environment = dict(os.environ)
     if secret := environment.get("DB_PASS_SECRET"):
         environment["DB_PASS"] = read_secret(secret)
-    return db.read_settings(environment)
+    return read_settings(environment)
 
 
-def storage_location() -> db.StorageLocation:
+def storage_location() -> StorageLocation:
     """Where backups are, for a job that reads these alone and needs no password.
 
     Raises:
         Misconfigured: GCS_PATH is missing or malformed.
     """
-    return db.read_settings({"DB_PASS": "", **os.environ}).require_storage()
+    return read_settings({"DB_PASS": "", **os.environ}).require_storage()
 
 
 def read_secret(name: str) -> str:

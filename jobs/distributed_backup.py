@@ -30,16 +30,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pymysql.connections import Connection
 from pyspark import SparkContext, TaskContext
 from pyspark.sql import SparkSession
 
 import backup
 import db
-import logs
-import mapping
-import stages
-from errors import Busy
+from hiring.core import logs
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.errors import Busy
+from hiring.core.settings import Settings, StorageLocation
+from hiring.export.objects import OutputFolder
+from hiring.export.pipeline import Stage
+from hiring.export.rows import StoredRows, store_rows
+from hiring.export.table import Table, read_table
 from jobs import command
 
 RANGES = 32
@@ -75,7 +79,7 @@ class Range:
     condition: str
 
 
-def split(connection: Connection, table: mapping.Table, rows: int, most: int) -> list[Range]:
+def split(connection: Connection, table: Table, rows: int, most: int) -> list[Range]:
     """Ranges of a table by the first column of its primary key.
 
     Args:
@@ -96,7 +100,7 @@ def split(connection: Connection, table: mapping.Table, rows: int, most: int) ->
     return [Range(table.name, number, condition) for number, condition in enumerate(conditions)]
 
 
-def _bounds(connection: Connection, table: mapping.Table, most: int) -> Iterator[str]:
+def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
     """As SQL, the first value of each range but the first; each is looked for from the last."""
     key = next((each for each in table.columns if each.name in table.primary_key[:1]), None)
     if key is None or not ORDERED.match(key.mysql_type):
@@ -125,18 +129,18 @@ def _literal(connection: Connection, value: Any) -> str:
 
 
 def store_range(
-    settings: db.Settings, location: db.StorageLocation, part: Range
-) -> tuple[str, backup.StoredRows]:
+    settings: Settings, location: StorageLocation, part: Range
+) -> tuple[str, StoredRows]:
     """Stores a range; returns its table's name and what the manifest says of its object."""
-    deadline = db.Deadline(command.JOB_SECONDS)
+    deadline = Deadline(command.JOB_SECONDS)
     attempt = TaskContext.get().taskAttemptId()
     with db.snapshot(settings, deadline) as connection:
-        table = mapping.read_table(connection, part.table)
-        folder = backup.Folder(location, "", connection, deadline)
+        table = read_table(connection, part.table)
+        folder = OutputFolder(location, "", connection, deadline)
         name = f"{part.table}-{part.number:05}-{attempt}.avro"
         statement = f"{table.statement} WHERE {part.condition}"
         try:
-            stored = backup.store_rows(connection, table, statement, folder, name, deadline)
+            stored = store_rows(connection, table, statement, folder, name, deadline)
         except BaseException:
             folder.remove()
             raise
@@ -160,7 +164,7 @@ def read_state(connection: Connection) -> State:
     }
 
 
-def read_position(settings: db.Settings, deadline: db.Deadline) -> str:
+def read_position(settings: Settings, deadline: Deadline) -> str:
     """The server's GTID position: all that was committed so far; empty where it keeps none."""
     with db.own_connection(settings, deadline) as connection:
         variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
@@ -179,7 +183,7 @@ class Export:
     """
 
     def __init__(
-        self, context: SparkContext, settings: db.Settings, *, ranges: int, allow_changes: bool
+        self, context: SparkContext, settings: Settings, *, ranges: int, allow_changes: bool
     ) -> None:
         self._context = context
         self._settings = settings
@@ -189,9 +193,9 @@ class Export:
     def store_tables(
         self,
         connection: Connection,
-        folder: backup.Folder,
-        tables: list[mapping.Table],
-        deadline: db.Deadline,
+        folder: OutputFolder,
+        tables: list[Table],
+        deadline: Deadline,
     ) -> dict[str, Any]:
         """Stores all ranges; as `backup.store` asks for it.
 
@@ -224,9 +228,7 @@ class Export:
         }
         return {"tables": entries, "changes": changes}
 
-    def _split(
-        self, connection: Connection, tables: list[mapping.Table], state: State
-    ) -> list[Range]:
+    def _split(self, connection: Connection, tables: list[Table], state: State) -> list[Range]:
         rows = {name: count for name, (count, _) in state.items()}
         most = max(1, math.ceil(sum(rows.values()) / self._ranges))
         return [
@@ -234,18 +236,18 @@ class Export:
         ]
 
     def _store(
-        self, folder: backup.Folder, parts: list[Range], deadline: db.Deadline
-    ) -> dict[str, list[backup.StoredRows]]:
+        self, folder: OutputFolder, parts: list[Range], deadline: Deadline
+    ) -> dict[str, list[StoredRows]]:
         """What was stored of each table; the driver's own connection is kept alive meanwhile."""
-        found: list[tuple[str, backup.StoredRows]] = []
+        found: list[tuple[str, StoredRows]] = []
         work = functools.partial(store_range, self._settings, folder.location)
 
         def export() -> None:
             found.extend(self._context.parallelize(parts, len(parts)).map(work).collect())
 
         logs.event("ranges", number=len(parts), backup=folder.address)
-        with stages.Stage("spark", deadline) as exporting:
-            exporting.hand_over(export)
+        with Stage("spark", deadline) as exporting:
+            exporting.submit(export)
             folder.wait_for(exporting)
         return {name: [part for table, part in found if table == name] for name in db.TABLES}
 
@@ -274,7 +276,7 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = command.database_settings()
     location = settings.require_storage()
-    deadline = db.Deadline(command.JOB_SECONDS)
+    deadline = Deadline(command.JOB_SECONDS)
     spark = SparkSession.builder.appName("hiring-backup").getOrCreate()
     export = Export(
         spark.sparkContext, settings, ranges=options.ranges, allow_changes=options.allow_changes

@@ -27,10 +27,10 @@ import sklearn
 import threadpoolctl
 from sklearn.linear_model import PoissonRegressor
 
-import logs
-from errors import BadSource
+from hiring.core import logs
+from hiring.core.errors import BadSource
 from jobs import command, hires, results
-from loading import restore
+from loading import backup_source
 
 YEAR = 12
 """Months."""
@@ -73,7 +73,7 @@ class History:
         return max((len(months) for months in self.hires.values()), default=0)
 
 
-def read_history(backup: restore.Backup) -> History:
+def read_history(backup: backup_source.Backup) -> History:
     """Hires by department from the first month with any to the last one.
 
     The month in which the backup was taken is not over and left out; months without any hire at

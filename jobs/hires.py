@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import db
-from errors import BadSource
-from loading import restore, sources
+from hiring.core.errors import BadSource
+from hiring.core.settings import StorageLocation
+from loading import backup_source, sources
+from loading.manifest import StoredFile
 
 Hires = Counter[tuple[int, int, str | None, str | None]]
 """How many by year, month, department's and job's key; a month can be 0, see `month_of`."""
@@ -22,11 +23,11 @@ Hires = Counter[tuple[int, int, str | None, str | None]]
 class Part:
     """An object of a backup with rows of a table, in Avro or as invalid records."""
 
-    stored: restore.StoredFile
+    stored: StoredFile
     invalid: bool
 
 
-def newest_backup(location: db.StorageLocation) -> restore.Backup:
+def newest_backup(location: StorageLocation) -> backup_source.Backup:
     """The newest complete backup.
 
     Raises:
@@ -34,12 +35,12 @@ def newest_backup(location: db.StorageLocation) -> restore.Backup:
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = sources.find(f"gs://{location.bucket}/{location.prefix}backups/")
-    if found := restore.find_backup(folder):
-        return restore.Backup(found)
+    if found := backup_source.find_backup(folder):
+        return backup_source.Backup(found)
     raise BadSource(f"{folder.address} holds no complete backup")
 
 
-def parts(backup: restore.Backup, table: str) -> list[Part]:
+def parts(backup: backup_source.Backup, table: str) -> list[Part]:
     """The objects that together hold a table."""
     stored = backup.table(table)
     return [
@@ -48,7 +49,7 @@ def parts(backup: restore.Backup, table: str) -> list[Part]:
     ]
 
 
-def rows(backup: restore.Backup, part: Part) -> Iterator[dict[str, Any]]:
+def rows(backup: backup_source.Backup, part: Part) -> Iterator[dict[str, Any]]:
     """The rows of a part, by column; those of invalid records as MySQL printed them, in bytes.
 
     Raises:
@@ -57,7 +58,7 @@ def rows(backup: restore.Backup, part: Part) -> Iterator[dict[str, Any]]:
     return backup.invalid_records(part.stored) if part.invalid else backup.records(part.stored)
 
 
-def count(backup: restore.Backup, part: Part) -> Hires:
+def count(backup: backup_source.Backup, part: Part) -> Hires:
     """The hires of a part of `employees`; one without a `datetime` is in no year."""
     hires: Hires = Counter()
     for row in rows(backup, part):
@@ -87,7 +88,7 @@ def key_of(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def names(backup: restore.Backup, table: str, column: str) -> dict[str, tuple[Any, Any]]:
+def names(backup: backup_source.Backup, table: str, column: str) -> dict[str, tuple[Any, Any]]:
     """The ids and names of `departments` or `jobs`, small tables, by the ids' keys.
 
     Args:

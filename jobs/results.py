@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import backup
-import db
-import logs
+from hiring.core import logs
+from hiring.core.deadline import Deadline
+from hiring.core.settings import StorageLocation
+from hiring.export.objects import OutputFolder
 from jobs.command import JOB_SECONDS
 
 FORMAT = 1
@@ -20,7 +22,7 @@ FORMAT = 1
 
 
 def store(
-    location: db.StorageLocation, kind: str, contents: Mapping[str, bytes], manifest: dict[str, Any]
+    location: StorageLocation, kind: str, contents: Mapping[str, bytes], manifest: dict[str, Any]
 ) -> str:
     """Stores JSON objects, then the manifest that lists them; returns the folder's address.
 
@@ -34,7 +36,7 @@ def store(
         StorageFailed: as it says; no manifest is left, and as far as possible nothing else.
     """
     run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
-    folder = backup.Folder(location, f"{kind}/{run}/", None, db.Deadline(JOB_SECONDS))
+    folder = OutputFolder(location, f"{kind}/{run}/", None, Deadline(JOB_SECONDS))
     try:
         objects = [
             folder.put(name, "application/json", content) for name, content in contents.items()
@@ -43,7 +45,7 @@ def store(
     except BaseException:
         folder.remove()
         raise
-    logs.event(f"{kind} stored", address=folder.address)
+    logs.event("results stored", kind=kind, address=folder.address)
     return folder.address
 
 

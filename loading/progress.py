@@ -1,19 +1,23 @@
-"""What a command that runs for minutes says meanwhile: a bar on a terminal, log lines elsewhere."""
+"""Progress of a command that runs for minutes: a bar on a terminal, log lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
-import logs
+from hiring.core import logs
 
-LOOK_EVERY_ROWS = 500
+CountRow = Callable[[], None]
+"""Called for each finished row."""
+
+CHECK_EVERY_ROWS = 500
 DRAW_SECONDS = 0.1
 LOG_SECONDS = 10
 BAR_CHARACTERS = 30
 
 
-def say(message: str, severity: str = "INFO", **fields: object) -> None:
-    """One line: for people on a terminal, else for a log."""
+def status(message: str, severity: str = "INFO", **fields: object) -> None:
+    """Writes one line: for people on a terminal, elsewhere for a log."""
     if not sys.stderr.isatty():
         logs.event(message, severity, **fields)
         return
@@ -22,11 +26,11 @@ def say(message: str, severity: str = "INFO", **fields: object) -> None:
 
 
 class Progress:
-    """How far a step of many rows has got; calling it counts a row.
+    """The progress of a step over many rows; calling it counts a row.
 
     Args:
-        step: what is done, such as "loading employees".
-        total: how many rows there are, where that is known.
+        step: its name, such as "loading employees".
+        total: number of rows, where it is known.
     """
 
     def __init__(self, step: str, total: int | None = None) -> None:
@@ -52,7 +56,7 @@ class Progress:
     def __call__(self) -> None:
         """Counts a row."""
         self._rows += 1
-        if self._rows % LOOK_EVERY_ROWS:
+        if self._rows % CHECK_EVERY_ROWS:
             return
         pause = DRAW_SECONDS if self._is_terminal else LOG_SECONDS
         if time.monotonic() - self._shown > pause:
@@ -62,7 +66,9 @@ class Progress:
         self._shown = time.monotonic()
         seconds = round(self._shown - self._started, 3)
         if not self._is_terminal:
-            logs.event(self._step, rows=self._rows, of=self._total, seconds=seconds)
+            logs.event(
+                "progress", step=self._step, rows=self._rows, of=self._total, seconds=seconds
+            )
             return
         bar = ""
         if self._total:

@@ -1,7 +1,6 @@
 """The folder that a load reads: on this machine, or in Cloud Storage.
 
-Both kinds show the same few things: what is in the folder, and a stream of a file's bytes. Errors
-of either become the bundle's own.
+Both kinds list their files and open them as streams. Their errors become the bundle's own.
 """
 
 import base64
@@ -17,32 +16,32 @@ import google_crc32c
 from google.api_core.exceptions import NotFound
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-import backup
-from errors import BadSource
+from hiring.core.errors import BadSource
+from hiring.export import storage_client
 
 BUFFER_BYTES = 1024 * 1024
 CHUNK_BYTES = 2 * 1024 * 1024
-"""What is asked of Cloud Storage at a time; its client holds a chunk several times over."""
+"""Bytes that one request asks for; the client holds a chunk several times over."""
 
 ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
 
 
-class Folder(ABC):
-    """A folder.
+class SourceFolder(ABC):
+    """A folder to read from.
 
     Attributes:
-        address: as the operator would write it, with a slash at its end.
+        address: as the operator would write it, ending with a slash.
     """
 
     address: str
 
     @abstractmethod
     def names(self) -> set[str]:
-        """The files that lie in the folder itself."""
+        """The names of the files directly in the folder."""
 
     @abstractmethod
-    def folders(self) -> list["Folder"]:
-        """The folders in the folder, by name."""
+    def folders(self) -> list["SourceFolder"]:
+        """The folders directly in the folder, sorted by name."""
 
     @abstractmethod
     def size(self, name: str) -> int:
@@ -68,14 +67,14 @@ class Folder(ABC):
 
 
 class Reader(io.RawIOBase):
-    """A file's bytes, counted and summed up as they pass.
+    """A stream of a file's bytes that counts them and computes their checksum.
 
     Args:
         stream: to read from.
         errors_translated: makes a context in which its errors become the bundle's own.
 
     Attributes:
-        bytes: that have passed.
+        bytes: number of bytes read so far.
     """
 
     def __init__(self, stream: Any, errors_translated: ErrorsTranslated) -> None:
@@ -85,11 +84,11 @@ class Reader(io.RawIOBase):
         self.bytes = 0
 
     def readable(self) -> bool:
-        """Yes."""
+        """Returns True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a buffer as far as the file goes."""
+        """Fills a buffer, as far as the file has bytes."""
         with self._errors_translated():
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
@@ -98,17 +97,17 @@ class Reader(io.RawIOBase):
         return len(data)
 
     def drain(self) -> None:
-        """Reads what is left, for the count and the sum alone."""
+        """Reads the rest, for the count and the checksum only."""
         while self.read(BUFFER_BYTES):
             pass
 
     @property
     def crc32c(self) -> str:
-        """The CRC32C of all bytes so far, as Cloud Storage prints it."""
+        """The CRC32C of the bytes read so far, as Cloud Storage prints it."""
         return base64.b64encode(self._checksum.digest()).decode()
 
 
-class LocalFolder(Folder):
+class LocalFolder(SourceFolder):
     """A folder on this machine."""
 
     def __init__(self, path: Path) -> None:
@@ -118,7 +117,7 @@ class LocalFolder(Folder):
     def names(self) -> set[str]:
         return {path.name for path in self._entries() if path.is_file()}
 
-    def folders(self) -> list[Folder]:
+    def folders(self) -> list[SourceFolder]:
         return [LocalFolder(path) for path in sorted(self._entries()) if path.is_dir()]
 
     def _entries(self) -> list[Path]:
@@ -144,23 +143,23 @@ class LocalFolder(Folder):
             raise BadSource(f"{self.address}{name}: {error.strerror}") from error
 
 
-class CloudFolder(Folder):
+class CloudFolder(SourceFolder):
     """A folder in Cloud Storage: the objects whose names begin with its path.
 
     Args:
         bucket: its name.
-        path: empty, or with a slash at its end.
+        path: empty, or ending with a slash.
     """
 
     def __init__(self, bucket: str, path: str) -> None:
-        self._bucket = backup.client().bucket(bucket)
+        self._bucket = storage_client.client().bucket(bucket)
         self._path = path
         self.address = f"gs://{bucket}/{path}"
 
     def names(self) -> set[str]:
         return self._list()[0]
 
-    def folders(self) -> list[Folder]:
+    def folders(self) -> list[SourceFolder]:
         return [CloudFolder(self._bucket.name, path) for path in sorted(self._list()[1])]
 
     def _list(self) -> tuple[set[str], set[str]]:
@@ -180,15 +179,15 @@ class CloudFolder(Folder):
     def open(self, name: str) -> Iterator[Reader]:
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
-            blob.reload(**self._limits())  # from here on it is this generation that is read
+            blob.reload(**self._limits())  # the stream reads this generation
         stream = blob.open("rb", chunk_size=CHUNK_BYTES, **self._limits())
         yield Reader(stream, functools.partial(self._errors_translated, name))
 
     @staticmethod
     def _limits() -> dict[str, Any]:
         return {
-            "retry": DEFAULT_RETRY.with_timeout(backup.STORAGE_RETRY_SECONDS),
-            "timeout": backup.STORAGE_TIMEOUT_SECONDS,
+            "retry": DEFAULT_RETRY.with_timeout(storage_client.RETRY_SECONDS),
+            "timeout": storage_client.TIMEOUT_SECONDS,
         }
 
     @contextlib.contextmanager
@@ -197,11 +196,11 @@ class CloudFolder(Folder):
             yield
         except NotFound as error:
             raise BadSource(f"{self.address}{name} is not there") from error
-        except backup.STORAGE_ERRORS as error:
-            raise backup.storage_failed(self._bucket.name, error) from error
+        except storage_client.ERRORS as error:
+            raise storage_client.storage_failed(self._bucket.name, error) from error
 
 
-def find(address: str) -> Folder:
+def find(address: str) -> SourceFolder:
     """The folder at an address: a path, or `gs://bucket/path`.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The database's side of a load: the locks and the transaction, and what rows have to keep to.
+"""The database's side of a load: locks, transaction, foreign keys, counters.
 
-Rows go into the tables with all three locked, in one transaction, and are only committed when what
-they refer to is there.
+Rows go into the three locked tables in one transaction. It commits only when every referenced row
+exists.
 """
 
 import contextlib
@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pymysql
-from pymysql.connections import Connection
 
 import db
-from errors import Misconfigured, RowRefused
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.errors import Misconfigured, RowRefused
+from hiring.core.server_errors import BUSY, MISCONFIGURED, SLOW, UNAVAILABLE
+from hiring.core.settings import Settings
 
 LOAD_SECONDS = 24 * 3600
-"""An operator's command has no time limit of a platform; a day is beyond any load that works."""
+"""No platform limits an operator's command; no load that works takes a day."""
 
 TRIGGERS = """
 SELECT event_object_table, trigger_name
@@ -38,11 +41,11 @@ class ForeignKey:
     """A foreign key of one of the three tables.
 
     Attributes:
-        table: that refers.
+        table: the referencing table.
         name: of the constraint.
-        parent: schema and table that it refers to.
+        parent: schema and name of the referenced table.
         columns: pairs of a column and the parent's column.
-        alias: of the parent: under LOCK TABLES each use of a table wants a lock of its own.
+        alias: of the parent; under LOCK TABLES each use of a table needs its own lock.
     """
 
     table: str
@@ -59,7 +62,7 @@ class ForeignKey:
 
     @property
     def count_orphans(self) -> str:
-        """Counts the rows that refer to a row that is not there; a NULL refers to nothing."""
+        """The SELECT that counts rows without their referenced row; a NULL references nothing."""
         schema, parent = self.parent
         table = db.quote(self.table)
         pairs = [
@@ -76,13 +79,13 @@ class ForeignKey:
 
 
 def missing_tables(connection: Connection) -> list[str]:
-    """Which of the three are not there, those that are referred to first."""
-    there = {name for name, *_ in db.select(connection, db.KINDS, db.TABLES)}
+    """The missing ones of the three tables, referenced ones first."""
+    there = {name for name, *_ in db.select(connection, db.TABLE_KINDS, db.TABLES)}
     return [table for table in db.TABLES if table not in there]
 
 
 def check_loadable(connection: Connection, tables: Iterable[str] = db.TABLES) -> None:
-    """Checks that rows put into the tables stay as they are, and can be taken back.
+    """Checks that the tables keep inserted rows unchanged and can roll them back.
 
     Raises:
         Misconfigured: a table is not an InnoDB table, has a trigger, or is referred to by another
@@ -90,15 +93,15 @@ def check_loadable(connection: Connection, tables: Iterable[str] = db.TABLES) ->
     """
     db.check_base_tables(connection, "InnoDB", tables)
     for table, trigger in db.select(connection, TRIGGERS, db.TABLES):
-        raise Misconfigured(f"table {table} has a trigger, {trigger}, which a load would set off")
-    db.check_not_referred_to(connection)
+        raise Misconfigured(f"table {table} has a trigger, {trigger}, which a load would fire")
+    db.check_not_referenced(connection)
 
 
 def check_empty(connection: Connection, tables: Iterable[str] = db.TABLES) -> None:
-    """Checks that there is no row yet.
+    """Checks that the tables hold no row.
 
     Raises:
-        Misconfigured: there is; the message names the tables.
+        Misconfigured: some do; the message names them.
     """
     full = [
         table
@@ -106,23 +109,21 @@ def check_empty(connection: Connection, tables: Iterable[str] = db.TABLES) -> No
         if db.select(connection, f"SELECT EXISTS (SELECT 1 FROM {db.quote(table)})")[0][0]
     ]
     if full:
-        raise Misconfigured(
-            f"there are rows already in {', '.join(full)}; --replace takes their place"
-        )
+        raise Misconfigured(f"{', '.join(full)} already hold rows; --replace replaces them")
 
 
 @contextlib.contextmanager
-def loading(settings: db.Settings, deadline: db.Deadline, sql_mode: str) -> Iterator[Connection]:
-    """A connection that alone uses the three tables, in one transaction.
+def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[Connection]:
+    """A connection with exclusive use of the three tables, in one transaction.
 
-    `SET autocommit = 0` and then LOCK TABLES gives both: START TRANSACTION would let the locks go
-    (https://dev.mysql.com/doc/refman/8.4/en/lock-tables.html). What was not committed when the
-    block ends is rolled back; then the locks go. Foreign keys are not checked row by row, so that
-    rows may come in any order: `check_references` does it, before the commit.
+    `SET autocommit = 0`, then LOCK TABLES: START TRANSACTION would release the locks
+    (https://dev.mysql.com/doc/refman/8.4/en/lock-tables.html). The end of the block rolls back what
+    was not committed and releases the locks. The server does not check foreign keys row by row, so
+    rows may come in any order; `check_references` checks them before the commit.
 
     Raises:
-        Busy: a lock was not to be had in time.
-        Misconfigured: as `check_loadable`, now that nothing can change any more.
+        Busy: the tables could not be locked in time.
+        Misconfigured: as `check_loadable`, repeated under the locks.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
     with db.own_connection(
@@ -154,17 +155,17 @@ def _foreign_keys(connection: Connection) -> list[ForeignKey]:
 
 
 def empty(connection: Connection) -> None:
-    """Deletes all rows in the transaction, which TRUNCATE would commit."""
+    """Deletes all rows inside the transaction; TRUNCATE would commit it."""
     with connection.cursor() as cursor:
         for table in reversed(db.TABLES):
             cursor.execute(f"DELETE FROM {db.quote(table)}")
 
 
 def check_references(connection: Connection) -> None:
-    """Checks that every row that the three tables refer to is there.
+    """Checks that every referenced row exists.
 
     Raises:
-        RowRefused: one is not; the message names the foreign key and the number of rows.
+        RowRefused: one is missing; the message names the foreign key and the number of rows.
     """
     for key in _foreign_keys(connection):
         ((orphans,),) = db.select(connection, key.count_orphans)
@@ -176,13 +177,13 @@ def check_references(connection: Connection) -> None:
 
 
 def create_table(connection: Connection, table: str, statement: str, origin: str) -> None:
-    """Creates a table that is missing.
+    """Creates a missing table.
 
     Args:
-        connection: to do it on.
+        connection: to create it on.
         table: its name.
         statement: the CREATE TABLE.
-        origin: whose statement it is, for people.
+        origin: of the statement, for the message.
 
     Raises:
         Misconfigured: the server refuses the statement.
@@ -192,7 +193,7 @@ def create_table(connection: Connection, table: str, statement: str, origin: str
             cursor.execute(statement)
     except pymysql.err.Error as error:
         number = error.args[0]
-        if number not in db.MISCONFIGURED and not _is_about_the_statement(number):
+        if number not in MISCONFIGURED and not _is_about_the_statement(number):
             raise
         raise Misconfigured(
             f"table {table} is missing, and this server ({connection.server_version}) refuses the"
@@ -204,7 +205,7 @@ def insert(connection: Connection, statement: bytes) -> str | None:
     """Runs an INSERT; returns the server's first warning.
 
     Raises:
-        RowRefused: the server does not take a row, in its own words.
+        RowRefused: the server refuses a row; the message is its own.
     """
     with connection.cursor() as cursor:
         try:
@@ -220,19 +221,19 @@ def insert(connection: Connection, statement: bytes) -> str | None:
 
 def _is_about_the_statement(number: object) -> bool:
     # The server's own numbers begin at 1000, the client's are 2000 to 2999.
-    known = {*db.UNAVAILABLE, *db.MISCONFIGURED, *db.BUSY, *db.SLOW}
+    known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
     return isinstance(number, int) and number not in known and not 2000 <= number < 3000
 
 
 def next_id(create_table: str) -> int:
-    """The id that a table's next row gets, from what SHOW CREATE TABLE says."""
+    """The id of a table's next row, from its SHOW CREATE TABLE."""
     # The table's options come after the last column; a quote before it would be a comment's.
     found = re.search(r"^\)[^'\n]*? AUTO_INCREMENT=(\d+)", create_table, re.MULTILINE)
     return int(found[1]) if found else 1
 
 
 def set_next_id(connection: Connection, table: str, wanted: int) -> None:
-    """Sets the id that the table's next row gets; commits."""
+    """Sets the id of the table's next row; commits."""
     ((_, create_table),) = db.select(connection, f"SHOW CREATE TABLE {db.quote(table)}")
     if next_id(create_table) != wanted:
         with connection.cursor() as cursor:

@@ -23,8 +23,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as cloud_storage
 
 import backup
-import db
 import load
+from hiring.core.settings import current_settings
+from hiring.export import storage_client
 from local import process, serve
 from local.database import DatabaseServer
 
@@ -49,13 +50,12 @@ REQUEST_SECONDS = 60
 
 def forget_settings() -> None:
     """Drop what the functions keep in this process from one request to the next."""
+    current_settings.cache_clear()
     if db := sys.modules.get("db"):
-        db.settings.cache_clear()
         if connection := getattr(db._kept, "connection", None):
             connection.close()
         db._kept = threading.local()
-    if backup := sys.modules.get("backup"):
-        backup.client.cache_clear()
+    storage_client.client.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -136,7 +136,7 @@ def database(server: DatabaseServer) -> Iterator[Database]:
     database = Database(server, f"test_{uuid.uuid4().hex[:12]}")
     server.create_database(database.name)
     server.create_account(ACCOUNT, PASSWORD, database.name)
-    database.run_script(PROJECT / "schema.sql")
+    database.run_script(PROJECT / "loading/schema.sql")
     yield database
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {database.name}")
@@ -339,9 +339,9 @@ class Loaded(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The message with which it failed."""
-        (message,) = (line["message"] for line in self.log if line["severity"] == "ERROR")
-        return str(message)
+        """The message and the reason with which it failed."""
+        (line,) = (line for line in self.log if line["severity"] == "ERROR")
+        return f"{line['message']}: {line['reason']}"
 
 
 class Loader:
@@ -416,7 +416,7 @@ def take_backup(
         with environment.context() as context:
             for name, value in (source.environment | bucket.environment).items():
                 context.setenv(name, value)
-            settings = db.settings()
+            settings = current_settings()
             answer = backup.take(settings, settings.deadline())
         forget_settings()
         return answer

@@ -12,9 +12,9 @@ import pytest
 from conftest import ACCOUNT, Bucket, Bundle, Database
 from werkzeug.test import Client
 
-import backup
 import db
-import logs
+from hiring.core import logs
+from hiring.export import blocks
 
 FULL = {"departments": 2, "jobs": 1, "employees": 12}
 EMPTY = dict.fromkeys(FULL, 0)
@@ -81,7 +81,7 @@ def at_event(
 
 def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Does something when the first rows of employees have been read by a backup."""
-    read = backup.blocks.read
+    read = blocks.read
 
     def reading(connection: Any, table: Any, *arguments: Any) -> Iterator[Any]:
         for number, block in enumerate(read(connection, table, *arguments)):
@@ -89,7 +89,7 @@ def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> N
                 act()
             yield block
 
-    environment.setattr(backup.blocks, "read", reading)
+    environment.setattr(blocks, "read", reading)
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:

@@ -1,18 +1,17 @@
-"""load.py, held before a statement: `python held_load.py STATEMENT TIMES ARGUMENT...`
+"""load.py, paused before a statement: `python held_load.py STATEMENT TIMES ARGUMENT...`
 
-It stops before it sends the n-th statement that begins like that, prints a line, and goes on when
-it reads one.
+It pauses before it sends the n-th statement that begins like that, prints a line, and continues
+when it reads a line.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from pymysql.connections import Connection
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import load
+from hiring.core.connection import Connection
 
 send = Connection._execute_command
 beginning, times, *arguments = sys.argv[1:]

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
-import mapping
 import reports
-from errors import Misconfigured
+from hiring.core.errors import Misconfigured
+from hiring.export.table import _type_of
 
 CHANGE = "/backup-data"
 
@@ -507,7 +507,7 @@ def test_an_invalid_record_without_a_primary_key(
 def test_a_type_without_a_counterpart_is_named() -> None:
     """A column type that is not in the mapping stops the backup, with table, column and type."""
     with pytest.raises(Misconfigured, match=r"column c of table jobs has the type xml\(5\)"):
-        mapping._kind("jobs", "c", "xml", "xml(5)", None, None)
+        _type_of("jobs", "c", "xml", "xml(5)", None, None)
 
 
 def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Bucket) -> None:

@@ -23,14 +23,19 @@ from hypothesis import strategies as st
 from pymysql.cursors import SSCursor
 from werkzeug.test import Client
 
-import blocks
 import db
-import mapping
 from bench.stack import fill, peak_megabytes
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.settings import read_settings
+from hiring.export import blocks, layout, mapping, packets
+from hiring.export.table import Column, Table, read_table
 from local.database import DatabaseServer
 
 Record = dict[str, Any]
 Invalid = list[tuple[tuple[bytes | None, ...], str]]
+
+TIMEOUT_SECONDS = 60
 
 
 # The plain path
@@ -45,7 +50,7 @@ def plain_rows(connection: Any, statement: str) -> Iterator[tuple[bytes | None, 
             yield row
 
 
-def plain_path(connection: Any, table: mapping.Table, statement: str) -> tuple[bytes, Invalid]:
+def plain_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Invalid]:
     """What fastavro writes for each row that `mapping` can convert, and the other rows."""
     schema = fastavro.parse_schema(table.avro_schema)
     output = io.BytesIO()
@@ -55,7 +60,7 @@ def plain_path(connection: Any, table: mapping.Table, statement: str) -> tuple[b
         try:
             for column, value in zip(table.columns, row, strict=True):
                 name = column.name
-                record[column.avro_name] = None if value is None else column.kind.convert(value)
+                record[column.avro_name] = None if value is None else column.type.convert(value)
         except mapping.InvalidValue as error:
             invalid.append((row, f"{name}: {error}"))
         else:
@@ -63,24 +68,26 @@ def plain_path(connection: Any, table: mapping.Table, statement: str) -> tuple[b
     return output.getvalue(), invalid
 
 
-def fast_path(connection: Any, table: mapping.Table, statement: str) -> tuple[bytes, Invalid, int]:
+def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Invalid, int]:
     """The content of all blocks, the invalid rows, and how many rows there were."""
     content = b""
     invalid: Invalid = []
     rows = 0
-    for block in blocks.read(connection, table, statement, db.Deadline(60)):
+    for block in blocks.read(connection, table, statement, Deadline(TIMEOUT_SECONDS)):
         content += block.bytes_.getvalue()
         invalid += [(row.values, row.reason) for row in block.invalid]
         rows += block.num_records + len(block.invalid)
     return content, invalid, rows
 
 
-SESSION = "SET time_zone = '+00:00', sql_mode = ''"
+def connect(database: Database) -> Connection:
+    """A connection as the functions have it."""
+    return db.connect(read_settings(database.environment), TIMEOUT_SECONDS)
 
 
-def check(database: Database, table: mapping.Table, statement: str) -> Invalid:
+def check(database: Database, table: Table, statement: str) -> Invalid:
     """Both paths give the same; returns the invalid rows."""
-    with database.connect(init_command=SESSION) as connection:
+    with connect(database) as connection:
         fast, fast_invalid, rows = fast_path(connection, table, statement)
         # What it has left is usable for more.
         assert db.select(connection, "SELECT 1") == [(1,)]
@@ -174,22 +181,22 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 def make(
     database: Database, columns: list[str], rows: list[tuple[Any, ...]], repeat: int = 1
-) -> mapping.Table:
+) -> Table:
     """A table `any_table` with columns c0, c1, ... and the rows, many times over."""
-    with database.connect(init_command=SESSION) as connection, connection.cursor() as cursor:
+    with connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS any_table")
         defined = ", ".join(f"c{number} {column}" for number, column in enumerate(columns))
         cursor.execute(f"CREATE TABLE any_table ({defined})")
         if rows:
             places = ", ".join(["%s"] * len(columns))
             cursor.executemany(f"INSERT INTO any_table VALUES ({places})", rows * repeat)
-        return mapping.read_table(connection, "any_table")
+        return read_table(connection, "any_table")
 
 
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(tables(), st.sampled_from([64, 1000, blocks.READ_BYTES]))
+@given(tables(), st.sampled_from([64, 1000, packets.READ_BYTES]))
 def test_any_table(
     database: Database,
     environment: pytest.MonkeyPatch,
@@ -197,7 +204,7 @@ def test_any_table(
     read_bytes: int,
 ) -> None:
     """Whatever columns and rows a table has, and wherever a read ends, both paths agree."""
-    environment.setattr(blocks, "READ_BYTES", read_bytes)
+    environment.setattr(packets, "READ_BYTES", read_bytes)
     made = make(database, *table)
     check(database, made, made.statement)
 
@@ -228,17 +235,17 @@ def test_many_rows_of_every_type(database: Database) -> None:
 # Lengths
 
 
-def columns_of(*kinds: mapping.Kind) -> mapping.Table:
+def columns_of(*kinds: mapping.TypeMapping) -> Table:
     """A table that a statement without one can be said to select from."""
     columns = [
-        mapping.Column(f"c{number}", f"c{number}", "", kind, False, False, False)
+        Column(f"c{number}", f"c{number}", "", kind, False, False, False)
         for number, kind in enumerate(kinds)
     ]
-    return mapping.Table("made_up", tuple(columns), ())
+    return Table("made_up", tuple(columns), ())
 
 
 LENGTHS = [0, 1, 250, 251, 252, 65_535, 65_536]
-AROUND_A_READ = [blocks.READ_BYTES + more for more in (-20, -12, -11, -10, -9, -8, -1, 0, 1)]
+AROUND_A_READ = [packets.READ_BYTES + more for more in (-20, -12, -11, -10, -9, -8, -1, 0, 1)]
 
 
 @pytest.mark.parametrize("length", LENGTHS + AROUND_A_READ)
@@ -285,20 +292,20 @@ def test_values_that_look_like_packets(
     database: Database, environment: pytest.MonkeyPatch, value: bytes
 ) -> None:
     """A value is a value, whatever it looks like to who receives it byte by byte."""
-    environment.setattr(blocks, "RECEIVE_BYTES", 1)
+    environment.setattr(packets, "RECEIVE_BYTES", 1)
     table = make(database, ["INT NOT NULL", "VARBINARY(80) NOT NULL"], [(1, value), (2, value)])
     assert check(database, table, table.statement) == []
 
 
 @st.composite
-def packets(draw: st.DrawFn) -> list[bytes]:
+def packet_contents(draw: st.DrawFn) -> list[bytes]:
     """The content of some packets: short or long, text or not, many alike."""
     content = st.binary(max_size=20) | st.binary(min_size=240, max_size=600)
     alike = draw(st.integers(0, 600)) * [b"\x01a\x03bcd"]
     return alike + draw(st.lists(content.filter(bool), max_size=20)) + alike
 
 
-@given(packets(), st.integers(0, 700), st.integers(0, 255))
+@given(packet_contents(), st.integers(0, 700), st.integers(0, 255))
 def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first: int) -> None:
     """All whole packets are found, whatever is in them and wherever the last one is cut."""
     heads, stream = [0], b""
@@ -307,12 +314,12 @@ def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first:
         heads.append(len(stream))
     filled = max(0, len(stream) - cut)
     *expected, end = [head for head in heads if head <= filled]
-    found, at = blocks._find_packets(bytearray(stream), filled)
+    found, at = packets._find_packets(bytearray(stream), filled)
     assert (found.tolist(), at) == (expected, end)
 
 
 @st.composite
-def parts(draw: st.DrawFn) -> list[blocks.Part]:
+def parts(draw: st.DrawFn) -> list[layout.Part]:
     """Pieces of arrays of bytes, as many of each."""
     rows = draw(st.integers(1, 9))
     made = []
@@ -320,12 +327,12 @@ def parts(draw: st.DrawFn) -> list[blocks.Part]:
         source = np.frombuffer(draw(st.binary(min_size=1, max_size=40)), np.uint8)
         starts = [draw(st.integers(0, len(source))) for _ in range(rows)]
         lengths = [draw(st.integers(0, len(source) - start)) for start in starts]
-        made.append(blocks.Part(source, np.array(starts), np.array(lengths)))
+        made.append(layout.Part(source, np.array(starts), np.array(lengths)))
     return made
 
 
 @given(parts())
-def test_pieces_are_laid_out_alike_in_every_way(parts: list[blocks.Part]) -> None:
+def test_pieces_are_laid_out_alike_in_every_way(parts: list[layout.Part]) -> None:
     """Through a table, byte by byte, and piece by piece: the same bytes."""
     rows = range(len(parts[0].lengths))
     expected = b"".join(
@@ -334,10 +341,10 @@ def test_pieces_are_laid_out_alike_in_every_way(parts: list[blocks.Part]) -> Non
         for part in parts
     )
     widths = [int(part.lengths.max()) for part in parts]
-    assert blocks._squeeze(parts, widths) == expected
-    assert blocks._join(parts) == expected
+    assert layout._squeeze(parts, widths) == expected
+    assert layout._join(parts) == expected
     if expected:
-        assert blocks._gather(parts) == expected
+        assert layout._gather(parts) == expected
 
 
 # Values that are no text
@@ -351,7 +358,7 @@ def test_text_that_is_not_utf8(database: Database) -> None:
         [(1, "é".encode()[:1]), (2, "é".encode()[1:]), (3, "é"), (4, b"\xed\xa0\x80"), (5, None)],
     )
     number, text = table.columns
-    as_text = dataclasses.replace(text, kind=mapping.STRING)
+    as_text = dataclasses.replace(text, type=mapping.STRING)
     table = dataclasses.replace(table, columns=(number, as_text))
     invalid = check(database, table, table.statement)
     assert [(row[0], reason) for row, reason in invalid] == [
@@ -364,14 +371,14 @@ def test_text_that_is_not_utf8(database: Database) -> None:
 def test_a_statement_with_other_columns(database: Database) -> None:
     """A row with more or fewer values than the table has columns is never cut to fit."""
     for kinds in [(mapping.INT,), (mapping.INT,) * 3]:
-        with database.connect() as connection, pytest.raises(pymysql.err.InternalError):
+        with connect(database) as connection, pytest.raises(pymysql.err.InternalError):
             fast_path(connection, columns_of(*kinds), "SELECT 1, 2")
 
 
 def test_null_where_there_is_none(database: Database) -> None:
     """A NULL in a column that is NOT NULL is an error, never 0 or an empty text."""
     for kind in (mapping.INT, mapping.STRING):
-        with database.connect() as connection, pytest.raises(ValueError, match="c0 is NULL"):
+        with connect(database) as connection, pytest.raises(ValueError, match="c0 is NULL"):
             fast_path(connection, columns_of(kind), "SELECT NULL")
 
 
@@ -395,17 +402,17 @@ def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
     """Has something done after the first block of employees."""
 
     def arrange(action: Callable[[], object]) -> None:
-        encode = blocks._encode
+        encode = blocks.encode
 
-        def encode_then_act(table: mapping.Table, rows: blocks.Rows) -> blocks.Block:
+        def encode_then_act(table: Table, rows: packets.Rows) -> blocks.Block:
             block = encode(table, rows)
             if table.name == "employees":
-                environment.setattr(blocks, "_encode", encode)
+                environment.setattr(blocks, "encode", encode)
                 action()
                 time.sleep(0.5)
             return block
 
-        environment.setattr(blocks, "_encode", encode_then_act)
+        environment.setattr(blocks, "encode", encode_then_act)
 
     return arrange
 
@@ -457,7 +464,7 @@ def test_a_server_that_dies_during_a_backup(
     try:
         server.create_database("hiring")
         server.create_account("bundle", PASSWORD, "hiring")
-        server.run_script(PROJECT / "schema.sql", "hiring")
+        server.run_script(PROJECT / "loading/schema.sql", "hiring")
         many_employees(Database(server, "hiring"))
         for name, value in {"SOCKET": server.socket, "USER": "bundle", "NAME": "hiring"}.items():
             environment.setenv(f"DB_{name}", str(value))
@@ -478,8 +485,8 @@ def test_an_upload_that_fails_in_the_middle(
     no_thread_left: None,
 ) -> None:
     """A chunk that Cloud Storage refuses is 502, and leaves no object or thread."""
-    environment.setattr("backup.CHUNK_BYTES", 256 * 1024)
-    environment.setattr("backup.PIECE_BYTES", 64 * 1024)
+    environment.setattr("hiring.export.objects.CHUNK_BYTES", 256 * 1024)
+    environment.setattr("hiring.export.objects.PIECE_BYTES", 64 * 1024)
     many_employees(database)
     bucket.storage.fail("employees.avro", method="PUT", status=403, times=1)
     response = client.get("/backup-data")

@@ -9,6 +9,8 @@ from forwarder import Forwarder
 from werkzeug.test import Client
 
 import db
+from hiring.core.deadline import Deadline
+from hiring.core.settings import read_settings
 
 
 @pytest.fixture
@@ -49,20 +51,20 @@ SELECT @@time_zone, @@sql_mode, @@autocommit, @@lock_wait_timeout, @@innodb_lock
 
 def test_session_rules(database: Database) -> None:
     """Every session is in UTC and utf8mb4, with short lock waits, whatever the server's way."""
-    settings = db.read_settings(database.environment)
+    settings = read_settings(database.environment)
     limit = "@@max_statement_time" if database.server.is_mariadb else "@@max_execution_time"
     with db.report_connection(settings) as connection:
         assert db.select(connection, RULES) == [("+00:00", "", 1, 5, 5, "utf8mb4", "utf8mb4")]
         ((found,),) = db.select(connection, f"SELECT {limit}")
         assert found == (30 if database.server.is_mariadb else 30000)
-    with db.snapshot(settings, db.Deadline(100)) as connection:
+    with db.snapshot(settings, Deadline(100)) as connection:
         assert db.select(connection, RULES) == [("+00:00", "", 1, 5, 5, "utf8mb4", "utf8mb4")]
         assert db.select(connection, f"SELECT {limit}, @@net_write_timeout") == [(0, 600)]
 
 
 def test_tls_is_on(database: Database) -> None:
     """Where the server offers TLS it is used, on its unix socket too."""
-    connection = db.connect(db.read_settings(database.environment), 10)
+    connection = db.connect(read_settings(database.environment), 10)
     ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     # To read the authorities that the system knows would take longer than all else.
     assert connection.ctx.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
@@ -77,5 +79,5 @@ def test_the_password_is_not_in_an_error(database: Database) -> None:
     """A refused login's error, and what it came from, do not hold the password."""
     environment = {**database.environment, "DB_USER": "nobody"}
     with pytest.raises(db.DatabaseUnavailable) as raised:
-        db.connect(db.read_settings(environment), 10)
+        db.connect(read_settings(environment), 10)
     assert PASSWORD not in f"{raised.value!r} {raised.value.__cause__!r}"

@@ -10,12 +10,14 @@ import backups
 import pymysql
 import pytest
 from conftest import PROJECT, Bucket, Database
-from pymysql.connections import Connection
 from werkzeug.test import Client
 
 import db
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.settings import current_settings
 
-SCHEMA = PROJECT / "schema.sql"
+SCHEMA = PROJECT / "loading/schema.sql"
 
 
 def take(client: Client) -> tuple[int, dict[str, Any]]:
@@ -187,7 +189,7 @@ def at_step(
 def test_rows_beside_a_schema_change(client: Client, database: Database, bucket: Bucket) -> None:
     """An ALTER that waits for a backup goes through when the backup is done."""
     fill(database)
-    with db.snapshot(db.settings(), db.Deadline(60)) as connection:
+    with db.snapshot(current_settings(), Deadline(60)) as connection:
         alteration = threading.Thread(target=lambda: alter(database, "employees"))
         alteration.start()
         time.sleep(0.2)
@@ -200,7 +202,7 @@ def test_rows_beside_a_schema_change(client: Client, database: Database, bucket:
 def test_a_snapshot_does_not_hold_writers_up(client: Client, database: Database) -> None:
     """While a backup reads, others insert, and the backup does not see it."""
     fill(database)
-    with db.snapshot(db.settings(), db.Deadline(60)) as connection:
+    with db.snapshot(current_settings(), Deadline(60)) as connection:
         assert db.select(connection, "SELECT COUNT(*) FROM departments") == [(2,)]
         database.insert("employees", [(1000, "new", "2021-06-01", 1, 1)])
         assert db.select(connection, "SELECT COUNT(*) FROM employees") == [(100,)]

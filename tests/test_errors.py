@@ -16,6 +16,7 @@ from werkzeug.test import Client
 
 import db
 import reports
+from hiring.export import storage_client
 from local.database import DatabaseServer
 
 URLS = ("/quarterly-hired", "/hiring-by-department", "/backup-data", "/truncate-tables")
@@ -190,9 +191,7 @@ def test_missing_bucket(
 
 def test_no_cloud_storage(client: Client, environment: pytest.MonkeyPatch) -> None:
     """Cloud Storage that can't be reached is 502, after the client's retries."""
-    import backup
-
-    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 1)
+    environment.setattr(storage_client, "RETRY_SECONDS", 1)
     environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     status, code, _ = get(client, "/backup-data")
     assert (status, code) == (502, "storage_failed")
@@ -211,7 +210,7 @@ def test_a_lock_that_is_not_to_be_had(
             assert get(client, url) == (
                 409,
                 "busy",
-                "the tables are in use: a lock was not to be had in time; try again later",
+                "could not lock the tables in time; try again later",
             )
             assert time.monotonic() - started < 4
 
@@ -267,10 +266,10 @@ def test_an_unexpected_error(
     assert get(client, "/quarterly-hired") == (
         500,
         "internal",
-        "an internal error; the log says more",
+        "internal error; the log has the details",
     )
     (line, _) = capfd.readouterr().err.splitlines()
-    assert "ZeroDivisionError: the secret of the answer" in json.loads(line)["message"]
+    assert "ZeroDivisionError: the secret of the answer" in json.loads(line)["stack_trace"]
 
 
 def test_log_lines_are_grouped_by_trace(
@@ -299,7 +298,7 @@ def test_a_server_that_stops_and_comes_back(
     try:
         server.create_database("hiring")
         server.create_account("bundle", PASSWORD, "hiring")
-        server.run_script(Path(__file__).parent.parent / "schema.sql", "hiring")
+        server.run_script(Path(__file__).parent.parent / "loading/schema.sql", "hiring")
         environment.setenv("DB_SOCKET", str(server.socket))
         environment.setenv("DB_USER", "bundle")
         environment.setenv("DB_NAME", "hiring")

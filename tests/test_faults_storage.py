@@ -13,7 +13,7 @@ from conftest import Bucket, Database
 from faults import TRUNCATE, count, error, get
 from werkzeug.test import Client
 
-import backup
+from hiring.export import objects, storage_client
 
 ROWS = {"departments": 1, "jobs": 1, "employees": 40}
 ESSAY_BYTES = 20_000
@@ -45,7 +45,7 @@ def rows(
         "employees",
         [(n, "Ada", "2021-06-01", 1, 1, essay) for n, essay in enumerate(essays, start=1)],
     )
-    environment.setattr(backup, "CHUNK_BYTES", 256 * 1024)
+    environment.setattr(objects, "CHUNK_BYTES", 256 * 1024)
     threads = faults.started_threads()
     yield ROWS
     gc.collect()
@@ -55,7 +55,7 @@ def rows(
 @pytest.fixture
 def impatient(environment: pytest.MonkeyPatch) -> None:
     """A passing fault is borne for a second, not for a minute."""
-    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 1)
+    environment.setattr(storage_client, "RETRY_SECONDS", 1)
 
 
 def check_backup(client: Client, bucket: Bucket) -> None:
@@ -163,8 +163,8 @@ def test_an_upload_that_arrives_after_all(
     client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
     """A request that is carried out long after its answer was given up stores nothing."""
-    environment.setattr(backup, "STORAGE_RETRY_SECONDS", 0.5)
-    environment.setattr(backup, "STORAGE_TIMEOUT_SECONDS", (1, 1))
+    environment.setattr(storage_client, "RETRY_SECONDS", 0.5)
+    environment.setattr(storage_client, "TIMEOUT_SECONDS", (1, 1))
     bucket.storage.fail(r"jobs\.avro.*upload_id", method="PUT", action="delay", seconds=3)
     bucket.storage.fail(r"jobs\.avro", method="GET", status=404, times=None)
     assert error(client, "/backup-data") == FAILED

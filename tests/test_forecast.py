@@ -169,7 +169,7 @@ def test_too_short_a_history_is_said_and_nothing_written(
     capsys.readouterr()
     assert command.run(forecast.run) == 1
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert line["message"].endswith("has hires over 35 months, a forecast needs 36")
+    assert line["reason"].endswith("has hires over 35 months, a forecast needs 36")
     assert stored() == {}
 
 
@@ -179,7 +179,7 @@ def test_no_backup_is_said(
     """The message has the folder that was looked into."""
     assert command.run(forecast.run) == 1
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert line["message"] == f"gs://{bucket.name}/hiring/backups/ holds no complete backup"
+    assert line["reason"] == f"gs://{bucket.name}/hiring/backups/ holds no complete backup"
 
 
 def test_an_empty_table_is_a_short_history(

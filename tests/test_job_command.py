@@ -10,7 +10,7 @@ import google.auth
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from errors import Misconfigured
+from hiring.core.errors import Misconfigured
 from jobs import command
 
 SECRET = "projects/acme/secrets/hiring-reports-password/versions/latest"
@@ -89,7 +89,7 @@ def test_a_bundles_error_is_a_line_and_status_1(capsys: pytest.CaptureFixture[st
     assert command.run(job) == 1
     line = json.loads(capsys.readouterr().err)
     assert (line["severity"], line["code"]) == ("ERROR", "misconfigured")
-    assert line["message"] == "GCS_PATH is not set"
+    assert line["reason"] == "GCS_PATH is not set"
 
 
 def test_any_other_error_is_a_traceback_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,4 +97,4 @@ def test_any_other_error_is_a_traceback_in_one_line(capsys: pytest.CaptureFixtur
     assert command.run(lambda: [][0]) == 1
     line = json.loads(capsys.readouterr().err)
     assert (line["severity"], line["code"]) == ("ERROR", "internal")
-    assert line["message"].endswith("IndexError: list index out of range\n")
+    assert line["stack_trace"].endswith("IndexError: list index out of range\n")

@@ -47,7 +47,7 @@ def other_database(other_server: DatabaseServer) -> Iterator[Database]:
     database = Database(other_server, f"other_{uuid.uuid4().hex[:12]}")
     other_server.create_database(database.name)
     other_server.create_account(ACCOUNT, PASSWORD, database.name)
-    database.run_script(PROJECT / "schema.sql")
+    database.run_script(PROJECT / "loading/schema.sql")
     yield database
     database.execute(f"DROP DATABASE {database.name}")
 

@@ -230,7 +230,7 @@ def test_refused_invalid_records_are_reported(
     loaded = run_load(copy, "--replace")
     where = f"{copy}/invalid/employees.jsonl"
     assert (loaded.status, loaded.outcomes["employees"]) == (0, (1002, 1000, 2, where))
-    refused = [line for line in loaded.log if line["message"] == "invalid record refused"]
+    refused = [line for line in loaded.log if line["message"] == "invalid record rejected"]
     assert [line["record"] for line in refused] == [f"{where} line 4", f"{where} line 901"]
     assert database.execute("SELECT COUNT(*) FROM employees WHERE id IN (103, 1000)") == [(0,)]
 
@@ -299,8 +299,7 @@ def test_tables_with_rows_are_refused(
     loaded = run_load(backup)
     assert loaded.status == 2
     assert loaded.error == (
-        "nothing was loaded: there are rows already in departments, jobs;"
-        " --replace takes their place"
+        "nothing was loaded: departments, jobs already hold rows; --replace replaces them"
     )
     assert content(database) == rows | {"employees": []}
 
@@ -314,7 +313,7 @@ STATES = {
     "a trigger": (
         ["CREATE TRIGGER stamp BEFORE INSERT ON jobs FOR EACH ROW SET NEW.job = 'x'"],
         2,
-        "table jobs has a trigger, stamp, which a load would set off",
+        "table jobs has a trigger, stamp, which a load would fire",
     ),
     "a foreign key": (
         ["CREATE TABLE badges (id INT UNSIGNED, FOREIGN KEY (id) REFERENCES employees (id))"],

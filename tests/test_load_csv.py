@@ -13,7 +13,7 @@ from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loading import migration
+from loading import csv_files
 from local import sample
 
 TABLES = ("departments", "jobs", "employees")
@@ -132,7 +132,7 @@ def test_the_sample_data_loads_into_an_empty_database(
         for table, rows in sample.TABLES.items()
     }
     assert content(empty_database) == expected
-    script = (PROJECT / "schema.sql").read_text()
+    script = (PROJECT / "loading/schema.sql").read_text()
     assert "KEY employees_hired" in script
     assert "KEY `employees_hired`" in empty_database.execute("SHOW CREATE TABLE employees")[0][1]
 
@@ -395,7 +395,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
 @given(st.lists(st.integers(-(2**70), 2**70) | st.integers(-5, 2000)))
 def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
     """Whatever was put in is in it, and nothing else."""
-    ids = migration.Ids()
+    ids = csv_files.Ids()
     for number in numbers:
         ids.add(number)
     around = {*numbers, *(number + step for number in numbers for step in (-1, 1, 512))}

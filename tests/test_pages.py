@@ -18,8 +18,8 @@ from conftest import Bundle, Database
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pages
 import reports
+from hiring import pages
 
 pytestmark = pytest.mark.once
 

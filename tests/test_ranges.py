@@ -3,10 +3,13 @@
 import pytest
 from conftest import Database
 
+from hiring.core.deadline import Deadline
+from hiring.core.settings import read_settings
+from hiring.export.table import read_table
+
 pytest.importorskip("pyspark", reason="pyspark is not installed (tests/requirements-jobs.txt)")
 
 import db
-import mapping
 from jobs import distributed_backup
 
 ROWS = 100
@@ -14,9 +17,9 @@ ROWS = 100
 
 def split(database: Database, most: int) -> list[list[int]]:
     """For each range of `employees` the numbers of its rows."""
-    settings = db.read_settings(database.environment)
-    with db.snapshot(settings, db.Deadline(60)) as connection:
-        table = mapping.read_table(connection, "employees")
+    settings = read_settings(database.environment)
+    with db.snapshot(settings, Deadline(60)) as connection:
+        table = read_table(connection, "employees")
         ((rows,),) = db.select(connection, "SELECT COUNT(*) FROM employees")
         return [
             [

@@ -9,9 +9,9 @@ from typing import Any
 from conftest import PROJECT, Database
 from werkzeug.test import Client
 
-import db
-import errors
 import main
+from hiring.core import errors
+from hiring.core.settings import read_settings
 from local import sample, serve
 
 README = (PROJECT / "README.md").read_text()
@@ -76,7 +76,7 @@ def test_settings() -> None:
             self.names.add(name)
             return super().get(name, default)
 
-    db.read_settings(Asked(DB_PASS=""))
+    read_settings(Asked(DB_PASS=""))
     rows = table("## Settings")
     assert {name for row in rows for name in codes(row[0])} == Asked.names | {"DB_PASS"}
     defaults = {
@@ -84,7 +84,7 @@ def test_settings() -> None:
         for row in rows
         for name, value in zip(codes(row[0]), codes(row[1]), strict=False)
     }
-    settings = db.read_settings({"DB_PASS": ""})
+    settings = read_settings({"DB_PASS": ""})
     assert defaults == {
         "DB_USER": settings.user,
         "DB_NAME": settings.database,

@@ -2,15 +2,15 @@
 
 import pytest
 
-import db
-from errors import Misconfigured
+from hiring.core.errors import Misconfigured
+from hiring.core.settings import Settings, StorageLocation, read_settings
 
 GOOD = {"DB_PASS": "secret"}
 
 
 def test_defaults() -> None:
     """DB_PASS alone is enough; the rest has the defaults that the README states."""
-    assert db.read_settings(GOOD) == db.Settings(
+    assert read_settings(GOOD) == Settings(
         password="secret",
         user="root",
         database="hiring",
@@ -24,7 +24,7 @@ def test_defaults() -> None:
 
 def test_everything_set() -> None:
     """Each variable reaches its setting."""
-    assert db.read_settings(
+    assert read_settings(
         {
             "DB_PASS": "",
             "DB_USER": "bundle",
@@ -35,14 +35,14 @@ def test_everything_set() -> None:
             "GCS_PATH": "gs://my-bucket/a/b/",
             "CLOUD_RUN_TIMEOUT_SECONDS": "60",
         }
-    ) == db.Settings(
+    ) == Settings(
         password="",
         user="bundle",
         database="people",
         socket="/run/mysqld.sock",
         host="db.example",
         port=3307,
-        storage=db.StorageLocation("my-bucket", "a/b/"),
+        storage=StorageLocation("my-bucket", "a/b/"),
         function_seconds=60,
     )
 
@@ -56,7 +56,7 @@ def test_everything_set() -> None:
 )
 def test_instance_connection_name(instance: str, socket: str) -> None:
     """The socket of a Cloud SQL instance lies under /cloudsql."""
-    assert db.read_settings({**GOOD, "INSTANCE_CONNECTION_NAME": instance}).socket == socket
+    assert read_settings({**GOOD, "INSTANCE_CONNECTION_NAME": instance}).socket == socket
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_instance_connection_name(instance: str, socket: str) -> None:
 )
 def test_gcs_path(path: str, location: tuple[str, str]) -> None:
     """A bucket, with or without `gs://` and a prefix."""
-    found = db.read_settings({**GOOD, "GCS_PATH": path}).storage
-    assert found == db.StorageLocation(*location)
+    found = read_settings({**GOOD, "GCS_PATH": path}).storage
+    assert found == StorageLocation(*location)
 
 
 @pytest.mark.parametrize(
@@ -101,29 +101,29 @@ def test_gcs_path(path: str, location: tuple[str, str]) -> None:
 def test_malformed_settings_are_named(name: str, value: str) -> None:
     """A malformed variable is refused with its name and an example."""
     with pytest.raises(Misconfigured, match=rf"^{name} .*for example {name}="):
-        db.read_settings({**GOOD, name: value})
+        read_settings({**GOOD, name: value})
 
 
 @pytest.mark.parametrize("name", ["DB_PASS", "DB_USER", "DB_NAME", "DB_SOCKET", "GCS_PATH"])
 def test_settings_that_are_not_utf8_are_named(name: str) -> None:
     """A byte that is no text is refused, and not shown."""
     with pytest.raises(Misconfigured) as raised:
-        db.read_settings({**GOOD, name: "bucket/\udcff"})
+        read_settings({**GOOD, name: "bucket/\udcff"})
     assert str(raised.value) == f"{name} is not UTF-8"
 
 
 def test_missing_password_is_named() -> None:
     """Without DB_PASS nothing works, and the message says so."""
     with pytest.raises(Misconfigured, match=r"^DB_PASS is not set; for example DB_PASS="):
-        db.read_settings({})
+        read_settings({})
 
 
 def test_two_sockets_are_refused() -> None:
     """Two variables that both name a socket are not guessed about."""
     with pytest.raises(Misconfigured, match="INSTANCE_CONNECTION_NAME and DB_SOCKET"):
-        db.read_settings({**GOOD, "INSTANCE_CONNECTION_NAME": "p:r:i", "DB_SOCKET": "/s"})
+        read_settings({**GOOD, "INSTANCE_CONNECTION_NAME": "p:r:i", "DB_SOCKET": "/s"})
 
 
 def test_the_password_is_not_shown() -> None:
     """Printing the settings does not print the password."""
-    assert "secret" not in repr(db.read_settings(GOOD))
+    assert "secret" not in repr(read_settings(GOOD))

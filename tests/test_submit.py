@@ -84,11 +84,11 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    for pattern in ("*.py", "deploy/*", "requirements.txt", "jobs/*", "loading/*"):
+    for pattern in ("*.py", "deploy/*", "requirements.txt", "jobs/*", "loading/*", "hiring/**/*"):
         for file in ROOT.glob(pattern):
             if file.is_file():
                 target = tmp_path / file.relative_to(ROOT)
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
     (tmp_path / "bin").mkdir()
     for name, script in (("gcloud", RECORDER.format(python=sys.executable)), ("python3", NO_PIP)):

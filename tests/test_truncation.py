@@ -13,8 +13,10 @@ import pytest
 from conftest import ACCOUNT, Bucket, Database, Loader
 from werkzeug.test import Client
 
-import blocks
 import db
+import truncation
+from hiring.core.settings import read_settings
+from hiring.export import blocks
 
 TRUNCATE = "/truncate-tables"
 FULL = {"departments": 1, "jobs": 1, "employees": 2}
@@ -366,7 +368,7 @@ def test_a_lost_client_frees_the_tables(
     """A session that holds the locks is ended by the server after a minute without a word."""
     seen: list[Any] = []
     environment.setattr(
-        db,
+        truncation,
         "_empty",
         lambda connection, _: seen.extend(db.select(connection, "SELECT @@wait_timeout")),
     )
@@ -376,7 +378,7 @@ def test_a_lost_client_frees_the_tables(
 
 def test_the_locks_are_kept_alive(database: Database) -> None:
     """A session to which `keep_alive` speaks outlives its own idle limit; another does not."""
-    settings = db.read_settings(database.environment)
+    settings = read_settings(database.environment)
     connection = db.connect(settings, 10, wait_timeout=1)
     for _ in range(10):
         time.sleep(0.25)

@@ -58,7 +58,7 @@ def files_of(module: str, found: set[str]) -> set[str]:
 def needed() -> list[str]:
     """What the functions are made of: all that `main` imports, `hiring/`, what to install."""
     listed = subprocess.run(
-        ["git", "ls-files", "hiring", "templates"],
+        ["git", "ls-files", "hiring"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -108,7 +108,7 @@ def test_the_real_gcloud_lists_the_same(folder, needed, tmp_path):
 
 
 def test_the_real_gcloud_packs_the_same(folder, needed, tmp_path):
-    """The archive of `gcloud functions deploy` holds the same files, although its walk is another."""
+    """The archive of `gcloud functions deploy` holds the same files."""
     with zipfile.ZipFile(real_gcloud.pack(folder, tmp_path)) as archive:
         packed = [name for name in archive.namelist() if not name.endswith("/")]
         held = {name: archive.read(name) for name in packed}
@@ -118,7 +118,7 @@ def test_the_real_gcloud_packs_the_same(folder, needed, tmp_path):
 
 @pytest.fixture
 def archive(folder: Path, needed: list[str], tmp_path: Path) -> Path:
-    """The unpacked archive that gcloud makes; where there is no gcloud, the files it should hold."""
+    """gcloud's archive, unpacked; without gcloud, the files that it should hold."""
     unpacked = tmp_path / "archive"
     if shutil.which("gcloud"):
         shutil.unpack_archive(real_gcloud.pack(folder, tmp_path), unpacked)

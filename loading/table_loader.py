@@ -1,48 +1,48 @@
-"""Puts rows into a table, many in one statement, and proves that they are what it then holds.
+"""Inserts rows into a table, many in one statement, and verifies that the table then holds them.
 
-The proof: each row that goes in has a fingerprint, and so has each row that is read back through
-the same mapping as a backup reads it. The sums over all rows are equal only when the rows are,
-whatever their order; memory does not grow with their number. Warnings of the server would not do:
-it cuts fractions of a second and pads binary values without one.
+Each inserted row has a fingerprint, and so has each row that is read back as a backup reads it. The
+sums over all rows are equal only when the rows are, in any order; memory does not grow with their
+number. The server's warnings are not enough: it cuts fractions of a second and pads binary values
+without one.
 """
 
 import contextlib
 import functools
 import io
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, cast
 
 import fastavro
 import fastavro.write
-from pymysql.connections import Connection
 
-import blocks
 import db
-import mapping
-import stages
-from errors import RowRefused
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.errors import RowRefused
+from hiring.export import blocks
+from hiring.export.pipeline import Stage
+from hiring.export.table import Table
 from loading import target
+from loading.literals import RowWriter, SqlRow
+from loading.progress import CountRow
 
 STATEMENT_BYTES = 1024 * 1024
-"""How long an INSERT gets, if one row alone is not longer."""
-OFFERED_ROWS = 256
-"""How many invalid records are offered to the server at once, before it is asked one by one."""
-
-Progress = Callable[[], None]
-"""Called for each row that is done."""
+"""Longest INSERT, unless one row alone is longer."""
+TRIED_ROWS = 256
+"""Invalid records that one INSERT tries; those of a refused INSERT are tried in halves."""
 
 
-class Filling:
-    """Fills one table, inside `target.loading`.
+class TableLoader:
+    """Loads rows into one table, inside `target.loading`.
 
     Args:
-        connection: that has the table's lock.
-        table: with the columns that are filled.
+        connection: that holds the table's lock.
+        table: with the columns to fill.
         deadline: when to give up.
     """
 
-    def __init__(self, connection: Connection, table: mapping.Table, deadline: db.Deadline) -> None:
+    def __init__(self, connection: Connection, table: Table, deadline: Deadline) -> None:
         self._connection = connection
         self._deadline = deadline
         self.table = table
@@ -53,11 +53,15 @@ class Filling:
         self._warning: str | None = None
         self.rows = 0
 
-    def add(self, rows: Iterable[mapping.Row], progress: Progress) -> None:
-        """Puts rows in.
+    def insert(self, rows: Iterable[SqlRow], progress: CountRow) -> None:
+        """Inserts rows.
+
+        Args:
+            rows: as SQL.
+            progress: called for each of them.
 
         Raises:
-            RowRefused: the server does not take one.
+            RowRefused: the server refuses a row.
         """
         batches = _batched(rows, min(STATEMENT_BYTES, self._longest) - len(self._head))
         with contextlib.closing(self._ahead(batches)) as ahead:
@@ -67,49 +71,47 @@ class Filling:
                 for _ in batch:
                     progress()
 
-    def _ahead(
-        self, batches: Iterator[list[mapping.Row]]
-    ) -> Generator[list[mapping.Row], None, None]:
-        """The batches, each read while the one before is inserted.
+    def _ahead(self, batches: Iterator[list[SqlRow]]) -> Generator[list[SqlRow], None, None]:
+        """The batches, each read while the one before it is inserted.
 
-        They may come from far away, which must not cost the connection.
+        Reading may be slow; the server must not close the idle connection meanwhile.
         """
-        read: list[list[mapping.Row] | None] = []
+        read: list[list[SqlRow] | None] = []
 
         def read_one() -> None:
             read.append(next(batches, None))
 
         keep_alive = functools.partial(db.keep_alive, self._connection)
-        with stages.Stage("read", self._deadline) as reading:
-            reading.hand_over(read_one)
+        with Stage("read", self._deadline) as reading:
+            reading.submit(read_one)
             while True:
-                reading.finish(keep_alive, db.KEEP_ALIVE_SECONDS)
+                reading.drain(keep_alive, db.KEEP_ALIVE_SECONDS)
                 batch = read.pop()
                 if batch is None:
                     return
-                reading.hand_over(read_one)
+                reading.submit(read_one)
                 yield batch
 
-    def offer(
-        self, rows: Iterable[tuple[str, mapping.Row]], progress: Progress
+    def insert_accepted(
+        self, rows: Iterable[tuple[str, SqlRow]], progress: CountRow
     ) -> Iterator[tuple[str, str]]:
-        """Puts those rows in that the server takes without a warning.
+        """Inserts the rows that the server accepts without a warning.
 
         Args:
-            rows: each with a word of where it comes from.
+            rows: (origin, row) each.
             progress: called for each of them.
 
         Yields:
-            For each of the others that word, and the server's own for why.
+            (origin, server's reason) for each rejected row.
         """
         rows = iter(rows)
-        while batch := list(itertools.islice(rows, OFFERED_ROWS)):
-            yield from self._offer(batch)
+        while batch := list(itertools.islice(rows, TRIED_ROWS)):
+            yield from self._insert_accepted(batch)
             for _ in batch:
                 progress()
 
-    def _offer(self, batch: list[tuple[str, mapping.Row]]) -> Iterator[tuple[str, str]]:
-        self._execute("SAVEPOINT offered")
+    def _insert_accepted(self, batch: list[tuple[str, SqlRow]]) -> Iterator[tuple[str, str]]:
+        self._execute("SAVEPOINT tried")
         try:
             refusal = self._insert([row for _, row in batch])
         except RowRefused as error:
@@ -117,19 +119,19 @@ class Filling:
         if refusal is None:
             self._count([row for _, row in batch])
             return
-        self._execute("ROLLBACK TO SAVEPOINT offered")
+        self._execute("ROLLBACK TO SAVEPOINT tried")
         if len(batch) == 1:
             yield batch[0][0], refusal
             return
         half = len(batch) // 2
-        yield from self._offer(batch[:half])
-        yield from self._offer(batch[half:])
+        yield from self._insert_accepted(batch[:half])
+        yield from self._insert_accepted(batch[half:])
 
     def _execute(self, statement: str) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def _insert(self, batch: list[mapping.Row]) -> str | None:
+    def _insert(self, batch: list[SqlRow]) -> str | None:
         statement = self._head + b",".join([sql for sql, _ in batch])
         if len(statement) >= self._longest:
             raise RowRefused(
@@ -141,18 +143,18 @@ class Filling:
         except RowRefused as error:
             raise RowRefused(f"table {self.table.name}: {error}") from error
 
-    def _count(self, batch: list[mapping.Row]) -> None:
+    def _count(self, batch: list[SqlRow]) -> None:
         self.rows += len(batch)
         self._sum += sum([fingerprint for _, fingerprint in batch])
 
-    def check(self, progress: Progress) -> None:
-        """Compares what was put in with what the table holds.
+    def check(self, progress: CountRow) -> None:
+        """Compares the inserted rows with the rows that the table holds.
 
         Args:
             progress: called for each row.
 
         Raises:
-            RowRefused: the server has made something else of a row.
+            RowRefused: the server changed a row.
         """
         rows = total = 0
         for _, fingerprint in self._read_back():
@@ -161,14 +163,14 @@ class Filling:
             progress()
         if (rows, total) != (self.rows, self._sum):
             raise RowRefused(
-                f"table {self.table.name} does not hold the rows that were put into it:"
-                f" {self.rows} went in, {rows} are there; the database"
+                f"table {self.table.name} does not hold the rows that were inserted:"
+                f" {self.rows} were inserted, {rows} are there; the database"
                 f" {f'warns: {self._warning}' if self._warning else 'gave no warning'}"
             )
 
-    def _read_back(self) -> Iterator[mapping.Row]:
-        """The rows of the table, as a backup of it would hold them."""
-        writer = mapping.RowWriter(self.table.columns)
+    def _read_back(self) -> Iterator[SqlRow]:
+        """The rows of the table, as its backup would hold them."""
+        writer = RowWriter(self.table.columns)
         schema = fastavro.parse_schema(self.table.avro_schema)
         names = [column.avro_name for column in self.table.columns]
         statement = self.table.statement
@@ -183,9 +185,9 @@ class Filling:
                 yield writer.from_printed(row.values)
 
 
-def _batched(rows: Iterable[mapping.Row], limit: int) -> Iterator[list[mapping.Row]]:
-    """Rows for one statement each: up to `limit` bytes with their commas, at least one row."""
-    batch: list[mapping.Row] = []
+def _batched(rows: Iterable[SqlRow], limit: int) -> Iterator[list[SqlRow]]:
+    """Groups rows for one statement each: up to `limit` bytes with commas, at least one row."""
+    batch: list[SqlRow] = []
     size = 0
     for row in rows:
         size += len(row[0]) + 1

@@ -1,4 +1,4 @@
-"""The errors that a caller can see: each knows its HTTP status and its code.
+"""The errors that a caller can see; each has its HTTP status and its code.
 
     BundleError
     ├── BadParameter          400 bad_parameter
@@ -9,11 +9,11 @@
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
     ├── TimedOut              504 timed_out
-    ├── BadSource             raised by load.py alone, never answered over HTTP
-    └── RowRefused            the same
+    ├── BadSource             raised by load.py only, never answered over HTTP
+    └── RowRefused            raised by load.py only, never answered over HTTP
 
-`main.py` turns them into answers, in one place; `load.py` into exit statuses. A message is read by
-people who may not be operators: it never holds a password, SQL or a traceback.
+`main.py` turns them into answers, `load.py` into exit statuses, each in one place. Callers who are
+not operators read the messages: a message never holds a password, SQL or a traceback.
 """
 
 
@@ -36,7 +36,7 @@ class BadParameter(BundleError):
 
 
 class PrefetchRefused(BundleError):
-    """A browser fetched ahead, unasked, the address of a function that changes something."""
+    """A browser prefetched the address of a function that changes something."""
 
     status = 403
     code = "prefetch_refused"
@@ -60,7 +60,7 @@ class MethodNotAllowed(BundleError):
 
 
 class Busy(BundleError):
-    """A lock was not to be had in time: somebody else reads or changes the tables."""
+    """The tables could not be locked in time: someone else reads or changes them."""
 
     status = 409
     code = "busy"
@@ -68,13 +68,13 @@ class Busy(BundleError):
 
 
 class Misconfigured(BundleError):
-    """A setting, table, column or privilege is missing or not what it must be: always named."""
+    """A setting, table, column or privilege is missing or wrong; the message names it."""
 
     code = "misconfigured"
 
 
 class StorageFailed(BundleError):
-    """Cloud Storage refused, or failed after the client's retries."""
+    """Cloud Storage refused a request, or failed after the client's retries."""
 
     status = 502
     code = "storage_failed"
@@ -96,12 +96,12 @@ class TimedOut(BundleError):
 
 
 class BadSource(BundleError):
-    """The folder that a load reads is missing, incomplete, damaged, or does not fit the tables."""
+    """The folder to load is missing, incomplete or damaged, or does not fit the tables."""
 
     code = "bad_source"
 
 
 class RowRefused(BundleError):
-    """The database refused or changed a row of a load, so that nothing was loaded."""
+    """The database refused or changed a row, so nothing was loaded."""
 
     code = "row_refused"

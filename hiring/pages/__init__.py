@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import tabulate
 import wcwidth
 from markupsafe import Markup
 
 import reports
-from reports import Report, Row
+from reports import Report, ReportRow
 
 TERMINAL_COLUMNS = 80
 NARROWEST_NAME = 12
@@ -56,7 +57,7 @@ def visible(value: object) -> str:
 # Text
 
 
-def as_text(report: Report, rows: list[Row]) -> str:
+def as_text(report: Report, rows: list[ReportRow]) -> str:
     """The report as tabulate's grid, no wider than a terminal: long names are wrapped."""
     shown = [[visible(value) for value in row[: len(report.columns)]] for row in rows]
     is_name = [column in reports.NAMES for column in report.columns]
@@ -104,7 +105,7 @@ def _lines(text: str, columns: int) -> list[str]:
 # CSV
 
 
-def as_csv(report: Report, rows: list[Row]) -> str:
+def as_csv(report: Report, rows: list[ReportRow]) -> str:
     """The report as CSV, RFC 4180, with a header line; safe to open in a spreadsheet."""
     output = io.StringIO()
     writer = csv.writer(output)
@@ -191,7 +192,19 @@ class Group:
     hires: list[int]
 
 
-def view(report: Report, year: int, rows: list[Row], years: list[int] | None) -> dict[str, Any]:
+def render(report: Report, year: int, rows: list[ReportRow], years: list[int] | None) -> str:
+    """The page of a report; the arguments are those of `view`."""
+    return _environment().get_template("report.html").render(view(report, year, rows, years))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+
+
+def view(
+    report: Report, year: int, rows: list[ReportRow], years: list[int] | None
+) -> dict[str, Any]:
     """What `templates/report.html` shows.
 
     Args:
@@ -211,7 +224,7 @@ def view(report: Report, year: int, rows: list[Row], years: list[int] | None) ->
     }
 
 
-def _quarterly(year: int, rows: list[Row], years: list[int] | None) -> dict[str, Any]:
+def _quarterly(year: int, rows: list[ReportRow], years: list[int] | None) -> dict[str, Any]:
     groups = _groups(rows)
     if not groups:
         return {"groups": [], "summary": _nothing(year, years)}
@@ -226,7 +239,7 @@ def _quarterly(year: int, rows: list[Row], years: list[int] | None) -> dict[str,
     }
 
 
-def _groups(rows: list[Row]) -> list[Group]:
+def _groups(rows: list[ReportRow]) -> list[Group]:
     """The rows by department; departments of one name are told apart by their ids."""
     jobs: dict[tuple[object, str], list[tuple[str, list[int]]]] = {}
     for department, job, *quarters, department_id in rows:
@@ -257,7 +270,7 @@ def _quarterly_summary(by_hires: list[Group], hires: list[int]) -> str:
     )
 
 
-def _by_department(year: int, rows: list[Row], years: list[int] | None) -> dict[str, Any]:
+def _by_department(year: int, rows: list[ReportRow], years: list[int] | None) -> dict[str, Any]:
     if not rows:
         return {"departments": [], "summary": _nothing_above_mean(year, years)}
     departments = [(visible(id_), visible(name), hired) for id_, name, hired, _ in rows]

@@ -1,131 +1,43 @@
-"""A backup as the source of a load: its manifest, its check, its rows.
+"""A backup as the source of a load: its objects, their check, their rows.
 
-A backup is believed only as far as its manifest proves it: `Backup.check` reads every object to its
-end before the first row is written, and each row is read again through the same check when it is
-loaded. `backup.py` says what lies where.
+`Backup.check` compares every byte with the manifest before the first row is written. The load reads
+each object again through the same check. `backup.py` shows the layout of the folder.
 """
 
 import base64
 import contextlib
 import io
 import json
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, cast
 
 import fastavro
 
-import backup
 import db
-import mapping
-from errors import BadSource, BundleError
+from backup import MANIFEST
+from hiring.core.errors import BadSource, BundleError
+from hiring.export.table import Table
 from loading import target
-from loading.sources import BUFFER_BYTES, Folder, Reader
+from loading.literals import RowWriter, SqlRow
+from loading.manifest import StoredFile, StoredTable, read_manifest
+from loading.progress import CountRow
+from loading.sources import BUFFER_BYTES, Reader, SourceFolder
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
-"""Everything that the tables could ever hold: an id of 0, dates that strict mode would refuse.
+"""Accepts everything that the tables could ever hold: an id of 0, dates that strict mode refuses.
 
-Not strict: whether the server changed a value is seen by reading it back.
+Not strict: reading the rows back shows whether the server changed a value.
 """
-
-Progress = Callable[[], None]
-"""Called for each row that is done."""
 
 AvroType = str | dict[str, Any]
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of the backup as its manifest describes it; `rows` where it holds rows."""
-
-    name: str
-    bytes: int
-    crc32c: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class StoredTable:
-    """A table of the backup: its rows in Avro, and its invalid records."""
-
-    objects: tuple[StoredFile, ...]
-    invalid_objects: tuple[StoredFile, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(each.rows for each in self.objects)
-
-    @property
-    def invalid_rows(self) -> int:
-        return sum(each.rows for each in self.invalid_objects)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the manifest says, as far as its readers need it; `taken_at` as ISO 8601 in UTC."""
-
-    taken_at: str
-    server_version: str
-    tables: dict[str, StoredTable]
-    schema: StoredFile
-    reports: tuple[StoredFile, ...]
-
-
-def find_backup(folder: Folder) -> Folder | None:
-    """The folder of a backup: this one, or the newest complete one of the folders in it."""
-    if backup.MANIFEST in folder.names():
+def find_backup(folder: SourceFolder) -> SourceFolder | None:
+    """The folder of a backup: this folder, or the newest complete backup in it."""
+    if MANIFEST in folder.names():
         return folder
-    complete = (each for each in reversed(folder.folders()) if backup.MANIFEST in each.names())
+    complete = (each for each in reversed(folder.folders()) if MANIFEST in each.names())
     return next(complete, None)
-
-
-def read_manifest(content: bytes) -> Manifest:
-    """Reads a manifest.
-
-    Raises:
-        BadSource: it is not one, or one of another format; the message says where it goes wrong.
-    """
-    try:
-        manifest = json.loads(content)
-        if manifest["format"] != backup.FORMAT:
-            raise ValueError(f"its format is {manifest['format']}, not {backup.FORMAT}")
-        tables = {table["table"]: _stored_table(table) for table in manifest["tables"]}
-        if sorted(tables) != sorted(db.TABLES) or len(manifest["tables"]) != len(tables):
-            raise ValueError(f"its tables are not {', '.join(db.TABLES)}")
-        return Manifest(
-            taken_at=str(manifest["taken_at"]),
-            server_version=str(manifest["server_version"]),
-            tables=tables,
-            schema=_stored_file(manifest["schema"]),
-            reports=tuple(_stored_file(report) for report in manifest["reports"]),
-        )
-    except KeyError as error:
-        raise BadSource(f"{backup.MANIFEST} is not a manifest: {error} is missing") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadSource(f"{backup.MANIFEST} is not a manifest: {error}") from error
-
-
-def _stored_table(entry: dict[str, Any]) -> StoredTable:
-    table = StoredTable(
-        objects=tuple(_stored_file(each, each["rows"]) for each in entry["objects"]),
-        invalid_objects=tuple(
-            _stored_file(each, each["rows"]) for each in entry.get("invalid_objects", [])
-        ),
-    )
-    if (table.rows, table.invalid_rows) != (entry["rows"], entry["invalid_rows"]):
-        raise ValueError(f"the rows of {entry['table']} are not those of its objects")
-    return table
-
-
-def _stored_file(entry: dict[str, Any], rows: int = 0) -> StoredFile:
-    name, size, crc32c = entry["name"], entry["bytes"], entry["crc32c"]
-    # A name that led out of the folder would read somebody else's file.
-    if not isinstance(name, str) or not re.fullmatch(r"(\w[\w.-]*/)*\w[\w.-]*", name, re.ASCII):
-        raise ValueError(f"{name!r} is not the name of an object in this folder")
-    if not all(type(number) is int and number >= 0 for number in (size, rows)):
-        raise ValueError(f"the bytes or rows of {name} are not a number")
-    return StoredFile(name, size, str(crc32c), rows)
 
 
 class Backup:
@@ -135,14 +47,14 @@ class Backup:
         folder: that holds the manifest.
 
     Raises:
-        BadSource: the manifest is not one.
+        BadSource: the manifest is malformed.
     """
 
     sql_mode = SQL_MODE
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: SourceFolder) -> None:
         self._folder = folder
-        self._manifest = read_manifest(folder.read(backup.MANIFEST))
+        self._manifest = read_manifest(folder.read(MANIFEST))
         self._fields: dict[str, dict[str, dict[str, Any]]] = {}
 
     @property
@@ -152,7 +64,7 @@ class Backup:
 
     @property
     def taken_at(self) -> str:
-        """The moment that the backup shows, as ISO 8601 in UTC."""
+        """The time of the snapshot, as ISO 8601 in UTC."""
         return self._manifest.taken_at
 
     def table(self, name: str) -> StoredTable:
@@ -161,29 +73,29 @@ class Backup:
 
     @property
     def origin(self) -> str:
-        """Whose statements the tables' are, for people."""
+        """The origin of the CREATE TABLE statements, for messages."""
         return f"the backup of a server {self._manifest.server_version}"
 
     @property
     def all_rows(self) -> int:
-        """How many rows and invalid records there are."""
+        """Number of rows and invalid records of all tables."""
         return sum(self.rows(table) + self.invalid_rows(table) for table in db.TABLES)
 
     def rows(self, table: str) -> int:
-        """How many rows of a table there are, invalid records not among them."""
+        """Number of rows of a table, without invalid records."""
         return self._manifest.tables[table].rows
 
     def invalid_rows(self, table: str) -> int:
-        """How many invalid records of a table there are."""
+        """Number of invalid records of a table."""
         return self._manifest.tables[table].invalid_rows
 
     def invalid_address(self, table: str) -> str:
-        """Where the invalid records of a table are."""
+        """The addresses of a table's invalid records."""
         names = [each.name for each in self._manifest.tables[table].invalid_objects]
         return " ".join(self._folder.address + name for name in names)
 
-    def check(self, progress: Progress) -> None:
-        """Reads everything to its end.
+    def check(self, progress: CountRow) -> None:
+        """Reads every object to its end.
 
         Args:
             progress: called for each row.
@@ -206,9 +118,9 @@ class Backup:
 
     @contextlib.contextmanager
     def _open(self, stored: StoredFile) -> Iterator[io.BufferedReader]:
-        """A file's bytes; leaving the block, also by an exception, checks that they were right.
+        """A file's bytes; the end of the block compares their checksum, also after an exception.
 
-        A decoder fails on damaged bytes with whatever comes first: the sum says it better.
+        A decoder fails on damaged bytes with any error; a wrong checksum is the clearer message.
         """
         where = self._folder.address + stored.name
         with self._folder.open(stored.name) as reader:
@@ -262,10 +174,10 @@ class Backup:
     # The tables
 
     def statements(self) -> dict[str, str]:
-        """For each table the statement that created it."""
+        """For each table, its CREATE TABLE statement."""
         with self._open(self._manifest.schema) as stream:
             schema = stream.read().decode()
-        # No line of a statement but its last ends with a semicolon and is followed by nothing.
+        # Only the last line of a statement ends with a semicolon that an empty line follows.
         statements = [part for part in schema.split(";\n\n") if part.strip()]
         return {
             table: statement
@@ -275,18 +187,18 @@ class Backup:
         }
 
     def next_ids(self) -> dict[str, int]:
-        """For each table with a counter the id that its next row was to have."""
+        """For each table with a counter, the id of its next row."""
         return {
             table: target.next_id(statement)
             for table, statement in self.statements().items()
             if "AUTO_INCREMENT" in statement
         }
 
-    def fit(self, table: mapping.Table) -> mapping.Table:
-        """The table with the columns alone that the backup fills; the server generates the others.
+    def fit(self, table: Table) -> Table:
+        """The table with only the columns that the backup fills; the server generates the others.
 
         Raises:
-            BadSource: it has not the backup's columns; the message names the first that differs.
+            BadSource: its columns differ from the backup's; the message names the first.
         """
         table = table.without_generated
         columns = {column.name: column for column in table.columns}
@@ -298,7 +210,7 @@ class Backup:
             for name, column in columns.items():
                 if name not in fields:
                     raise BadSource(f"{stored.name} has no column {name}, table {table.name} has")
-                if _plain_type(fields[name]["type"]) != column.kind.avro:
+                if _plain_type(fields[name]["type"]) != column.type.avro:
                     raise BadSource(
                         f"{stored.name}: column {name} was {fields[name]['mysqlType']},"
                         f" in table {table.name} it is {column.mysql_type}"
@@ -307,26 +219,26 @@ class Backup:
 
     # The rows
 
-    def read_rows(self, table: mapping.Table) -> Iterator[mapping.Row]:
+    def read_rows(self, table: Table) -> Iterator[SqlRow]:
         """A table's rows.
 
         Raises:
-            BadSource, StorageFailed: the backup is not any more what it was.
+            BadSource, StorageFailed: the backup has changed since its check.
         """
-        writer = mapping.RowWriter(table.columns)
+        writer = RowWriter(table.columns)
         for stored in self._manifest.tables[table.name].objects:
             fields = self._fields[stored.name]
             names = [fields[column.name]["name"] for column in table.columns]
             for record in self.records(stored):
                 yield writer.from_values([record[name] for name in names])
 
-    def read_invalid_rows(self, table: mapping.Table) -> Iterator[tuple[str, mapping.Row]]:
-        """A table's invalid records: where each stands, and the row.
+    def read_invalid_rows(self, table: Table) -> Iterator[tuple[str, SqlRow]]:
+        """A table's invalid records: (origin, row) each.
 
         Raises:
             BadSource, StorageFailed: as `read_rows`; or a record lacks a column.
         """
-        writer = mapping.RowWriter(table.columns)
+        writer = RowWriter(table.columns)
         for stored in self._manifest.tables[table.name].invalid_objects:
             for line, record in enumerate(self.invalid_records(stored), start=1):
                 where = f"{self._folder.address}{stored.name} line {line}"

@@ -1,8 +1,8 @@
-"""A stage: work done in a thread of its own, so that reading, compressing and storing overlap.
+"""A stage: a thread for one kind of work, so that reading, compressing and storing overlap.
 
-Stages make a chain: this thread reads, hands blocks to one that compresses, which hands its bytes
-to one that stores. Each waits when the next is too far behind, so that memory stays bounded, and
-raises what the next one raised, so that a failure anywhere arrives here, once.
+Stages form a chain: the caller's thread reads and submits blocks to a stage that compresses, which
+submits its bytes to a stage that stores. `submit` blocks while the next stage is too far behind, so
+memory stays bounded. It raises what the stage raised, so a failure anywhere reaches the caller.
 """
 
 import concurrent.futures
@@ -11,25 +11,26 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-import db
+from hiring.core.deadline import Deadline
 
 AHEAD = 2
-"""Pieces of work that wait or are being done before handing over another one waits."""
+"""Maximum number of unfinished tasks before `submit` blocks."""
 
 
 class Stage:
-    """A thread that does what it is handed, in order, until something fails.
+    """A thread that runs submitted tasks in order until one fails.
 
-    Used as a context manager: leaving the block ends the thread, after the work in hand.
+    Used as a context manager: leaving the block ends the thread after its current task.
 
     Args:
         name: of the thread.
         deadline: after which waiting for the thread raises TimedOut.
     """
 
-    def __init__(self, name: str, deadline: db.Deadline) -> None:
+    def __init__(self, name: str, deadline: Deadline) -> None:
         self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._context = contextvars.copy_context()  # the thread's log lines belong to the request
+        # The thread's log lines name the request too.
+        self._context = contextvars.copy_context()
         self._deadline = deadline
         self._pending: deque[concurrent.futures.Future[None]] = deque()
         self._failed = False
@@ -43,15 +44,15 @@ class Stage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._failed = True  # nothing that still waits may start
+        self._failed = True  # no waiting task may start
         self._executor.shutdown(cancel_futures=True)
 
-    def hand_over(self, work: Callable[..., object], *arguments: object) -> None:
-        """Has the thread call `work` with the arguments; waits while too much is pending.
+    def submit(self, work: Callable[..., object], *arguments: object) -> None:
+        """Makes the thread call `work` with the arguments; blocks while too many tasks wait.
 
         Raises:
             TimedOut: the deadline has passed.
-            Exception: what earlier work raised, the first one that failed.
+            Exception: what the first task that failed raised.
         """
         while len(self._pending) >= AHEAD:
             self._collect(self._deadline.remaining())
@@ -59,10 +60,16 @@ class Stage:
             self._executor.submit(self._context.run, self._do, work, arguments),
         )
 
-    def finish(self, meanwhile: Callable[[], None], seconds: float) -> None:
-        """Waits until everything is done, and calls `meanwhile` each time so many seconds passed.
+    def drain(self, meanwhile: Callable[[], None], seconds: float) -> None:
+        """Waits until all tasks are done.
 
-        Raises: as `hand_over`.
+        Args:
+            meanwhile: called whenever so many seconds have passed.
+            seconds: between two such calls.
+
+        Raises:
+            TimedOut: the deadline has passed.
+            Exception: what the first task that failed raised.
         """
         while self._pending:
             if not self._collect(min(seconds, self._deadline.remaining())):
@@ -78,7 +85,7 @@ class Stage:
             raise
 
     def _collect(self, seconds: float) -> bool:
-        """Waits that long for the oldest piece of work; whether it is done."""
+        """Waits that long for the oldest task; returns whether it is done."""
         done, _ = concurrent.futures.wait([self._pending[0]], seconds)
         if done:
             self._pending.popleft().result()

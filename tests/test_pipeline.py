@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-import db
-import logs
-import stages
-from errors import TimedOut
+from hiring.core import logs
+from hiring.core.deadline import Deadline
+from hiring.core.errors import TimedOut
+from hiring.export import pipeline
+from hiring.export.pipeline import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +30,10 @@ def test_work_is_done_in_order() -> None:
     done: list[object] = []
     fields: dict[str, object] = {"function": "backup_data"}
     token = logs.request.set(fields)
-    with stages.Stage("test", db.Deadline(10)) as stage:
+    with Stage("test", Deadline(10)) as stage:
         for number in range(100):
-            stage.hand_over(lambda number: done.append((number, logs.request.get())), number)
-        stage.finish(nothing, 1)
+            stage.submit(lambda number: done.append((number, logs.request.get())), number)
+        stage.drain(nothing, 1)
         assert done == [(number, fields) for number in range(100)]
     logs.request.reset(token)
 
@@ -46,12 +47,12 @@ def test_handing_over_waits_for_a_slow_stage() -> None:
         started.append(number)
         go.acquire()
 
-    with stages.Stage("test", db.Deadline(0.3)) as stage:
-        for number in range(stages.AHEAD):
-            stage.hand_over(work, number)
+    with Stage("test", Deadline(0.3)) as stage:
+        for number in range(pipeline.AHEAD):
+            stage.submit(work, number)
         with pytest.raises(TimedOut):
-            stage.hand_over(work, 99)
-        go.release(stages.AHEAD)
+            stage.submit(work, 99)
+        go.release(pipeline.AHEAD)
     assert started in ([0], [0, 1])
 
 
@@ -64,14 +65,14 @@ def test_a_failure_arrives_once_and_stops_the_rest() -> None:
             raise ValueError(number)
         done.append(number)
 
-    def hand_over_all() -> None:
-        with stages.Stage("test", db.Deadline(10)) as stage:
+    def submit_all() -> None:
+        with Stage("test", Deadline(10)) as stage:
             for number in range(10):
-                stage.hand_over(work, number)
-            stage.finish(nothing, 1)
+                stage.submit(work, number)
+            stage.drain(nothing, 1)
 
     with pytest.raises(ValueError, match="1"):
-        hand_over_all()
+        submit_all()
     assert done == [0]
 
 
@@ -82,22 +83,22 @@ def test_a_failure_passes_through_a_chain() -> None:
     def fail() -> None:
         raise error
 
-    def hand_over_all() -> None:
-        deadline = db.Deadline(10)
-        with stages.Stage("last", deadline) as last, stages.Stage("first", deadline) as first:
+    def submit_all() -> None:
+        deadline = Deadline(10)
+        with Stage("last", deadline) as last, Stage("first", deadline) as first:
             for _ in range(10):
-                first.hand_over(last.hand_over, fail)
-            first.finish(nothing, 1)
+                first.submit(last.submit, fail)
+            first.drain(nothing, 1)
 
     with pytest.raises(OSError, match="full") as caught:
-        hand_over_all()
+        submit_all()
     assert caught.value is error
 
 
 def test_something_else_is_done_while_waiting() -> None:
     """`finish` calls back each time the seconds have passed."""
     calls: list[float] = []
-    with stages.Stage("test", db.Deadline(10)) as stage:
-        stage.hand_over(time.sleep, 0.5)
-        stage.finish(lambda: calls.append(time.monotonic()), 0.1)
+    with Stage("test", Deadline(10)) as stage:
+        stage.submit(time.sleep, 0.5)
+        stage.drain(lambda: calls.append(time.monotonic()), 0.1)
     assert 2 <= len(calls) <= 5

@@ -1,0 +1,128 @@
+"""MySQL types to Avro types, and MySQL values to Avro values: the only place with these rules.
+
+Values come as the server prints them in its text protocol and leave as the primitive values of
+Avro's binary encoding. A value that has no counterpart there (`0000-00-00`) raises `InvalidValue`,
+and its row becomes an invalid record.
+
+MySQL's types: https://dev.mysql.com/doc/refman/8.4/en/data-types.html
+Avro's types and logical types: https://avro.apache.org/docs/1.12.0/specification/
+"""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Primitive = int | float | str | bytes
+"""A value that fastavro writes without converting it."""
+
+
+class InvalidValue(ValueError):
+    """MySQL can hold this value and Avro cannot; the message says why."""
+
+
+# Values
+
+
+def _decimal(printed: bytes) -> bytes:
+    # The unscaled number in two's complement, big-endian; MySQL prints every digit of the scale.
+    unscaled = int(printed.replace(b".", b""))
+    return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+
+
+_EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
+_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - MySQL's DATETIME has no zone either
+_MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+def _date(printed: bytes) -> int:
+    try:
+        return datetime.date.fromisoformat(printed.decode()).toordinal() - _EPOCH_DAY
+    except ValueError:
+        raise InvalidValue(f"{printed.decode()} is not a date in Avro") from None
+
+
+def _datetime(printed: bytes) -> int:
+    try:
+        return (datetime.datetime.fromisoformat(printed.decode()) - _EPOCH) // _MICROSECOND
+    except ValueError:
+        raise InvalidValue(f"{printed.decode()} is not a time in Avro") from None
+
+
+def _text(printed: bytes) -> str:
+    try:
+        return printed.decode()
+    except UnicodeDecodeError:
+        raise InvalidValue("not valid UTF-8") from None
+
+
+# Types
+
+
+@dataclass(frozen=True)
+class TypeMapping:
+    """The Avro side of a MySQL type.
+
+    Attributes:
+        avro: the Avro type of a value that is not NULL.
+        convert: turns a value as MySQL prints it into the value that Avro encodes.
+    """
+
+    avro: str | dict[str, Any]
+    convert: Callable[[bytes], Primitive]
+
+
+INT = TypeMapping("int", int)
+LONG = TypeMapping("long", int)
+FLOAT = TypeMapping("float", float)
+DOUBLE = TypeMapping("double", float)
+STRING = TypeMapping("string", _text)
+BYTES = TypeMapping("bytes", bytes)
+DATE = TypeMapping({"type": "int", "logicalType": "date"}, _date)
+DATETIME = TypeMapping({"type": "long", "logicalType": "local-timestamp-micros"}, _datetime)
+TIMESTAMP = TypeMapping({"type": "long", "logicalType": "timestamp-micros"}, _datetime)
+
+
+def _decimal_mapping(precision: int, scale: int) -> TypeMapping:
+    avro = {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+    return TypeMapping(avro, _decimal)
+
+
+TYPE_MAPPINGS = {
+    **dict.fromkeys(["tinyint", "smallint", "mediumint", "int", "year"], INT),
+    "bigint": LONG,
+    "int unsigned": LONG,
+    "bigint unsigned": _decimal_mapping(20, 0),
+    "float": FLOAT,
+    "double": DOUBLE,
+    "date": DATE,
+    "datetime": DATETIME,
+    "timestamp": TIMESTAMP,
+    # TIME can be negative or longer than 24 hours, so it stays as MySQL prints it.
+    **dict.fromkeys(["time", "char", "varchar", "enum", "set", "json"], STRING),
+    **dict.fromkeys(["tinytext", "text", "mediumtext", "longtext"], STRING),
+    **dict.fromkeys(["uuid", "inet4", "inet6"], STRING),
+    **dict.fromkeys(["binary", "varbinary", "bit", "vector"], BYTES),
+    **dict.fromkeys(["tinyblob", "blob", "mediumblob", "longblob"], BYTES),
+    **dict.fromkeys(["geometry", "point", "linestring", "polygon"], BYTES),
+    **dict.fromkeys(["multipoint", "multilinestring", "multipolygon"], BYTES),
+    **dict.fromkeys(["geometrycollection", "geomcollection"], BYTES),
+}
+"""By MySQL's name of the type; DECIMAL(p,s) has a mapping for each p and s."""
+
+
+def type_mapping(
+    data_type: str, column_type: str, precision: int | None, scale: int | None
+) -> TypeMapping | None:
+    """The mapping of a column's type; None where it has no Avro type.
+
+    Args:
+        data_type: MySQL's name of the type, such as `int`.
+        column_type: the type as it was declared, such as `int unsigned`.
+        precision: of a DECIMAL.
+        scale: of a DECIMAL.
+    """
+    if data_type == "decimal" and precision is not None and scale is not None:
+        return _decimal_mapping(precision, scale)
+    unsigned = data_type in ("int", "bigint") and "unsigned" in column_type
+    return TYPE_MAPPINGS.get(f"{data_type} unsigned" if unsigned else data_type)

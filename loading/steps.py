@@ -1,0 +1,237 @@
+"""The steps of a load: check, create missing tables, fill, compare, commit, set the next ids."""
+
+import contextlib
+import datetime
+from dataclasses import dataclass
+
+import pymysql
+
+import backup
+import db
+from hiring.core.connection import Connection
+from hiring.core.deadline import Deadline
+from hiring.core.errors import BadSource, BundleError
+from hiring.core.settings import Settings, StorageLocation
+from hiring.export.objects import OutputFolder
+from hiring.export.table import Table, read_table
+from loading import backup_source, csv_files, sources, target
+from loading.progress import Progress, status
+from loading.table_loader import TableLoader
+
+Source = backup_source.Backup | csv_files.CsvFiles
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Row counts for one table; `where` locates the invalid rows."""
+
+    table: str
+    read: int
+    loaded: int
+    invalid: int
+    where: str
+
+
+class Unfinished(Exception):
+    """The load failed at or after its commit; the message says what is left to do."""
+
+
+def open_source(address: str) -> Source:
+    """The source at an address.
+
+    Raises:
+        BadSource: it is neither a backup nor CSV files, or incomplete.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    folder = sources.find(address)
+    if found := backup_source.find_backup(folder):
+        status("backup found", backup=found.address)
+        return backup_source.Backup(found)
+    if csv_files.CsvFiles.are_in(folder):
+        return csv_files.CsvFiles(folder)
+    raise BadSource(
+        f"{folder.address} is neither a backup, which has a {backup.MANIFEST}, nor does it hold"
+        f" {', '.join(names[0] for names in csv_files.FILES.values())}"
+    )
+
+
+def load(source: Source, settings: Settings, *, replace: bool, dry_run: bool) -> list[Outcome]:
+    """Fills the tables.
+
+    Args:
+        source: of the rows.
+        settings: of the database, and for CSV files of Cloud Storage too.
+        replace: delete the present rows in the same transaction.
+        dry_run: check everything, change nothing.
+
+    Raises:
+        BundleError: nothing was loaded; the message says why.
+        Unfinished: everything was loaded, or that is unknown.
+    """
+    deadline = Deadline(target.LOAD_SECONDS)
+    if isinstance(source, backup_source.Backup):
+        with Progress("checking", source.all_rows) as progress:
+            source.check(progress)
+    elif not dry_run:
+        settings.require_storage()
+    tables = _check_tables(source, settings, deadline, replace)
+    if dry_run:
+        return _try(source, tables)
+    _create_missing_tables(source, settings, deadline)
+    committing = False
+    try:
+        with target.loading(settings, deadline, source.sql_mode) as connection:
+            outcomes = _fill(connection, source, settings, deadline, replace)
+            committing = True
+            connection.commit()
+            _set_next_ids(connection, source.next_ids())
+    except (BundleError, KeyboardInterrupt) as error:
+        if not committing:
+            raise
+        raise Unfinished(
+            "the load was interrupted or lost its connection at its commit; all rows are loaded or"
+            " none: look at the tables"
+        ) from error
+    return outcomes
+
+
+def _fill(
+    connection: Connection,
+    source: Source,
+    settings: Settings,
+    deadline: Deadline,
+    replace: bool,
+) -> list[Outcome]:
+    """Everything in the transaction before its commit."""
+    if replace:
+        target.empty(connection)
+    else:
+        target.check_empty(connection)
+    filled = [source.fit(read_table(connection, name)) for name in db.TABLES]
+    if isinstance(source, csv_files.CsvFiles):
+        return _migrate(connection, source, filled, settings.require_storage(), deadline)
+    return _restore(connection, source, filled, deadline)
+
+
+def _check_tables(
+    source: Source, settings: Settings, deadline: Deadline, replace: bool
+) -> dict[str, Table]:
+    """The existing tables, with the columns that the source fills.
+
+    Raises:
+        BadSource, Misconfigured: the rows would not fit, or would not be safe.
+    """
+    with db.own_connection(settings, deadline) as connection:
+        missing = target.missing_tables(connection)
+        names = [name for name in db.TABLES if name not in missing]
+        tables = {name: source.fit(read_table(connection, name)) for name in names}
+        target.check_loadable(connection, names)
+        if not replace:
+            target.check_empty(connection, names)
+        return tables
+
+
+def _create_missing_tables(source: Source, settings: Settings, deadline: Deadline) -> None:
+    with db.own_connection(settings, deadline) as connection:
+        for name in target.missing_tables(connection):
+            statement = source.statements().get(name)
+            if statement is None:
+                raise BadSource(f"table {name} is missing, and {source.origin} has no such table")
+            target.create_table(connection, name, statement, source.origin)
+            status("table created", table=name)
+
+
+def _try(source: Source, tables: dict[str, Table]) -> list[Outcome]:
+    """The outcome of the load, as far as it is known without the server."""
+    if isinstance(source, backup_source.Backup):
+        return [
+            Outcome(
+                name,
+                read=source.rows(name) + source.invalid_rows(name),
+                loaded=source.rows(name),
+                invalid=source.invalid_rows(name),
+                where=source.invalid_address(name),
+            )
+            for name in db.TABLES
+        ]
+    outcomes = []
+    for name in db.TABLES:
+        invalid = csv_files.InvalidRows(None, name, contextlib.ExitStack())
+        table = tables.get(name) or source.missing_table(name)
+        valid = 0
+        with Progress(f"checking {name}") as progress:
+            for _ in source.read_rows(table, invalid):
+                progress()
+                valid += 1
+        outcomes.append(Outcome(name, valid + invalid.count, valid, invalid.count, "not stored"))
+    return outcomes
+
+
+def _restore(
+    connection: Connection,
+    source: backup_source.Backup,
+    tables: list[Table],
+    deadline: Deadline,
+) -> list[Outcome]:
+    loaders, outcomes = [], []
+    for table in tables:
+        name = table.name
+        loader = TableLoader(connection, table, deadline)
+        loaders.append(loader)
+        rows, invalid_rows = source.rows(name), source.invalid_rows(name)
+        refused = 0
+        with Progress(f"loading {name}", rows + invalid_rows) as progress:
+            loader.insert(source.read_rows(table), progress)
+            for origin, reason in loader.insert_accepted(source.read_invalid_rows(table), progress):
+                status("invalid record rejected", "WARNING", record=origin, reason=reason)
+                refused += 1
+        where = source.invalid_address(name) if refused else ""
+        outcomes.append(Outcome(name, rows + invalid_rows, loader.rows, refused, where))
+    _check_filled(connection, loaders)
+    return outcomes
+
+
+def _migrate(
+    connection: Connection,
+    source: csv_files.CsvFiles,
+    tables: list[Table],
+    location: StorageLocation,
+    deadline: Deadline,
+) -> list[Outcome]:
+    run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
+    folder = OutputFolder(location, f"invalid/{run}/", connection, deadline)
+    loaders, outcomes = [], []
+    try:
+        for table in tables:
+            name = table.name
+            loader = TableLoader(connection, table, deadline)
+            loaders.append(loader)
+            with contextlib.ExitStack() as opened:
+                invalid = csv_files.InvalidRows(folder, name, opened)
+                with Progress(f"loading {name}") as progress:
+                    loader.insert(source.read_rows(table, invalid), progress)
+            read = loader.rows + invalid.count
+            outcomes.append(Outcome(name, read, loader.rows, invalid.count, invalid.address))
+        _check_filled(connection, loaders)
+    except BaseException:
+        folder.remove()
+        raise
+    return outcomes
+
+
+def _check_filled(connection: Connection, loaders: list[TableLoader]) -> None:
+    for loader in loaders:
+        with Progress(f"comparing {loader.table.name}", loader.rows) as progress:
+            loader.check(progress)
+    target.check_references(connection)
+
+
+def _set_next_ids(connection: Connection, next_ids: dict[str, int]) -> None:
+    for table, next_id in next_ids.items():
+        try:
+            target.set_next_id(connection, table, next_id)
+        except pymysql.err.Error as error:
+            raise Unfinished(
+                f"all rows are loaded, but the next id of {table} could not be set to {next_id}:"
+                f" {error.args[-1]}"
+            ) from error
