@@ -1,9 +1,9 @@
-"""Jobs for Google's own engines, for what one function can't do: Spark on Dataproc, Vertex AI.
+"""Jobs for Spark on Dataproc and for Vertex AI: work that one function cannot do.
 
     distributed_backup   Dataproc    a backup by many workers at once
     analysis             Dataproc    both reports for every year, from the newest backup
-    forecast             Vertex AI   hires per department and month to come, from the newest backup
+    forecast             Vertex AI   future hires per department and month, from the newest backup
 
-Nothing here is deployed with the functions. The `submit-*.sh` beside each job hand it to Google;
+The functions' upload contains none of this. A `submit-*.sh` submits each job to Google;
 `python -m jobs.NAME` runs it on this machine.
 """

@@ -1,17 +1,17 @@
-"""Both reports, for every year with a hire, at once. For Spark on Dataproc.
+"""Both reports for every year with a hire. For Spark on Dataproc.
 
     spark-submit jobs/analysis.py
 
-Reads the newest complete backup: each object of its tables is counted by one of Spark's workers,
-with the same reader and the same checks as `load.py`. A backup that the function took has one
-object for each table, one that `distributed_backup` took has as many as it had ranges.
+Reads the newest complete backup. One of Spark's workers counts each object of its tables, with the
+reader and the checks of `load.py`. A backup by the function has one object for each table, a backup
+by `distributed_backup` one for each range.
 
     gs://bucket/prefix/analyses/20261122T151624.123456Z/
         quarterly-hired-2021.json  hiring-by-department-2021.json  ...
         manifest.json
 
-The rows are those of `reports.py`. Their order is by name as well, but by the letters' code points:
-a backup does not say how the columns' collation orders them.
+The rows are those of `reports.py`, ordered by the code points of the names: a backup does not
+contain the order of the columns' collation.
 
 Needs GCS_PATH.
 """
@@ -43,7 +43,7 @@ FROM (
 JOIN departments ON departments.id = hires.department_id
 JOIN jobs ON jobs.id = hires.job_id
 """
-"""As in `reports.py`, for all years."""
+"""The statement of `reports.py`, for all years."""
 
 HIRING_BY_DEPARTMENT = """
 SELECT year, id, hired
@@ -60,15 +60,17 @@ FROM (
 ) AS counted
 WHERE hired * hiring_departments > total
 """
-"""As in `reports.py`, for all years."""
+"""The statement of `reports.py`, for all years."""
 
 Names = dict[str, tuple[Any, Any]]
 Years = dict[int, list[reports.ReportRow]]
 """A report's rows by year."""
 
 
-def count(address: str, part: hires.Part) -> Iterator[tuple[int, int, str | None, str | None, int]]:
-    """The hires of a part, as rows of HIRES. Runs on a worker."""
+def count(
+    address: str, part: hires.StoredPart
+) -> Iterator[tuple[int, int, str | None, str | None, int]]:
+    """Counts the hires of a part, as rows of HIRES. Runs on a worker."""
     backup = backup_source.Backup(sources.find(address))
     for (year, month, department, job), number in hires.count(backup, part).items():
         if reports.FIRST_YEAR <= year <= reports.LAST_YEAR:
@@ -79,7 +81,7 @@ def analyse(spark: SparkSession, backup: backup_source.Backup) -> dict[str, Year
     """Both reports for every year with a hire, by their names.
 
     Raises:
-        BadSource, StorageFailed: the backup is damaged, or can't be read.
+        BadSource, StorageFailed: the backup is damaged or cannot be read.
     """
     departments = hires.names(backup, "departments", "department")
     jobs = hires.names(backup, "jobs", "job")
@@ -126,7 +128,7 @@ def _hiring_by_department(spark: SparkSession, years: list[int], departments: Na
 
 
 def _by_name(name: Any) -> tuple[bool, Any]:
-    # MySQL puts NULL before everything.
+    # MySQL sorts NULL first.
     return name is not None, name
 
 
@@ -134,7 +136,7 @@ def run() -> None:
     """Analyses the newest complete backup.
 
     Raises:
-        BundleError: whatever went wrong; nothing complete was stored.
+        BundleError: the analysis failed; no manifest was stored.
     """
     location = command.storage_location()
     backup = hires.newest_backup(location)

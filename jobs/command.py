@@ -1,11 +1,11 @@
-"""What every job's command shares: its settings, its password, and its errors as exit statuses.
+"""What the jobs' commands share: settings, password, and errors as exit statuses.
 
-Settings are those of the functions. A job has no way to be given a secret in its environment, so
-that DB_PASS_SECRET may name one in Secret Manager instead of DB_PASS.
+The settings are those of the functions. A job's environment cannot hold a secret, so DB_PASS_SECRET
+may name one in Secret Manager instead of DB_PASS.
 
     status
     0   done
-    1   not done: the last log line says why, and nothing complete was left behind
+    1   failed: the last log line says why; no manifest was stored
 """
 
 import base64
@@ -28,7 +28,7 @@ SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 SECRET_SECONDS = 30
 
 JOB_SECONDS = 24 * 3600
-"""A job has no time limit of its platform's; a day is beyond any that works."""
+"""No platform limits a job; no job that works takes a day."""
 
 
 def run(job: Callable[[], None]) -> int:
@@ -38,7 +38,7 @@ def run(job: Callable[[], None]) -> int:
     except BundleError as error:
         logs.event("job failed", "ERROR", code=error.code, reason=str(error))
         return 1
-    except Exception:  # noqa: BLE001 - the boundary: what Spark raises is of many kinds
+    except Exception:  # noqa: BLE001 - the boundary: Spark raises errors of many kinds
         logs.event("job failed", "ERROR", code=BundleError.code, stack_trace=traceback.format_exc())
         return 1
     return 0
@@ -48,7 +48,7 @@ def database_settings() -> Settings:
     """The settings of a job that reads the database.
 
     Raises:
-        Misconfigured: one is missing or malformed, or the secret can't be read.
+        Misconfigured: a setting is missing or malformed, or the secret cannot be read.
     """
     environment = dict(os.environ)
     if secret := environment.get("DB_PASS_SECRET"):
@@ -57,7 +57,7 @@ def database_settings() -> Settings:
 
 
 def storage_location() -> StorageLocation:
-    """Where backups are, for a job that reads these alone and needs no password.
+    """The location of backups, for a job that reads only them and needs no password.
 
     Raises:
         Misconfigured: GCS_PATH is missing or malformed.
@@ -66,7 +66,7 @@ def storage_location() -> StorageLocation:
 
 
 def read_secret(name: str) -> str:
-    """The value of a secret's version.
+    """Reads the value of a secret's version.
 
     https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
 
@@ -74,7 +74,7 @@ def read_secret(name: str) -> str:
         name: such as projects/my-project/secrets/my-secret/versions/latest.
 
     Raises:
-        Misconfigured: it is not there, or this job's account may not read it.
+        Misconfigured: it is missing, or this job's account may not read it.
     """
     if not re.fullmatch(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+", name):
         raise Misconfigured(
@@ -87,5 +87,5 @@ def read_secret(name: str) -> str:
         answer = session.get(f"{SECRETS_URL}/{name}:access", timeout=SECRET_SECONDS)
         answer.raise_for_status()
     except (google.auth.exceptions.GoogleAuthError, requests.RequestException) as error:
-        raise Misconfigured(f"{name} can't be read: {type(error).__name__}") from error
+        raise Misconfigured(f"{name} cannot be read: {type(error).__name__}") from error
     return base64.b64decode(answer.json()["payload"]["data"]).decode()

@@ -1,23 +1,23 @@
-"""A backup by many workers at once, for tables that one function can't read within its hour.
+"""A backup by many workers, for tables that one function cannot read within its hour.
 
     spark-submit jobs/distributed_backup.py [--ranges N] [--allow-changes]
 
-For Spark on Dataproc. The driver splits each table into ranges of its primary key, of about as many
-rows each. Spark's workers store each range as an object of its own, with the function's own reader
-and writer. The driver stores the manifest last, as the function does, so that whatever reads
-backups reads this one.
+For Spark on Dataproc. The driver splits each table into ranges of its primary key with about the
+same number of rows. Spark's workers store each range as one object, with the function's reader and
+writer. The driver stores the manifest last, as the function does, so every reader of backups reads
+this one.
 
-Each worker has a connection and so a view of its own: one view across many connections is not to be
-had without a lock on the whole server. So the source should be one that nobody writes to, a clone
-or a stopped replica. Whether that was so is checked, by the tables' row counts and checksums before
-the first range and after the last. Where they changed there is no backup, unless --allow-changes:
-the manifest then names the tables that did. It has the server's GTID position before and after in
-any case: where both are the same, and not empty, nothing was written to the server at all.
+Each worker has its own connection and its own view: one view across many connections would need a
+lock on the whole server. So the source should be a server that nobody writes to, a clone or a
+stopped replica. The job compares the tables' row counts and checksums before the first range and
+after the last. If they changed, there is no backup, unless --allow-changes is given: the manifest
+then names the changed tables. The manifest always has the server's GTID position before and after:
+if both are equal and not empty, nothing was written to the server.
 
-A worker that dies loses its range, which Spark gives to another. Each attempt has an object of its
-own; the manifest lists those of the attempts that Spark counts, the others are removed.
+If a worker dies, Spark gives its range to another one. Each attempt stores its own object; the
+manifest lists those of the attempts that Spark counts, and the job removes the others.
 
-Needs the functions' settings; DB_PASS_SECRET may stand in for DB_PASS.
+Needs the functions' settings; DB_PASS_SECRET may replace DB_PASS.
 """
 
 import argparse
@@ -47,15 +47,15 @@ from hiring.export.table import Table, read_table
 from jobs import command
 
 RANGES = 32
-"""More than there are workers, so that a lost one costs little."""
+"""More ranges than workers, so that a lost range costs little."""
 
 ORDERED = re.compile(
     r"(tinyint|smallint|mediumint|int|bigint|decimal|year|date|datetime|timestamp"
     r"|char|varchar|binary|varbinary)\b"
 )
-"""MySQL types that compare with a literal in the order in which ORDER BY has them.
+"""MySQL types whose comparison with a literal has the order of ORDER BY.
 
-An ENUM, for one, is ordered by its number and compared by its name: ranges would overlap.
+An ENUM, for example, is ordered by its number but compared by its name: ranges would overlap.
 """
 
 EVERYTHING = "TRUE"
@@ -70,8 +70,8 @@ class Range:
 
     Attributes:
         table: its name.
-        number: among the table's ranges.
-        condition: as SQL; each row of the table meets that of exactly one range.
+        number: of the range in its table.
+        condition: as SQL; each row of the table meets the condition of exactly one range.
     """
 
     table: str
@@ -80,13 +80,13 @@ class Range:
 
 
 def split(connection: Connection, table: Table, rows: int, most: int) -> list[Range]:
-    """Ranges of a table by the first column of its primary key.
+    """Splits a table by the first column of its primary key.
 
     Args:
-        connection: to look for the bounds on.
+        connection: to find the bounds with.
         table: to split.
-        rows: that it has.
-        most: rows of a range.
+        rows: its number of rows.
+        most: rows of a range, at most.
     """
     bounds = list(_bounds(connection, table, most)) if rows > most else []
     if not bounds:
@@ -101,10 +101,10 @@ def split(connection: Connection, table: Table, rows: int, most: int) -> list[Ra
 
 
 def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
-    """As SQL, the first value of each range but the first; each is looked for from the last."""
+    """The first value of each range except the first, as SQL, found one after the other."""
     key = next((each for each in table.columns if each.name in table.primary_key[:1]), None)
     if key is None or not ORDERED.match(key.mysql_type):
-        logs.event("not split: no primary key that can be", "WARNING", table=table.name)
+        logs.event("table not split", "WARNING", table=table.name)
         return
     column, name = db.quote(key.name), db.quote(table.name)
     condition, skipped = EVERYTHING, most
@@ -114,7 +114,7 @@ def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
     ):
         bound = _literal(connection, found[0][0])
         yield bound
-        # Greater, not at least: many rows may share the first column of a key, and the bounds rise.
+        # Greater, not at least: many rows may share the key's first column, and bounds must rise.
         condition, skipped = f"{column} > {bound}", most - 1
 
 
@@ -131,7 +131,7 @@ def _literal(connection: Connection, value: Any) -> str:
 def store_range(
     settings: Settings, location: StorageLocation, part: Range
 ) -> tuple[str, StoredRows]:
-    """Stores a range; returns its table's name and what the manifest says of its object."""
+    """Stores a range; returns its table's name and its objects."""
     deadline = Deadline(command.JOB_SECONDS)
     attempt = TaskContext.get().taskAttemptId()
     with db.snapshot(settings, deadline) as connection:
@@ -151,11 +151,11 @@ def store_range(
 
 
 State = dict[str, tuple[int, int]]
-"""Rows and checksum of each table: what a change would show in."""
+"""Rows and checksum of each table; a change shows in them."""
 
 
 def read_state(connection: Connection) -> State:
-    """Counts and sums up all rows: https://dev.mysql.com/doc/refman/8.4/en/checksum-table.html"""
+    """Counts all rows and computes their checksum: https://dev.mysql.com/doc/refman/8.4/en/checksum-table.html"""
     names = ", ".join(db.quote(name) for name in db.TABLES)
     sums = db.select(connection, f"CHECKSUM TABLE {names}")
     rows = db.count_rows(connection)
@@ -165,7 +165,7 @@ def read_state(connection: Connection) -> State:
 
 
 def read_position(settings: Settings, deadline: Deadline) -> str:
-    """The server's GTID position: all that was committed so far; empty where it keeps none."""
+    """The server's GTID position: everything committed so far. Empty where it keeps none."""
     with db.own_connection(settings, deadline) as connection:
         variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
         ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
@@ -173,13 +173,13 @@ def read_position(settings: Settings, deadline: Deadline) -> str:
 
 
 class Export:
-    """The rows' way into the folder of a backup, by Spark's workers.
+    """Stores the rows of a backup with Spark's workers.
 
     Args:
         context: Spark's.
         settings: of the database.
-        ranges: about how many there are to be, of all tables together.
-        allow_changes: store a manifest even where the tables changed meanwhile.
+        ranges: approximate number of ranges of all tables together.
+        allow_changes: store a manifest even if the tables changed meanwhile.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class Export:
         tables: list[Table],
         deadline: Deadline,
     ) -> dict[str, Any]:
-        """Stores all ranges; as `backup.store` asks for it.
+        """Stores all ranges, as the `store_tables` of `backup.store`.
 
         Raises:
             Busy: a table changed meanwhile, and that is not allowed.
@@ -216,7 +216,7 @@ class Export:
                     " clone or a stopped replica, or allow it with --allow-changes"
                 )
         except BaseException:
-            self._context.stop()  # or a range that is still on its way would come after
+            self._context.stop()  # else a range in progress would still be stored
             folder.remove_others(set())
             raise
         folder.remove_others(_names(entries))
@@ -238,7 +238,7 @@ class Export:
     def _store(
         self, folder: OutputFolder, parts: list[Range], deadline: Deadline
     ) -> dict[str, list[StoredRows]]:
-        """What was stored of each table; the driver's own connection is kept alive meanwhile."""
+        """Stores the ranges of each table and keeps the driver's connection alive meanwhile."""
         found: list[tuple[str, StoredRows]] = []
         work = functools.partial(store_range, self._settings, folder.location)
 
@@ -253,7 +253,7 @@ class Export:
 
 
 def _changed(before: State, after: State, entries: list[dict[str, Any]]) -> list[str]:
-    """The tables that changed, or of which the ranges did not hold each row once."""
+    """The tables that changed, or whose ranges do not hold each row once."""
     stored = backup.row_counts(entries)
     return [
         name for name in db.TABLES if before[name] != after[name] or stored[name] != before[name][0]
@@ -272,7 +272,7 @@ def run(options: argparse.Namespace) -> None:
     """Takes the backup.
 
     Raises:
-        BundleError: whatever went wrong; no manifest is left, and as far as possible nothing else.
+        BundleError: the backup failed; no manifest is left, and as far as possible no object.
     """
     settings = command.database_settings()
     location = settings.require_storage()
@@ -288,14 +288,17 @@ def run(options: argparse.Namespace) -> None:
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Backs the tables up with Spark's workers.")
     parser.add_argument(
-        "--ranges", type=int, default=RANGES, help=f"about how many; {RANGES} unless told"
+        "--ranges",
+        type=int,
+        default=RANGES,
+        help=f"approximate number of ranges; {RANGES} by default",
     )
     parser.add_argument(
-        "--allow-changes", action="store_true", help="take a backup that is not of one moment"
+        "--allow-changes", action="store_true", help="accept a backup that is not of one moment"
     )
     options = parser.parse_args()
     if options.ranges < 1:
-        parser.error("--ranges takes a whole number from 1 on")
+        parser.error("--ranges takes a whole number of at least 1")
     return options
 
 

@@ -1,7 +1,7 @@
-"""Hires as the newest complete backup holds them, for the jobs that count them.
+"""The hires of the newest complete backup, for the jobs that count them.
 
-A row that Avro can't hold stands in a backup as an invalid record, with its values as MySQL printed
-them. The reports count it where its `datetime` falls into a year, so it is read here too.
+A backup keeps a row that Avro cannot hold as an invalid record, with its values as MySQL prints
+them. The reports count such a row in the year of its `datetime`, so the jobs read it too.
 """
 
 import decimal
@@ -16,12 +16,12 @@ from loading import backup_source, sources
 from loading.manifest import StoredFile
 
 Hires = Counter[tuple[int, int, str | None, str | None]]
-"""How many by year, month, department's and job's key; a month can be 0, see `month_of`."""
+"""Number of hires by year, month, department's and job's key."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """An object of a backup with rows of a table, in Avro or as invalid records."""
+class StoredPart:
+    """An object of a backup with rows of one table, in Avro or as invalid records."""
 
     stored: StoredFile
     invalid: bool
@@ -40,26 +40,26 @@ def newest_backup(location: StorageLocation) -> backup_source.Backup:
     raise BadSource(f"{folder.address} holds no complete backup")
 
 
-def parts(backup: backup_source.Backup, table: str) -> list[Part]:
+def parts(backup: backup_source.Backup, table: str) -> list[StoredPart]:
     """The objects that together hold a table."""
     stored = backup.table(table)
     return [
-        *(Part(each, invalid=False) for each in stored.objects),
-        *(Part(each, invalid=True) for each in stored.invalid_objects),
+        *(StoredPart(each, invalid=False) for each in stored.objects),
+        *(StoredPart(each, invalid=True) for each in stored.invalid_objects),
     ]
 
 
-def rows(backup: backup_source.Backup, part: Part) -> Iterator[dict[str, Any]]:
-    """The rows of a part, by column; those of invalid records as MySQL printed them, in bytes.
+def rows(backup: backup_source.Backup, part: StoredPart) -> Iterator[dict[str, Any]]:
+    """The rows of a part, by column; values of invalid records are bytes as MySQL prints them.
 
     Raises:
-        BadSource, StorageFailed: the part is not what the manifest says, or can't be read.
+        BadSource, StorageFailed: the part differs from the manifest, or cannot be read.
     """
     return backup.invalid_records(part.stored) if part.invalid else backup.records(part.stored)
 
 
-def count(backup: backup_source.Backup, part: Part) -> Hires:
-    """The hires of a part of `employees`; one without a `datetime` is in no year."""
+def count(backup: backup_source.Backup, part: StoredPart) -> Hires:
+    """Counts the hires of a part of `employees`; a hire without a `datetime` is in no year."""
     hires: Hires = Counter()
     for row in rows(backup, part):
         if (hired := row["datetime"]) is not None:
@@ -68,10 +68,10 @@ def count(backup: backup_source.Backup, part: Part) -> Hires:
 
 
 def month_of(hired: Any) -> tuple[int, int]:
-    """Year and month of a `datetime`: a date, a time, or as MySQL printed it.
+    """Year and month of a `datetime`: a date, a time, or the text that MySQL prints.
 
-    MySQL can hold a month 0. It sorts before January, so that a range of days puts it at the end of
-    the year before: `2021-00-15` is a hire of 2020.
+    MySQL allows the month 0, which sorts before January. In a range of days it belongs to the end
+    of the year before: `2021-00-15` is a hire of 2020.
     """
     if not isinstance(hired, bytes):
         return hired.year, hired.month
@@ -80,7 +80,7 @@ def month_of(hired: Any) -> tuple[int, int]:
 
 
 def key_of(value: Any) -> str | None:
-    """An id as text, the same whether it was read from Avro or from an invalid record."""
+    """An id as text, equal for Avro and invalid records."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, decimal.Decimal):

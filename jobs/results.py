@@ -1,8 +1,8 @@
-"""What a job computes, in a folder of its own in Cloud Storage, with a manifest stored last.
+"""The results of a job: a folder in Cloud Storage, completed by a manifest.
 
 gs://bucket/prefix/KIND/20261122T151624.123456Z/
     ...
-    manifest.json      what it was computed from; a folder without one is not complete
+    manifest.json      the source of the results, stored last; without it the folder is incomplete
 """
 
 import datetime
@@ -18,7 +18,7 @@ from hiring.export.objects import OutputFolder
 from jobs.command import JOB_SECONDS
 
 FORMAT = 1
-"""Of the manifest; another number is another set of rules."""
+"""The version of the manifest's rules."""
 
 
 def store(
@@ -27,13 +27,13 @@ def store(
     """Stores JSON objects, then the manifest that lists them; returns the folder's address.
 
     Args:
-        location: where to.
+        location: to store into.
         kind: of the folder, such as `forecasts`.
         contents: of the objects, by name.
-        manifest: what to say of them.
+        manifest: its entries beside the objects.
 
     Raises:
-        StorageFailed: as it says; no manifest is left, and as far as possible nothing else.
+        StorageFailed: storing failed; no manifest is left, and as far as possible no object.
     """
     run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
     folder = OutputFolder(location, f"{kind}/{run}/", None, Deadline(JOB_SECONDS))

@@ -64,7 +64,7 @@ def test_a_secret_that_may_not_be_read_is_named(
     environment.setenv("DB_PASS_SECRET", name)
     with pytest.raises(Misconfigured) as raised:
         command.database_settings()
-    assert str(raised.value) == f"{name} can't be read: HTTPError"
+    assert str(raised.value) == f"{name} cannot be read: HTTPError"
 
 
 def test_a_malformed_secret_is_refused_with_an_example(environment: pytest.MonkeyPatch) -> None:
