@@ -1,4 +1,4 @@
-"""What the tests look up in a backup that was stored."""
+"""Reading stored backups in tests."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from conftest import Bucket
 
 
 def path(answer: dict[str, Any]) -> str:
-    """The folder of a backup within its bucket, from the function's answer."""
+    """The folder of a backup in its bucket, from the function's answer."""
     return answer["backup"].split("/", 3)[3]
 
 
@@ -29,13 +29,13 @@ def invalid_records(bucket: Bucket, answer: dict[str, Any], table: str) -> list[
 
 
 def entry(answer: dict[str, Any], table: str) -> dict[str, Any]:
-    """What the manifest says of a table."""
+    """The manifest's entry for a table."""
     (found,) = (each for each in answer["tables"] if each["table"] == table)
     return found
 
 
 def download(bucket: Bucket, answer: dict[str, Any], folder: Path) -> Path:
-    """A copy of a backup on this machine, in a folder of its own."""
+    """Copies a backup into a folder of this machine."""
     copy = folder / "backups" / path(answer).rstrip("/").rpartition("/")[2]
     for name, content in bucket.blobs(path(answer)).items():
         file = copy / name.removeprefix(path(answer))
@@ -45,7 +45,7 @@ def download(bucket: Bucket, answer: dict[str, Any], folder: Path) -> Path:
 
 
 def rewrite(copy: Path, name: str, content: bytes) -> None:
-    """Gives a file of a copied backup another content, and the manifest its size and checksum."""
+    """Replaces a file of a copied backup, and its size and checksum in the manifest."""
     (copy / name).write_bytes(content)
     crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
 

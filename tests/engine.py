@@ -1,4 +1,4 @@
-"""Real Spark for the tests of the jobs: on this machine, small, and as a process of its own.
+"""Real Spark for the tests of the jobs, as a small local process.
 
 A test that needs it is skipped where pyspark or Java is missing; `.ci/run` installs both.
 """
@@ -35,7 +35,7 @@ CONFIGURATION = {
 
 
 def home() -> Path:
-    """Where pyspark has Spark itself."""
+    """The folder of Spark in pyspark."""
     found = importlib.util.find_spec("pyspark")
     assert found is not None
     assert found.origin is not None
@@ -43,7 +43,7 @@ def home() -> Path:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """That of every process of Spark: the project's modules, this Python, the loopback alone."""
+    """The environment of every Spark process: the project's modules, this Python, loopback."""
     return {
         "PATH": os.environ["PATH"],
         "SPARK_HOME": str(home()),
@@ -59,7 +59,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def command(
     job: str, *arguments: str, master: str = "local[2]", **configuration: str
 ) -> list[str | Path]:
-    """What submits a job to Spark; an underscore in the configuration is a dot."""
+    """The command that submits a job; an underscore in the configuration means a dot."""
     given = {
         name.replace("__", "\0").replace("_", ".").replace("\0", "_"): value
         for name, value in configuration.items()
@@ -72,7 +72,7 @@ def command(
 def run(
     settings: Mapping[str, str], folder: Path, job: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a job on two workers of this machine, to its end; all it says is in `stdout`."""
+    """Runs a job on two local workers to its end; `stdout` holds all its output."""
     return subprocess.run(
         command(job, *arguments),
         cwd=folder,

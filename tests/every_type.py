@@ -1,4 +1,4 @@
-"""A table of employees with a column of every type that a backup knows, and its extreme rows."""
+"""A table with a column of every supported type, and its extreme rows."""
 
 import json
 from typing import Any
@@ -167,7 +167,7 @@ SMALL = {
 
 
 def create(database: Database, *, columns: dict[str, str] | None = None) -> None:
-    """Makes `employees` anew with these columns, those of its server's every type unless told."""
+    """Creates `employees` with these columns, by default one of each type of the server."""
     if columns is None:
         columns = COLUMNS | GENERATED | (MARIADB if database.server.is_mariadb else MYSQL)
     definitions = ", ".join(f"{quote(name)} {kind}" for name, kind in columns.items())
@@ -181,7 +181,7 @@ def create(database: Database, *, columns: dict[str, str] | None = None) -> None
 
 
 def fill(database: Database) -> None:
-    """Puts a row of low, of high, of small values and of NULLs into `employees`."""
+    """Inserts a row of low, of high, of small values and of NULLs into `employees`."""
     names = {name for (name,) in database.execute(COLUMN_NAMES)}
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
@@ -207,5 +207,5 @@ def quote(name: str) -> str:
 
 
 def compact_json(name: str, value: Any) -> Any:
-    """A value as it is; that of the JSON column as what it means: MySQL orders it anew."""
+    """A value, or its normalised form for the JSON column."""
     return json.loads(value) if name == "json_" and value is not None else value

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Forwarder:
-    """A unix socket whose bytes go to a TCP port and back, as Cloud SQL's /cloudsql/... does."""
+    """A unix socket that forwards to a TCP port, like Cloud SQL's /cloudsql/... socket."""
 
     def __init__(self, path: Path, port: int) -> None:
         self._port = port
@@ -21,7 +21,7 @@ class Forwarder:
         self._threads[0].start()
 
     def stall(self) -> None:
-        """Stop passing anything on, both ways, an end of a connection neither; accept new ones."""
+        """Stops passing bytes on, both ways; still accepts connections."""
         self._passing.clear()
 
     def _accept(self) -> None:
@@ -47,7 +47,7 @@ class Forwarder:
             return
 
     def close(self) -> None:
-        """Cut every connection, and take no more."""
+        """Cuts every connection and accepts no more."""
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

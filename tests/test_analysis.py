@@ -1,4 +1,4 @@
-"""The analysis in Spark: the same rows as the reports, for every year at once."""
+"""The analysis in Spark gives the rows of the reports, for every year."""
 
 import csv
 import datetime
@@ -20,7 +20,7 @@ REPORTS = ("quarterly-hired", "hiring-by-department")
 
 
 def analyse(bucket: Bucket, folder: Path) -> dict[str, Any]:
-    """The objects of a new analysis of the newest backup, by name."""
+    """Runs an analysis of the newest backup; returns its objects by name."""
     done = engine.run(bucket.environment, folder, "analysis")
     assert done.returncode == 0, done.stdout
     found = bucket.blobs("hiring/analyses/")
@@ -28,12 +28,12 @@ def analyse(bucket: Bucket, folder: Path) -> dict[str, Any]:
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[list[Any]]:
-    """Rows without their order, which is the collation's in SQL and the code points' in Spark."""
+    """Rows in a common order: SQL uses the collation, Spark the code points."""
     return sorted((list(row.values()) for row in rows), key=repr)
 
 
 def check(client: Client, found: dict[str, Any], years: range) -> None:
-    """Every report of every year is the function's."""
+    """Compares every report of every year with the function's."""
     for report in REPORTS:
         for year in years:
             expected = client.get(f"/{report}?year={year}&format=json").json
@@ -43,7 +43,7 @@ def check(client: Client, found: dict[str, Any], years: range) -> None:
 def test_the_sample_datas_reports(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """Eight years, and those before and after; the manifest lists all."""
+    """The analysis of the sample data equals the functions' reports, and the manifest lists it."""
     for table, rows in sample.TABLES.items():
         database.insert(table, list(rows()))
     backup = client.get("/backup-data").json
@@ -60,7 +60,7 @@ def test_the_sample_datas_reports(
 def test_the_real_datas_reports(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """With its hires that lack a department, a job or a time: NULL where the schema allows it."""
+    """Hires without a department, a job or a time are counted as the functions count them."""
     for column in (
         "name VARCHAR(255)",
         "datetime DATETIME",
@@ -85,7 +85,7 @@ def test_the_real_datas_reports(
 def test_hires_that_avro_can_not_hold_count_too(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """A day or month 0, a department of nowhere, a name of digits: as the reports have them."""
+    """Hires kept as invalid records are counted as the functions count them."""
     database.insert("departments", [(1, "Legal"), (2, "007"), (3, "Sales")])
     database.insert("jobs", [(1, "42"), (2, "Übersetzer")])
     times = [
@@ -118,7 +118,7 @@ def test_hires_that_avro_can_not_hold_count_too(
 def test_any_type_of_time(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path, column_type: str
 ) -> None:
-    """A DATE, or a TIMESTAMP near midnight of New Year in UTC."""
+    """The analysis counts a DATE, and a TIMESTAMP near midnight of New Year, in the right year."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column_type} NOT NULL")
     database.execute(
         "ALTER TABLE employees MODIFY department_id BIGINT UNSIGNED NOT NULL,"
@@ -148,7 +148,7 @@ def test_any_type_of_time(
 def test_a_damaged_backup_is_not_analysed(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """An object that is not the manifest's is found by its checksum, and nothing is stored."""
+    """An object with a wrong checksum stops the analysis, and nothing is stored."""
     database.insert("departments", [(1, "Legal")])
     database.insert("jobs", [(1, "Nurse")])
     database.insert("employees", [(1, "Ana", "2021-03-01", 1, 1)])

@@ -1,4 +1,4 @@
-"""The backup: what is in the files is what was in the tables, value for value."""
+"""A backup's files hold exactly the values of the tables."""
 
 import base64
 import datetime
@@ -28,7 +28,7 @@ CHANGE = "/backup-data"
 
 @pytest.fixture(autouse=True)
 def far_from_utc(environment: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process lives far from UTC."""
+    """The time zone of this process is far from UTC."""
     environment.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     yield
@@ -51,7 +51,7 @@ def fill(database: Database) -> None:
 
 
 def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket) -> None:
-    """Three Avro files, two reports, the schema, and a manifest that describes them all."""
+    """A backup holds three Avro files, two reports, the schema, and a manifest of them all."""
     fill(database)
     answer = take(client)
     folder = backups.path(answer)
@@ -106,7 +106,7 @@ def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket)
 def test_the_reports_and_the_schema_of_the_snapshot(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """The stored reports equal the functions' answers; schema.sql is SHOW CREATE TABLE."""
+    """The stored reports equal the functions' answers, and schema.sql is SHOW CREATE TABLE."""
     fill(database)
     answer = take(client)
     content = bucket.blobs(backups.path(answer))
@@ -227,7 +227,7 @@ AVRO_TYPES = {
 
 
 def read_by_pymysql(database: Database, columns: list[str]) -> list[dict[str, Any]]:
-    """The rows of employees as PyMySQL gives them, made comparable with what fastavro gives."""
+    """The rows of employees as PyMySQL reads them, comparable with fastavro's."""
     selected = ", ".join(
         f"CAST({name} AS {'DOUBLE' if sql == 'FLOAT' else 'CHAR'}) AS {name}"
         if sql == "FLOAT" or sql.startswith("TIME(") or sql == "TIME"
@@ -242,7 +242,7 @@ def read_by_pymysql(database: Database, columns: list[str]) -> list[dict[str, An
 
 
 def comparable(sql: str, value: Any) -> Any:
-    """What PyMySQL gives for a column, as fastavro gives it."""
+    """A value of PyMySQL as fastavro would return it."""
     if value is None:
         return None
     if sql.startswith("TIMESTAMP"):
@@ -273,7 +273,7 @@ def insert(database: Database, columns: list[str], rows: list[dict[int, Any]]) -
 
 
 def check(client: Client, database: Database, bucket: Bucket, columns: list[str]) -> None:
-    """Takes a backup; its rows have to be those of the table."""
+    """Takes a backup and compares its rows with the table's."""
     answer = take(client)
     found = {row["id"]: row for row in backups.records(bucket, answer, "employees")}
     expected = read_by_pymysql(database, columns)
@@ -289,7 +289,7 @@ def check(client: Client, database: Database, bucket: Bucket, columns: list[str]
 def test_every_type_at_its_extremes(
     client: Client, database: Database, bucket: Bucket, null: str
 ) -> None:
-    """Each column type has its Avro type, and its extremes (and NULL) come back as they were."""
+    """Each column type has its Avro type, and its extremes and NULL come back unchanged."""
     fill(database)
     columns = list(COLUMNS)
     database.execute("DELETE FROM employees")
@@ -321,7 +321,7 @@ def schema_of(client: Client, bucket: Bucket) -> dict[str, Any]:
 
 
 def avro_type(words: str) -> Any:
-    """An Avro type from its words in AVRO_TYPES."""
+    """An Avro type from its short form in AVRO_TYPES."""
     plain, *logical = words.split()
     if not logical:
         return plain
@@ -342,7 +342,7 @@ FLAVOURS = {
 
 @pytest.mark.parametrize("sql", list(FLAVOURS))
 def test_types_of_one_server(client: Client, database: Database, bucket: Bucket, sql: str) -> None:
-    """Types that only MySQL or only MariaDB has are text or bytes as the server prints them."""
+    """Types that only MySQL or only MariaDB has become text or bytes as the server prints them."""
     fill(database)
     try:
         database.execute(f"ALTER TABLE employees ADD c0 {sql} NULL")
@@ -402,7 +402,7 @@ ANY_VALUES: dict[str, st.SearchStrategy[Any]] = {
 def test_any_values(
     client: Client, database: Database, bucket: Bucket, rows: list[dict[int, Any]]
 ) -> None:
-    """Whatever the values are, what is read from the file is what is in the table."""
+    """The file holds the table's values, whatever they are."""
     columns = list(ANY_VALUES)
     if not database.execute("SELECT 1 FROM departments"):
         fill(database)
@@ -415,7 +415,7 @@ def test_any_values(
 def test_what_the_schema_says_beyond_avro(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Names that Avro does not allow are mangled and unique; MySQL's own words stand beside."""
+    """Names that Avro does not allow are mangled and unique; the schema keeps MySQL's own."""
     database.execute(
         "ALTER TABLE employees ADD `größe` INT NULL, ADD `gr__e` INT NULL, ADD `1st` INT NULL,"
         " ADD `back``tick %s` INT NULL, ADD twice INT AS (`größe` * 2) STORED,"
@@ -450,7 +450,7 @@ def test_what_the_schema_says_beyond_avro(
 
 
 def test_invalid_records_are_kept(client: Client, database: Database, bucket: Bucket) -> None:
-    """A row with a date that Avro can't hold is a JSON line with its key, reason and values."""
+    """A row with a date that Avro cannot hold is a JSON line with its key, reason and values."""
     fill(database)
     database.execute("ALTER TABLE employees ADD photo BLOB NULL, ADD born DATE NULL")
     with database.connect(
@@ -491,7 +491,7 @@ def test_invalid_records_are_kept(client: Client, database: Database, bucket: Bu
 def test_an_invalid_record_without_a_primary_key(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Where there is no primary key, an invalid record's is null."""
+    """The key of an invalid record is null where the table has no primary key."""
     database.execute("DROP TABLE employees")
     database.execute(
         "CREATE TABLE employees (name TEXT, datetime DATE, department_id INT, job_id INT)"
@@ -505,13 +505,13 @@ def test_an_invalid_record_without_a_primary_key(
 
 
 def test_a_type_without_a_counterpart_is_named() -> None:
-    """A column type that is not in the mapping stops the backup, with table, column and type."""
+    """A column type without an Avro type stops the backup, which names table, column and type."""
     with pytest.raises(Misconfigured, match=r"column c of table jobs has the type xml\(5\)"):
         _type_of("jobs", "c", "xml", "xml(5)", None, None)
 
 
 def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Bucket) -> None:
-    """Each backup has a folder of its own; the first stays as it was."""
+    """Each backup has its own folder, and the first one stays unchanged."""
     fill(database)
     first = bucket.blobs(backups.path(take(client)))
     second = take(client)
@@ -526,7 +526,7 @@ def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Buc
 def test_characters_that_unicode_does_not_have(
     client: Client, database: Database, characters: str, exact: str, unknown: str
 ) -> None:
-    """A text that the server would send as `?` is refused, and named; others are as they are."""
+    """A text that the server would send as `?` is refused and named; other texts are unchanged."""
     database.execute(f"ALTER TABLE jobs ADD note VARCHAR(20) CHARACTER SET {characters} NULL")
     database.execute(f"INSERT INTO jobs VALUES (1, 'Clerk', x'{exact}'), (2, 'Nurse', NULL)")
     assert client.get("/backup-data").status_code == 200

@@ -1,4 +1,4 @@
-"""The fast path: its blocks are, byte for byte, what the plain path writes row by row."""
+"""The blocks of the fast path equal those of the plain path, byte for byte."""
 
 import dataclasses
 import datetime
@@ -42,7 +42,7 @@ TIMEOUT_SECONDS = 60
 
 
 def plain_rows(connection: Any, statement: str) -> Iterator[tuple[bytes | None, ...]]:
-    """The rows as PyMySQL reads them, one by one, each value as the server prints it."""
+    """The rows as PyMySQL reads them, each value as the server prints it."""
     connection.use_unicode, connection.decoders = False, {}
     with connection.cursor(SSCursor) as cursor:
         cursor.execute(statement)
@@ -51,7 +51,7 @@ def plain_rows(connection: Any, statement: str) -> Iterator[tuple[bytes | None, 
 
 
 def plain_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Invalid]:
-    """What fastavro writes for each row that `mapping` can convert, and the other rows."""
+    """fastavro's bytes of the rows that `mapping` can convert, and the other rows."""
     schema = fastavro.parse_schema(table.avro_schema)
     output = io.BytesIO()
     invalid: Invalid = []
@@ -69,7 +69,7 @@ def plain_path(connection: Any, table: Table, statement: str) -> tuple[bytes, In
 
 
 def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Invalid, int]:
-    """The content of all blocks, the invalid rows, and how many rows there were."""
+    """The content of all blocks, the invalid rows, and the number of rows."""
     content = b""
     invalid: Invalid = []
     rows = 0
@@ -81,12 +81,12 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
 
 
 def connect(database: Database) -> Connection:
-    """A connection as the functions have it."""
+    """A connection like the functions'."""
     return db.connect(read_settings(database.environment), TIMEOUT_SECONDS)
 
 
 def check(database: Database, table: Table, statement: str) -> Invalid:
-    """Both paths give the same; returns the invalid rows."""
+    """Compares both paths and returns the invalid rows."""
     with connect(database) as connection:
         fast, fast_invalid, rows = fast_path(connection, table, statement)
         # What it has left is usable for more.
@@ -182,7 +182,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[tuple[Any, ...]]]:
 def make(
     database: Database, columns: list[str], rows: list[tuple[Any, ...]], repeat: int = 1
 ) -> Table:
-    """A table `any_table` with columns c0, c1, ... and the rows, many times over."""
+    """Creates `any_table` with columns c0, c1, ... and the rows, many times over."""
     with connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS any_table")
         defined = ", ".join(f"c{number} {column}" for number, column in enumerate(columns))
@@ -203,14 +203,14 @@ def test_any_table(
     table: tuple[list[str], list[tuple[Any, ...]]],
     read_bytes: int,
 ) -> None:
-    """Whatever columns and rows a table has, and wherever a read ends, both paths agree."""
+    """Both paths agree for any columns and rows, wherever a read ends."""
     environment.setattr(packets, "READ_BYTES", read_bytes)
     made = make(database, *table)
     check(database, made, made.statement)
 
 
 def test_many_rows_of_every_type(database: Database) -> None:
-    """Rows of all types that fill more than one block, valid and invalid ones in turn."""
+    """Both paths agree for rows of all types in many blocks, valid and invalid ones in turn."""
     given_rows = [
         (7, -5, "123.45", 2**64 - 1, 0.1, 2 / 3, "2021-07-27", "2021-07-27 16:02:08.5", "Zoë 🦄"),
         (None,) * 9,
@@ -236,7 +236,7 @@ def test_many_rows_of_every_type(database: Database) -> None:
 
 
 def columns_of(*kinds: mapping.TypeMapping) -> Table:
-    """A table that a statement without one can be said to select from."""
+    """A table for a statement that selects from none."""
     columns = [
         Column(f"c{number}", f"c{number}", "", kind, False, False, False)
         for number, kind in enumerate(kinds)
@@ -250,7 +250,7 @@ AROUND_A_READ = [packets.READ_BYTES + more for more in (-20, -12, -11, -10, -9, 
 
 @pytest.mark.parametrize("length", LENGTHS + AROUND_A_READ)
 def test_lengths(database: Database, length: int) -> None:
-    """A value of any length is whole, and so are the rows before and after it."""
+    """A value of any length arrives whole, and so do the rows before and after it."""
     row = f"SELECT 1, REPEAT('x', {length}), 2"
     table = columns_of(mapping.INT, mapping.STRING, mapping.INT)
     check(database, table, f"{row} UNION ALL SELECT 3, 'short', 4 UNION ALL {row}")
@@ -258,7 +258,7 @@ def test_lengths(database: Database, length: int) -> None:
 
 @pytest.fixture
 def large_packets(server: DatabaseServer) -> Iterator[None]:
-    """The server sends rows of up to 64 MB."""
+    """The server accepts rows of up to 64 MB."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
         (before,) = cursor.fetchone()
@@ -274,7 +274,7 @@ AROUND_A_PACKET = [PACKET - 8 + more for more in (-1, 0, 1)]
 
 @pytest.mark.parametrize("length", [*AROUND_A_PACKET, PACKET, PACKET + 1, 2 * PACKET - 13, 2**25])
 def test_rows_in_several_packets(database: Database, large_packets: None, length: int) -> None:
-    """A row of 16 MB and more, that the server has to split, is whole, as are its neighbours."""
+    """A row of 16 MB or more, which the server splits, arrives whole, and so do its neighbours."""
     row = f"SELECT 1, REPEAT('x', {length}), 2"
     table = columns_of(mapping.INT, mapping.BYTES, mapping.INT)
     check(database, table, f"SELECT 3, 'short', 4 UNION ALL {row} UNION ALL SELECT 5, '', 6")
@@ -291,7 +291,7 @@ LOOK_ALIKES = {
 def test_values_that_look_like_packets(
     database: Database, environment: pytest.MonkeyPatch, value: bytes
 ) -> None:
-    """A value is a value, whatever it looks like to who receives it byte by byte."""
+    """A value that looks like a packet is read as a value, even byte by byte."""
     environment.setattr(packets, "RECEIVE_BYTES", 1)
     table = make(database, ["INT NOT NULL", "VARBINARY(80) NOT NULL"], [(1, value), (2, value)])
     assert check(database, table, table.statement) == []
@@ -299,7 +299,7 @@ def test_values_that_look_like_packets(
 
 @st.composite
 def packet_contents(draw: st.DrawFn) -> list[bytes]:
-    """The content of some packets: short or long, text or not, many alike."""
+    """The contents of some packets: short or long, text or not, many equal."""
     content = st.binary(max_size=20) | st.binary(min_size=240, max_size=600)
     alike = draw(st.integers(0, 600)) * [b"\x01a\x03bcd"]
     return alike + draw(st.lists(content.filter(bool), max_size=20)) + alike
@@ -307,7 +307,7 @@ def packet_contents(draw: st.DrawFn) -> list[bytes]:
 
 @given(packet_contents(), st.integers(0, 700), st.integers(0, 255))
 def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first: int) -> None:
-    """All whole packets are found, whatever is in them and wherever the last one is cut."""
+    """All whole packets are found, whatever they contain and wherever the last one is cut."""
     heads, stream = [0], b""
     for number, content in enumerate(contents, first):
         stream += len(content).to_bytes(3, "little") + bytes([number % 256]) + content
@@ -320,7 +320,7 @@ def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first:
 
 @st.composite
 def parts(draw: st.DrawFn) -> list[layout.Part]:
-    """Pieces of arrays of bytes, as many of each."""
+    """Parts with the same number of pieces each."""
     rows = draw(st.integers(1, 9))
     made = []
     for _ in range(draw(st.integers(1, 4))):
@@ -333,7 +333,7 @@ def parts(draw: st.DrawFn) -> list[layout.Part]:
 
 @given(parts())
 def test_pieces_are_laid_out_alike_in_every_way(parts: list[layout.Part]) -> None:
-    """Through a table, byte by byte, and piece by piece: the same bytes."""
+    """The three ways to lay out pieces give the same bytes."""
     rows = range(len(parts[0].lengths))
     expected = b"".join(
         part.source[part.starts[row] :][: part.lengths[row]].tobytes()
@@ -351,7 +351,7 @@ def test_pieces_are_laid_out_alike_in_every_way(parts: list[layout.Part]) -> Non
 
 
 def test_text_that_is_not_utf8(database: Database) -> None:
-    """A text is invalid by itself, even where two together would be valid."""
+    """A text that is not UTF-8 is invalid, even if two neighbouring texts are valid together."""
     table = make(
         database,
         ["INT NOT NULL", "VARBINARY(9) NULL"],
@@ -369,7 +369,7 @@ def test_text_that_is_not_utf8(database: Database) -> None:
 
 
 def test_a_statement_with_other_columns(database: Database) -> None:
-    """A row with more or fewer values than the table has columns is never cut to fit."""
+    """A row with more or fewer values than the table has columns is an error, never cut to fit."""
     for kinds in [(mapping.INT,), (mapping.INT,) * 3]:
         with connect(database) as connection, pytest.raises(pymysql.err.InternalError):
             fast_path(connection, columns_of(*kinds), "SELECT 1, 2")
@@ -386,7 +386,7 @@ def test_null_where_there_is_none(database: Database) -> None:
 
 
 def many_employees(database: Database, rows: int = 320_000) -> None:
-    """By default far more than the server and the client hold in their buffers."""
+    """By default, far more rows than the buffers of server and client hold."""
     database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
     database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
     digits = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
@@ -399,7 +399,7 @@ def many_employees(database: Database, rows: int = 320_000) -> None:
 
 @pytest.fixture
 def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Has something done after the first block of employees."""
+    """Calls something after the first block of employees."""
 
     def arrange(action: Callable[[], object]) -> None:
         encode = blocks.encode
@@ -419,7 +419,7 @@ def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
 
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
-    """All threads that were started have ended."""
+    """All started threads have ended."""
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) == before
@@ -437,7 +437,7 @@ def test_a_backup_that_is_killed(
     no_thread_left: None,
     kill: str,
 ) -> None:
-    """A query or connection killed while rows are read is 503, and leaves no object or thread."""
+    """Killing the query or the connection during a backup is 503 and leaves no object or thread."""
     many_employees(database)
 
     def kill_it() -> None:
@@ -458,7 +458,7 @@ def test_a_server_that_dies_during_a_backup(
     no_thread_left: None,
     tmp_path: Path,
 ) -> None:
-    """A server that is gone in the middle of a row is 503, and leaves no object or thread."""
+    """A server that dies in the middle of a row is 503 and leaves no object or thread."""
     server = DatabaseServer(tmp_path / "server")
     server.start()
     try:
@@ -484,7 +484,7 @@ def test_an_upload_that_fails_in_the_middle(
     environment: pytest.MonkeyPatch,
     no_thread_left: None,
 ) -> None:
-    """A chunk that Cloud Storage refuses is 502, and leaves no object or thread."""
+    """A chunk that Cloud Storage refuses is 502 and leaves no object or thread."""
     environment.setattr("hiring.export.objects.CHUNK_BYTES", 256 * 1024)
     environment.setattr("hiring.export.objects.PIECE_BYTES", 64 * 1024)
     many_employees(database)
@@ -517,7 +517,7 @@ def test_another_reader(client: Client, database: Database, bucket: Bucket) -> N
 
 
 def peak_of_a_backup(bundle: Bundle) -> float:
-    """The most memory that a fresh process of the functions has during a backup, in MB."""
+    """Peak memory of a new process of the functions during a backup, in MB."""
     bundle.start()
     assert bundle.get("/backup-data").status_code == 200
     return peak_megabytes(bundle.pid)
@@ -536,7 +536,7 @@ def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database)
 
 @pytest.mark.slow
 def test_memory_holds_a_few_rows(bundle: Bundle, database: Database) -> None:
-    """A table of 200 BLOBs of 1 MB takes hardly more memory than an empty one."""
+    """A backup of 200 BLOBs of 1 MB takes hardly more memory than one of an empty table."""
     empty = peak_of_a_backup(bundle)
     many_employees(database, rows=1)
     database.execute("ALTER TABLE employees ADD photo LONGBLOB NOT NULL")

@@ -26,7 +26,7 @@ def read(name: str) -> list[list[str]]:
 
 @pytest.fixture
 def hires(database: Database) -> list[list[str]]:
-    """The valid hires, loaded."""
+    """The valid hires of the data set, loaded."""
     hires = [row for row in read("hired_employees.csv") if all(row)]
     database.insert("departments", [tuple(row) for row in read("departments.csv")])
     database.insert("jobs", [tuple(row) for row in read("jobs.csv")])
@@ -41,7 +41,7 @@ def hires(database: Database) -> list[list[str]]:
 
 
 def quarterly(hires: list[list[str]]) -> list[dict[str, Any]]:
-    """The quarterly report of 2021, from the files alone."""
+    """The quarterly report of 2021, computed from the files alone."""
     departments, jobs = dict(read("departments.csv")), dict(read("jobs.csv"))
     counted: dict[tuple[str, str], collections.Counter[int]] = collections.defaultdict(
         collections.Counter
@@ -59,7 +59,7 @@ def quarterly(hires: list[list[str]]) -> list[dict[str, Any]]:
 
 
 def by_department(hires: list[list[str]]) -> list[dict[str, Any]]:
-    """The departments above the mean of 2021, from the files alone."""
+    """The departments above the mean of 2021, computed from the files alone."""
     departments = dict(read("departments.csv"))
     hired = collections.Counter(row[3] for row in hires if row[2].startswith("2021-"))
     mean = sum(hired.values()) / len(hired)
@@ -73,7 +73,7 @@ def by_department(hires: list[list[str]]) -> list[dict[str, Any]]:
 def test_the_real_data_through_all_four_functions(
     bundle: Bundle, database: Database, bucket: Bucket, hires: list[list[str]]
 ) -> None:
-    """Both reports, the backup and the truncation do what they say with it."""
+    """Both reports, the backup and the truncation give the right rows of a real data set."""
     assert len(hires) == 1929
     assert bundle.get("/quarterly-hired?format=json").json() == quarterly(hires)
     assert bundle.get("/hiring-by-department?format=json").json() == by_department(hires)

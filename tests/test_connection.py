@@ -25,7 +25,7 @@ def forwarded(tmp_path: Path, database: Database) -> Iterator[str]:
 def test_a_cold_login_through_a_forwarded_socket(
     client: Client, database: Database, environment: pytest.MonkeyPatch, forwarded: str
 ) -> None:
-    """A `caching_sha2_password` login that the server has not cached works, thanks to TLS."""
+    """A `caching_sha2_password` login that is not cached works over a forwarded socket."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB has no caching_sha2_password")
     plugin = database.execute("SELECT plugin FROM mysql.user WHERE user = %s", (ACCOUNT,))
@@ -36,7 +36,7 @@ def test_a_cold_login_through_a_forwarded_socket(
 
 
 def test_over_tcp(client: Client, database: Database, environment: pytest.MonkeyPatch) -> None:
-    """Without a socket the server is reached by host and port."""
+    """Without a socket, the functions reach the server by host and port."""
     environment.delenv("DB_SOCKET")
     environment.setenv("DB_HOST", "127.0.0.1")
     environment.setenv("DB_PORT", str(database.server.port))
@@ -50,7 +50,7 @@ SELECT @@time_zone, @@sql_mode, @@autocommit, @@lock_wait_timeout, @@innodb_lock
 
 
 def test_session_rules(database: Database) -> None:
-    """Every session is in UTC and utf8mb4, with short lock waits, whatever the server's way."""
+    """Every session is in UTC and utf8mb4 with short lock waits, whatever the server's defaults."""
     settings = read_settings(database.environment)
     limit = "@@max_statement_time" if database.server.is_mariadb else "@@max_execution_time"
     with db.report_connection(settings) as connection:
@@ -63,7 +63,7 @@ def test_session_rules(database: Database) -> None:
 
 
 def test_tls_is_on(database: Database) -> None:
-    """Where the server offers TLS it is used, on its unix socket too."""
+    """The functions use TLS where the server offers it, on a unix socket too."""
     connection = db.connect(read_settings(database.environment), 10)
     ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     # To read the authorities that the system knows would take longer than all else.
@@ -76,7 +76,7 @@ def test_tls_is_on(database: Database) -> None:
 
 
 def test_the_password_is_not_in_an_error(database: Database) -> None:
-    """A refused login's error, and what it came from, do not hold the password."""
+    """The error of a refused login, and its cause, do not hold the password."""
     environment = {**database.environment, "DB_USER": "nobody"}
     with pytest.raises(db.DatabaseUnavailable) as raised:
         db.connect(read_settings(environment), 10)

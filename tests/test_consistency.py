@@ -1,4 +1,4 @@
-"""A backup is one moment of all three tables, or it is refused."""
+"""A backup shows one moment of all three tables, or it is refused."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ def take(client: Client) -> tuple[int, dict[str, Any]]:
 
 
 class Writer(threading.Thread):
-    """Hires for ever: a new department, a new job and their employee in one transaction each."""
+    """Inserts a new department, a new job and their employee in one transaction, for ever."""
 
     def __init__(self, database: Database) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def writers(database: Database) -> Iterator[list[Writer]]:
 
 
 def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Writer]) -> None:
-    """Beside writers, each backup has as many of each table, and every name that is referred to."""
+    """A backup beside writers has equally many rows of each table, and every referenced name."""
     sizes = []
     for _ in range(20):
         status, answer = take(client)
@@ -82,9 +82,9 @@ def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Wr
 
 
 class Step:
-    """Does something beside a backup, at its n-th statement, in a thread of its own.
+    """Changes something at the n-th statement of a backup, in its own thread.
 
-    The backup goes on after a moment, whether the thread got what it wanted or waits for a lock.
+    The backup continues after a moment, whether or not the thread waits for a lock.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ def test_a_table_that_is_swapped_or_altered_at_each_step(
     change: Callable[[Database, str], None],
     table: str,
 ) -> None:
-    """Whatever the moment, the backup is whole, before or after, or refused; never torn."""
+    """A table swapped or altered at any step is backed up whole or refused, never torn."""
     steps = 0
     while at_step(client, database, bucket, steps, change, table):
         steps += 1
@@ -159,7 +159,7 @@ def at_step(
     change: Callable[[Database, str], None],
     table: str,
 ) -> bool:
-    """Takes one backup with a change at one step; says whether the backup has that many steps."""
+    """Takes one backup with a change at one step; returns whether it has so many steps."""
     with database.connect() as connection:
         cursor = connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
@@ -187,7 +187,7 @@ def at_step(
 
 
 def test_rows_beside_a_schema_change(client: Client, database: Database, bucket: Bucket) -> None:
-    """An ALTER that waits for a backup goes through when the backup is done."""
+    """An ALTER that waits for a backup succeeds when the backup is done."""
     fill(database)
     with db.snapshot(current_settings(), Deadline(60)) as connection:
         alteration = threading.Thread(target=lambda: alter(database, "employees"))
@@ -200,7 +200,7 @@ def test_rows_beside_a_schema_change(client: Client, database: Database, bucket:
 
 
 def test_a_snapshot_does_not_hold_writers_up(client: Client, database: Database) -> None:
-    """While a backup reads, others insert, and the backup does not see it."""
+    """Others insert while a backup reads, and the backup does not see their rows."""
     fill(database)
     with db.snapshot(current_settings(), Deadline(60)) as connection:
         assert db.select(connection, "SELECT COUNT(*) FROM departments") == [(2,)]

@@ -1,4 +1,4 @@
-"""The distributed backup: the function's rows, in ranges, whatever happens to the workers."""
+"""The distributed backup holds the function's rows, in ranges, whatever happens to workers."""
 
 import contextlib
 import dataclasses
@@ -64,12 +64,12 @@ class Job:
     folder: Path
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Two workers, eight ranges of the employees."""
+        """Runs the job with two workers and eight ranges of the employees."""
         return engine.run(self.settings, self.folder, "distributed_backup", *arguments)
 
     @contextlib.contextmanager
     def start(self, *arguments: str, **options: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The job as it runs, for something to happen to it; its log is `log` in the folder."""
+        """Starts the job; its log is `log` in the folder."""
         command = engine.command("distributed_backup", *arguments, **options)
         with (self.folder / "log").open("wb") as log:
             started = process.start(
@@ -84,7 +84,7 @@ class Job:
         return (self.folder / "log").read_text()
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Those of all backups, the oldest first; each with its folder's address in the bucket."""
+        """The manifests of all backups, oldest first, each with its folder."""
         return [
             {"path": name.removesuffix("manifest.json"), **json.loads(content)}
             for name, content in self.bucket.blobs("hiring/backups/").items()
@@ -92,7 +92,7 @@ class Job:
         ]
 
     def rows(self, manifest: dict[str, Any], table: str) -> list[dict[str, Any]]:
-        """A table's rows, by id."""
+        """The rows of a table by id."""
         (entry,) = (each for each in manifest["tables"] if each["table"] == table)
         found = []
         for stored in entry["objects"]:
@@ -103,7 +103,7 @@ class Job:
         return sorted(found, key=lambda row: row["id"])
 
     def check(self, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
-        """Both hold the same rows, and the folder holds what the manifest lists and no more."""
+        """Compares the rows of two backups, and a folder with its manifest."""
         for table in ("departments", "jobs", "employees"):
             assert self.rows(manifest, table) == self.rows(expected, table)
         listed = [stored["name"] for entry in manifest["tables"] for stored in entry["objects"]]
@@ -130,7 +130,7 @@ def wait_until(true: Callable[[], bool], started: subprocess.Popen[bytes], job: 
 def test_the_rows_are_the_functions_in_eight_ranges(
     job: Job, client: Client, database: Database
 ) -> None:
-    """By two workers; the manifest says the same but for the objects, and that nothing changed."""
+    """Two workers store the function's rows in eight ranges, and the manifest lists them."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     done = job.run("--ranges=8")
@@ -156,7 +156,7 @@ def test_the_rows_are_the_functions_in_eight_ranges(
 
 
 def test_it_is_loaded_like_any_other(job: Job, database: Database) -> None:
-    """`load.py` finds it, checks it and fills the same tables with the same rows."""
+    """`load.py` finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
     sums = "CHECKSUM TABLE departments, jobs, employees"
     before = database.execute(sums)
@@ -176,7 +176,7 @@ def test_it_is_loaded_like_any_other(job: Job, database: Database) -> None:
 
 
 def write(database: Database, stop: threading.Event) -> None:
-    """Hires somebody, again and again."""
+    """Inserts hires again and again."""
     with database.connect() as connection, connection.cursor() as cursor:
         while not stop.wait(0.05):
             cursor.execute("INSERT INTO employees VALUES (0, 'Zoë', '2021-01-01', 1, 1)")
@@ -184,7 +184,7 @@ def write(database: Database, stop: threading.Event) -> None:
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[None]:
-    """Somebody writes all the time."""
+    """A writer that never stops."""
     fill(database, EMPLOYEES)
     stop = threading.Event()
     thread = threading.Thread(target=write, args=(database, stop))
@@ -195,7 +195,7 @@ def writer(database: Database) -> Iterator[None]:
 
 
 def test_with_a_writer_running_there_is_no_backup(job: Job, writer: None) -> None:
-    """It is refused with the table's name, and not an object is left."""
+    """A table that changes is refused by name, and no object stays."""
     done = job.run("--ranges=8")
     assert done.returncode == 1
     assert "employees changed while the backup was taken" in done.stdout
@@ -203,7 +203,7 @@ def test_with_a_writer_running_there_is_no_backup(job: Job, writer: None) -> Non
 
 
 def test_changes_that_are_allowed_are_recorded(job: Job, writer: None, database: Database) -> None:
-    """The manifest names the table, and the GTID position on both sides where there is one."""
+    """With --allow-changes, the manifest names the changed table and both GTID positions."""
     done = job.run("--ranges=8", "--allow-changes")
     assert done.returncode == 0, done.stdout
     (manifest,) = job.manifests()
@@ -218,13 +218,13 @@ def test_changes_that_are_allowed_are_recorded(job: Job, writer: None, database:
 
 @dataclasses.dataclass
 class Cluster:
-    """A master and two workers of Spark's own, as processes of this test."""
+    """A master and two workers of Spark, as processes of this test."""
 
     url: str
     workers: list[subprocess.Popen[bytes]]
 
     def executors(self) -> list[int]:
-        """The ids of the processes in which the workers run a job's tasks."""
+        """The process ids of the executors that run tasks."""
         found = []
         for worker in self.workers:
             tasks = Path(f"/proc/{worker.pid}/task")
@@ -238,7 +238,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Spark's standalone cluster; `spark-class` becomes the process that it starts."""
+    """Spark's standalone cluster."""
     port = process.free_port()
     url = f"spark://127.0.0.1:{port}"
     master = ["org.apache.spark.deploy.master.Master", "--port", str(port), "--webui-port", "0"]
@@ -275,7 +275,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_an_executor_that_is_killed_costs_nothing(
     job: Job, cluster: Cluster, client: Client, database: Database
 ) -> None:
-    """One of two is killed in the middle, as it stores: its ranges are stored by others, once."""
+    """After one of two executors is killed, the other stores its ranges, each once."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     # The third and later ranges wait long enough to be killed while they are stored.
@@ -305,7 +305,7 @@ def test_an_executor_that_is_killed_costs_nothing(
 
 @pytest.mark.once
 def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: Database) -> None:
-    """Cloud Storage refuses an object for good: another attempt stores it, and one is listed."""
+    """A range whose object is refused is stored by another attempt and listed once."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     job.bucket.storage.fail("employees-00004", method="PUT", status=403)
@@ -317,7 +317,7 @@ def test_a_range_that_fails_is_tried_again(job: Job, client: Client, database: D
 
 @pytest.mark.once
 def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) -> None:
-    """No manifest and no object; the password is in no line of the log."""
+    """A range that always fails leaves no manifest, no object and no password in the log."""
     fill(database, EMPLOYEES)
     job.bucket.storage.fail("employees-00004", method="PUT", status=403, times=None)
     done = job.run("--ranges=8")
@@ -330,7 +330,7 @@ def test_a_range_that_always_fails_leaves_nothing(job: Job, database: Database) 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("LARGE"), reason="takes minutes: LARGE=1 runs it")
 def test_two_million_employees(job: Job, client: Client, database: Database) -> None:
-    """Eight ranges by two workers hold what the function's one object holds."""
+    """Eight ranges by two workers hold the rows of the function's one object."""
     fill(database, MANY_EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     done = job.run("--ranges=8")

@@ -1,4 +1,4 @@
-"""Tables as nobody would make them: they are backed up whole."""
+"""Unusual tables are backed up whole."""
 
 import backups
 import faults
@@ -9,7 +9,7 @@ from werkzeug.test import Client
 def test_two_hundred_columns_of_odd_names(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Backticks, spaces, percent signs, other scripts, reserved words, and many of them."""
+    """Two hundred columns with backticks, spaces and reserved words in their names are stored."""
     odd = ["a b", "back`tick", "100%s", "имя", "名前", "select", "naïve", "x;--", "'", '"']
     names = odd + [f"c{number}" for number in range(190)]
     quoted = ["`" + name.replace("`", "``") + "`" for name in names]
@@ -22,7 +22,7 @@ def test_two_hundred_columns_of_odd_names(
 
 
 def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucket: Bucket) -> None:
-    """The largest id, and 0, in a backup and in a truncation."""
+    """The largest id, and 0, are backed up and truncated."""
     largest = 2**32 - 1
     database.insert("departments", [(largest, "Sales")])
     with database.connect(init_command="SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'") as connection:
@@ -37,7 +37,7 @@ def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucke
 
 
 def test_any_bytes_in_latin1(client: Client, database: Database, bucket: Bucket) -> None:
-    """A latin1 column takes any bytes; they are the characters that the server reads in them."""
+    """Any bytes in a latin1 column become the characters that the server reads in them."""
     database.execute("ALTER TABLE jobs ADD note VARCHAR(300) CHARACTER SET latin1 NULL")
     database.execute("INSERT INTO jobs VALUES (1, 'Clerk', X'C328FFFE41')")
     ((note,),) = database.execute("SELECT note FROM jobs")

@@ -1,4 +1,4 @@
-"""What every job's command does with its settings, its password and its errors."""
+"""The jobs' commands: settings, password and errors."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ PASSWORD = "correct horse, bättery's staple"
 
 
 class SecretManager(BaseHTTPRequestHandler):
-    """Answers as Secret Manager does, for one secret."""
+    """Answers like Secret Manager, for one secret."""
 
     def do_GET(self) -> None:
         found = self.path == f"/v1/{SECRET}:access"
@@ -30,12 +30,12 @@ class SecretManager(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the inherited name)
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
 def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Secret Manager of the test's own, which asks for no credentials."""
+    """A Secret Manager of this test that asks for no credentials."""
     with HTTPServer(("127.0.0.1", 0), SecretManager) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -49,7 +49,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_password_comes_from_secret_manager(
     secrets: None, environment: pytest.MonkeyPatch
 ) -> None:
-    """Where DB_PASS_SECRET names one; everything else is as the functions read it."""
+    """The password comes from the secret that DB_PASS_SECRET names."""
     environment.setenv("DB_PASS_SECRET", SECRET)
     environment.setenv("DB_HOST", "10.1.2.3")
     settings = command.database_settings()
@@ -59,7 +59,7 @@ def test_the_password_comes_from_secret_manager(
 def test_a_secret_that_may_not_be_read_is_named(
     secrets: None, environment: pytest.MonkeyPatch
 ) -> None:
-    """The message is all that the operator needs, and no more."""
+    """A secret that cannot be read is named, with the kind of error only."""
     name = SECRET.replace("reports", "changes")
     environment.setenv("DB_PASS_SECRET", name)
     with pytest.raises(Misconfigured) as raised:
@@ -68,20 +68,20 @@ def test_a_secret_that_may_not_be_read_is_named(
 
 
 def test_a_malformed_secret_is_refused_with_an_example(environment: pytest.MonkeyPatch) -> None:
-    """Nothing is called for it."""
+    """A malformed secret name is refused with an example before any call."""
     environment.setenv("DB_PASS_SECRET", "hiring-reports-password")
     with pytest.raises(Misconfigured, match="for example DB_PASS_SECRET=projects/my-project/"):
         command.database_settings()
 
 
 def test_without_a_secret_the_password_is_a_setting(environment: pytest.MonkeyPatch) -> None:
-    """As on this machine."""
+    """Without DB_PASS_SECRET, the password is DB_PASS."""
     environment.setenv("DB_PASS", PASSWORD)
     assert command.database_settings().password == PASSWORD
 
 
 def test_a_bundles_error_is_a_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a traceback."""
+    """An expected error is one log line without a traceback, and status 1."""
 
     def job() -> None:
         raise Misconfigured("GCS_PATH is not set")
@@ -93,7 +93,7 @@ def test_a_bundles_error_is_a_line_and_status_1(capsys: pytest.CaptureFixture[st
 
 
 def test_any_other_error_is_a_traceback_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Spark's own are of many kinds."""
+    """An unexpected error is one log line with its traceback, and status 1."""
     assert command.run(lambda: [][0]) == 1
     line = json.loads(capsys.readouterr().err)
     assert (line["severity"], line["code"]) == ("ERROR", "internal")

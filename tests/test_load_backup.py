@@ -1,4 +1,4 @@
-"""A backup, loaded: the same rows, ids and counters, and what is refused, with nothing changed."""
+"""A loaded backup gives the same rows, ids and counters; what is refused changes nothing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ Backup = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """A few rows in each table, which hold what names hold; by table."""
+    """A few rows for each table, with unusual names."""
     database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
     database.insert("jobs", [(3, "Clerk"), (4, '🦄 "tamer"')])
     database.insert(
@@ -32,7 +32,7 @@ def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def checksums(database: Database) -> list[tuple[str, int]]:
-    """What CHECKSUM TABLE says of the three."""
+    """The CHECKSUM TABLE of the three tables."""
     return [
         (name.split(".")[1], checksum)
         for name, checksum in database.execute(f"CHECKSUM TABLE {', '.join(TABLES)}")
@@ -53,7 +53,7 @@ def test_every_type_is_restored_exactly(
     run_load: Loader,
     take_backup: Backup,
 ) -> None:
-    """Into a database without tables: the same rows, the same CHECKSUM TABLE, the next id too."""
+    """A restore into an empty database gives the same rows, checksums and next ids."""
     database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
     every_type.create(database)
     every_type.fill(database)
@@ -70,7 +70,7 @@ def test_every_type_is_restored_exactly(
 def test_json_that_text_cannot_express_is_the_same_json(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """DECIMAL, DATE and binary scalars, which only MySQL has within JSON, come back as JSON."""
+    """DECIMAL, DATE and binary scalars inside MySQL's JSON come back as equal JSON."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB keeps JSON as text")
     every_type.create(database, columns={"json_": "JSON"})
@@ -91,7 +91,7 @@ def test_json_that_text_cannot_express_is_the_same_json(
 def test_values_that_strict_mode_refuses_are_restored(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """An ENUM's empty error value and an id of 0 were there, so they are there again."""
+    """An ENUM's error value and an id of 0 are restored, although strict mode refuses them."""
     every_type.create(database, columns={"enum_": "ENUM('a') NOT NULL"})
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
@@ -106,7 +106,7 @@ def test_values_that_strict_mode_refuses_are_restored(
 def test_rows_that_refer_to_rows_of_their_own_table_are_restored(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """An employee may come before its manager, and both are replaced in one go."""
+    """Rows that refer to later rows of their own table are restored and replaced."""
     every_type.create(database, columns={"manager": "BIGINT"})
     database.execute("ALTER TABLE employees ADD FOREIGN KEY (manager) REFERENCES employees (id)")
     database.execute("INSERT INTO employees (id, manager) VALUES (1, NULL), (2, 1)")
@@ -123,7 +123,7 @@ def test_rows_that_refer_to_rows_of_their_own_table_are_restored(
 def test_next_ids_are_those_of_the_backup(
     database: Database, run_load: Loader, take_backup: Backup, rows
 ) -> None:
-    """Higher than the last row's, as ids of deleted rows leave them; or lower than before."""
+    """The next ids are the backup's, higher or lower than those of the table."""
     database.execute("ALTER TABLE employees AUTO_INCREMENT = 500")
     backup = take_backup()["backup"]
     database.execute("ALTER TABLE employees AUTO_INCREMENT = 9000")
@@ -141,7 +141,7 @@ def test_next_ids_are_those_of_the_backup(
 def test_empty_tables_are_restored_empty(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """A backup of no rows is a backup."""
+    """A backup without rows is restored as empty tables."""
     loaded = run_load(take_backup()["backup"], DB_NAME=empty_database.name)
     assert (loaded.status, loaded.outcomes) == (0, dict.fromkeys(TABLES, (0, 0, 0, "")))
     assert content(empty_database) == {table: [] for table in TABLES}
@@ -155,7 +155,7 @@ def test_a_folder_on_this_machine_is_as_good(
     take_backup: Backup,
     rows,
 ) -> None:
-    """A backup that was copied loads without a bucket, also from the folder above it."""
+    """A backup copied to this machine loads without a bucket, also from the folder above it."""
     copy = download(bucket, take_backup(), tmp_path)
     for source in (copy, copy.parent):
         assert run_load(source, "--replace", GCS_PATH="").status == 0
@@ -165,7 +165,7 @@ def test_a_folder_on_this_machine_is_as_good(
 def test_the_newest_complete_backup_is_taken(
     database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
 ) -> None:
-    """Where no run is named; one without a manifest is no backup. The log says which."""
+    """A folder of backups loads the newest complete one, and the log names it."""
     take_backup()
     database.execute("DELETE FROM employees WHERE id = 9")
     newest = take_backup()
@@ -178,7 +178,7 @@ def test_the_newest_complete_backup_is_taken(
 def test_large_values_and_many_statements(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """Rows of megabytes and thousands of short ones, each in statements that the server takes."""
+    """Rows of megabytes and thousands of short rows are loaded in statements the server accepts."""
     every_type.create(database, columns={"longblob_": "LONGBLOB"})
     database.execute("INSERT INTO employees (longblob_) VALUES (REPEAT(x'275cff', 2500000))")
     database.insert("jobs", [(number, "x" * 200) for number in range(1, 20_001)])
@@ -192,7 +192,7 @@ def test_large_values_and_many_statements(
 def test_invalid_records_are_restored(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """Dates that Avro cannot hold come back as they were, beside values of every type."""
+    """Dates that Avro cannot hold are restored unchanged, beside values of every type."""
     every_type.create(database)
     every_type.fill(database)
     with database.connect() as connection, connection.cursor() as cursor:
@@ -215,7 +215,7 @@ def test_refused_invalid_records_are_reported(
     take_backup: Backup,
     rows,
 ) -> None:
-    """Those that the server does not take as they are: counted and named, the rest is loaded."""
+    """Invalid records that the server rejects are counted and named; the rest is loaded."""
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
         cursor.executemany(
@@ -252,7 +252,7 @@ CHANGES = {
 def test_a_refused_or_changed_row_rolls_everything_back(
     database: Database, run_load: Loader, take_backup: Backup, rows, change: str
 ) -> None:
-    """Also with --replace, and also when the server does not even warn: the old rows stay."""
+    """A row that the server refuses or silently changes rolls back, and the old rows stay."""
     database.execute("ALTER TABLE employees MODIFY datetime DATETIME(6) NOT NULL")
     database.execute("ALTER TABLE employees MODIFY name VARCHAR(255) NULL")
     database.execute("INSERT INTO employees VALUES (300, NULL, '2021-01-01 00:00:00.5', 1, 3)")
@@ -272,7 +272,7 @@ def test_a_refused_or_changed_row_rolls_everything_back(
 def test_a_row_that_refers_to_nothing_is_refused(
     database: Database, run_load: Loader, take_backup: Backup, rows
 ) -> None:
-    """The tables' foreign keys hold after a load; the message names the one that would not."""
+    """A row without its referenced row rolls back; the message names the foreign key."""
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute("DELETE FROM departments WHERE id = 7")
@@ -293,7 +293,7 @@ def test_a_row_that_refers_to_nothing_is_refused(
 def test_tables_with_rows_are_refused(
     database: Database, run_load: Loader, take_backup: Backup, rows
 ) -> None:
-    """Without --replace, naming them; nothing is changed."""
+    """Without --replace, tables that hold rows are refused by name and stay unchanged."""
     backup = take_backup()["backup"]
     database.execute("DELETE FROM employees")
     loaded = run_load(backup)
@@ -357,7 +357,7 @@ def test_unfit_tables_are_refused(
     status: int,
     reason: str,
 ) -> None:
-    """Also with --replace and in a dry run, naming the reason; nothing is changed."""
+    """Unfit tables are refused with the reason, also in a dry run, and stay unchanged."""
     backup = take_backup()["backup"]
     for statement in statements:
         database.execute(statement)
@@ -370,7 +370,7 @@ def test_unfit_tables_are_refused(
 
 @pytest.fixture
 def operator(database: Database) -> Iterator[dict[str, str]]:
-    """The settings of an account that may do what a load needs, but not ALTER or CREATE."""
+    """The settings of an account with the rights of a load, but without ALTER and CREATE."""
     database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
     database.execute(
         f"GRANT SELECT, INSERT, DELETE, LOCK TABLES ON {database.name}.* TO operator@'%'"
@@ -382,7 +382,7 @@ def operator(database: Database) -> Iterator[dict[str, str]]:
 def test_a_next_id_that_cannot_be_set_is_told(
     database: Database, run_load: Loader, take_backup: Backup, rows, operator: dict[str, str]
 ) -> None:
-    """After the commit: status 6, all rows are there. Where the next id is right, status 0."""
+    """A next id that cannot be set is status 6 with all rows loaded; a right one is status 0."""
     backup = take_backup()["backup"]
     assert run_load(backup, "--replace", **operator).status == 0
     database.execute("ALTER TABLE jobs AUTO_INCREMENT = 9000")
@@ -401,7 +401,7 @@ def test_a_missing_right_is_named(
     rows,
     operator: dict[str, str],
 ) -> None:
-    """Status 2, nothing changed: an account that may not insert, or not create."""
+    """An account that may not insert or create is status 2, and nothing changes."""
     backup = take_backup()["backup"]
     database.execute(f"REVOKE INSERT ON {database.name}.* FROM operator@'%'")
     loaded = run_load(backup, "--replace", **operator)
@@ -420,7 +420,7 @@ def test_a_dry_run_changes_nothing(
     take_backup: Backup,
     rows,
 ) -> None:
-    """Not the rows, not the missing tables, not the bucket; its table says what would be."""
+    """A dry run changes no row, table or bucket; its table shows the outcome."""
     backup = take_backup()["backup"]
     objects = bucket.blobs()
     database.execute("DELETE FROM employees WHERE id = 9")
@@ -440,7 +440,7 @@ def test_a_missing_table_that_the_server_cannot_create_is_named(
     take_backup: Backup,
     rows,
 ) -> None:
-    """For one whose collation is another server's: the operator has to create it."""
+    """A missing table with another server's collation is refused: the operator must create it."""
     copy = download(bucket, take_backup(), tmp_path)
     schema = (copy / "schema.sql").read_text()
     rewrite(copy, "schema.sql", schema.replace("utf8mb4", "utf8mb5").encode())
@@ -456,7 +456,7 @@ def test_a_missing_table_that_the_server_cannot_create_is_named(
 def test_what_is_no_backup_is_refused(
     tmp_path: Path, bucket: Bucket, database: Database, run_load: Loader
 ) -> None:
-    """A folder that is missing, empty or without a manifest, a bucket that is missing: status 3."""
+    """A folder that is missing, empty or without a manifest, or a missing bucket, is status 3."""
     (tmp_path / "departments.avro").touch()
     bucket.blob("hiring/backups/one/jobs.avro").upload_from_string("half")
     for source in (
@@ -497,7 +497,7 @@ def test_damaged_objects_are_refused(
     file: str,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    """Whatever became of the bytes: the object is named, and nothing is written."""
+    """A damaged object is refused by name, and nothing is written."""
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = ''")
         cursor.execute("INSERT INTO employees VALUES (10, 'Eve', '0000-00-00', 1, 3)")
@@ -517,7 +517,7 @@ def test_damaged_objects_are_refused(
 
 
 def edit(manifest: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
-    """The manifest with another value somewhere."""
+    """Changes one value of the manifest."""
     place: Any = manifest
     for step in path[:-1]:
         place = place[step]
@@ -556,7 +556,7 @@ def test_edited_manifests_are_refused(
     where: list[Any],
     value: object,
 ) -> None:
-    """One that does not describe what is there: nothing is written."""
+    """A manifest that does not describe the objects is refused, and nothing is written."""
     copy = download(bucket, take_backup(), tmp_path)
     file = copy / "manifest.json"
     file.write_text(json.dumps(edit(json.loads(file.read_text()), *where, value=value)))
@@ -569,7 +569,7 @@ def test_edited_manifests_are_refused(
 def test_a_manifest_that_is_no_json_object_is_refused(
     tmp_path: Path, database: Database, run_load: Loader, text: str
 ) -> None:
-    """Half a manifest, or something else."""
+    """Half a manifest, or another file in its place, is refused."""
     (tmp_path / "manifest.json").write_text(text)
     loaded = run_load(tmp_path)
     assert loaded.status == 3
@@ -579,7 +579,7 @@ def test_a_manifest_that_is_no_json_object_is_refused(
 def test_an_unreadable_block_is_refused(
     tmp_path: Path, database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
 ) -> None:
-    """Also when size and checksum in the manifest are right, and the first rows are readable."""
+    """An unreadable block is refused, even if size, checksum and the first rows are right."""
     copy = download(bucket, take_backup(), tmp_path)
     rewrite(copy, "employees.avro", flip((copy / "employees.avro").read_bytes()[:-9]))
     loaded = run_load(copy, "--replace")

@@ -1,4 +1,4 @@
-"""A stage does what it is handed, in order and bounded, and passes a failure on once."""
+"""A stage runs its tasks in order and bounded, and passes a failure on once."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from hiring.export.pipeline import Stage
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """All threads that were started have ended."""
+    """All started threads have ended."""
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) == before
@@ -26,7 +26,7 @@ def nothing() -> None:
 
 
 def test_work_is_done_in_order() -> None:
-    """`finish` returns when all is done; log lines in the thread belong to the caller's request."""
+    """`drain` returns when all tasks are done; the thread's log lines belong to the request."""
     done: list[object] = []
     fields: dict[str, object] = {"function": "backup_data"}
     token = logs.request.set(fields)
@@ -39,7 +39,7 @@ def test_work_is_done_in_order() -> None:
 
 
 def test_handing_over_waits_for_a_slow_stage() -> None:
-    """No more than AHEAD pieces are pending."""
+    """`submit` blocks while AHEAD tasks are unfinished."""
     started: list[int] = []
     go = threading.Semaphore(0)
 
@@ -57,7 +57,7 @@ def test_handing_over_waits_for_a_slow_stage() -> None:
 
 
 def test_a_failure_arrives_once_and_stops_the_rest() -> None:
-    """What failed first is raised; what was handed over after it is not begun."""
+    """The first failure is raised, and no later task starts."""
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -77,7 +77,7 @@ def test_a_failure_arrives_once_and_stops_the_rest() -> None:
 
 
 def test_a_failure_passes_through_a_chain() -> None:
-    """The last stage's error arrives at the first, as the object that it is."""
+    """An error of the last stage reaches the caller of the first one unchanged."""
     error = OSError("full")
 
     def fail() -> None:
@@ -96,7 +96,7 @@ def test_a_failure_passes_through_a_chain() -> None:
 
 
 def test_something_else_is_done_while_waiting() -> None:
-    """`finish` calls back each time the seconds have passed."""
+    """`drain` calls back whenever its seconds have passed."""
     calls: list[float] = []
     with Stage("test", Deadline(10)) as stage:
         stage.submit(time.sleep, 0.5)

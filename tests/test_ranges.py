@@ -1,4 +1,4 @@
-"""How the distributed backup splits a table: each row is in exactly one range."""
+"""The distributed backup puts each row into exactly one range."""
 
 import pytest
 from conftest import Database
@@ -16,7 +16,7 @@ ROWS = 100
 
 
 def split(database: Database, most: int) -> list[list[int]]:
-    """For each range of `employees` the numbers of its rows."""
+    """The numbers of the rows in each range of `employees`."""
     settings = read_settings(database.environment)
     with db.snapshot(settings, Deadline(60)) as connection:
         table = read_table(connection, "employees")
@@ -57,7 +57,7 @@ def make(database: Database, key: str, values: list[object]) -> None:
 def test_each_row_is_in_one_range_of_about_the_same_size(
     database: Database, column: str, values: list[object]
 ) -> None:
-    """For every type of key that is split, at the edges of the type too."""
+    """Each row is in one range of about the same size, for every type of key."""
     make(database, f"id {column} NOT NULL PRIMARY KEY", values)
     ranges = split(database, 13)
     assert [len(each) for each in ranges] == [13] * 7 + [9]
@@ -65,7 +65,7 @@ def test_each_row_is_in_one_range_of_about_the_same_size(
 
 
 def test_many_rows_may_share_the_first_column_of_a_key(database: Database) -> None:
-    """Ranges are then uneven, but there is none without end."""
+    """Rows that share the first column of a key make uneven ranges, but a finite number."""
     make(database, "id INT NOT NULL, PRIMARY KEY (id, number)", [n // 40 for n in range(ROWS)])
     ranges = split(database, 10)
     assert sorted(number for each in ranges for number in each) == list(range(ROWS))
@@ -81,14 +81,14 @@ def test_many_rows_may_share_the_first_column_of_a_key(database: Database) -> No
     ],
 )
 def test_a_table_that_can_not_be_split_is_one_range(database: Database, key: str) -> None:
-    """Without a primary key, or where its order is not the one of comparisons."""
+    """A table without a primary key, or with an unsuitable one, is one range."""
     make(database, key, ["9", "1", "5", "0"] * 25)
     (rows,) = split(database, 10)
     assert sorted(rows) == list(range(ROWS))
 
 
 def test_an_empty_table_is_one_empty_range(database: Database) -> None:
-    """So that there is an object for it."""
+    """An empty table is one empty range, so that it has an object."""
     assert db.TABLES[-1] == "employees"
     database.execute("ALTER TABLE employees ADD number INT")
     assert split(database, 1) == [[]]

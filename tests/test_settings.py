@@ -1,4 +1,4 @@
-"""The settings: what is taken from the environment, and what is refused."""
+"""The settings: which values the environment may have, and which are refused."""
 
 import pytest
 
@@ -9,7 +9,7 @@ GOOD = {"DB_PASS": "secret"}
 
 
 def test_defaults() -> None:
-    """DB_PASS alone is enough; the rest has the defaults that the README states."""
+    """DB_PASS alone is enough; the other settings have their documented defaults."""
     assert read_settings(GOOD) == Settings(
         password="secret",
         user="root",
@@ -70,7 +70,7 @@ def test_instance_connection_name(instance: str, socket: str) -> None:
     ],
 )
 def test_gcs_path(path: str, location: tuple[str, str]) -> None:
-    """A bucket, with or without `gs://` and a prefix."""
+    """GCS_PATH is a bucket, with or without `gs://` and a prefix."""
     found = read_settings({**GOOD, "GCS_PATH": path}).storage
     assert found == StorageLocation(*location)
 
@@ -106,20 +106,20 @@ def test_malformed_settings_are_named(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["DB_PASS", "DB_USER", "DB_NAME", "DB_SOCKET", "GCS_PATH"])
 def test_settings_that_are_not_utf8_are_named(name: str) -> None:
-    """A byte that is no text is refused, and not shown."""
+    """A value that is not UTF-8 is refused by name and not shown."""
     with pytest.raises(Misconfigured) as raised:
         read_settings({**GOOD, name: "bucket/\udcff"})
     assert str(raised.value) == f"{name} is not UTF-8"
 
 
 def test_missing_password_is_named() -> None:
-    """Without DB_PASS nothing works, and the message says so."""
+    """A missing DB_PASS is refused with an example."""
     with pytest.raises(Misconfigured, match=r"^DB_PASS is not set; for example DB_PASS="):
         read_settings({})
 
 
 def test_two_sockets_are_refused() -> None:
-    """Two variables that both name a socket are not guessed about."""
+    """Two variables that both name a socket are refused."""
     with pytest.raises(Misconfigured, match="INSTANCE_CONNECTION_NAME and DB_SOCKET"):
         read_settings({**GOOD, "INSTANCE_CONNECTION_NAME": "p:r:i", "DB_SOCKET": "/s"})
 
