@@ -23,18 +23,21 @@ from werkzeug.datastructures import MIMEAccept
 import db
 import reports
 import truncation
-from hiring import pages
 from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
 from hiring.core.settings import current_settings
+from hiring.pages.assets import content_security_policy
+from hiring.pages.page import render
+from hiring.pages.spreadsheet import as_csv
+from hiring.pages.text import as_text
 
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
 FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
-SHOW = {TEXT: pages.as_text, JSON: reports.as_json, CSV: pages.as_csv}
+SHOW = {TEXT: as_text, JSON: reports.as_json, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -208,8 +211,8 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         rows = reports.run(connection, report, year)
         years = reports.years_with_hires(connection, year) if wanted == HTML else None
     if wanted == HTML:
-        response = flask.Response(pages.render(report, year, rows, years))
-        response.headers["Content-Security-Policy"] = pages.content_security_policy()
+        response = flask.Response(render(report, year, rows, years))
+        response.headers["Content-Security-Policy"] = content_security_policy()
     else:
         response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
     if wanted == CSV:

@@ -19,7 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reports
-from hiring import pages
+from hiring.pages.assets import TEMPLATES
+from hiring.pages.chart import Bar, Chart, Segment
+from hiring.pages.names import visible
+from hiring.pages.page import view
+from hiring.pages.spreadsheet import FORMULA_STARTS, as_csv
+from hiring.pages.text import TERMINAL_COLUMNS, as_text
 
 pytestmark = pytest.mark.once
 
@@ -83,7 +88,7 @@ def test_any_name_is_shown_in_every_format(
 ) -> None:
     """A name is exact in JSON, harmless in CSV, visible in text, and only text in the page."""
     hire(database, [(name, name, "2021-02-03"), (name, name, "2021-11-30")])
-    shown = pages.visible(name)
+    shown = visible(name)
 
     assert get(client, QUARTERLY + "?format=json").json == [
         {"department": name, "job": name, "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 1}
@@ -162,19 +167,19 @@ counts = st.integers(0, 9_999_999)
 @given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
 def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
     """Whatever the names, no cell begins like a formula, and without its apostrophe it is exact."""
-    text = pages.as_csv(reports.QUARTERLY_HIRED, rows)
+    text = as_csv(reports.QUARTERLY_HIRED, rows)
     _, *cells = csv.reader(io.StringIO(text, newline=""))
     for row, shown in zip(rows, cells, strict=True):
         for value, cell in zip(row[:6], shown, strict=True):
-            assert not cell.startswith(pages.FORMULA_STARTS)
+            assert not cell.startswith(FORMULA_STARTS)
             assert cell in (str(value), f"'{value}")
 
 
 @given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
 def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
     """Whatever the names, no line of the grid is wider than 80 columns or moves the cursor."""
-    for line in pages.as_text(reports.QUARTERLY_HIRED, rows).splitlines():
-        assert 0 < wcwidth.wcswidth(line) <= pages.TERMINAL_COLUMNS
+    for line in as_text(reports.QUARTERLY_HIRED, rows).splitlines():
+        assert 0 < wcwidth.wcswidth(line) <= TERMINAL_COLUMNS
 
 
 # Sizes
@@ -250,28 +255,28 @@ def test_bars_fill_the_chart() -> None:
     """The longest bar is as wide as the chart, its parts follow one another, with what fits in."""
     name = "宣" * 20
     rows = [("A", "a", 50, 30, 19, 1, 1), (name, "b", 2, 3, 20, 0, 2)]
-    chart = pages.view(reports.QUARTERLY_HIRED, 2021, rows, [])["chart"]
-    assert chart == pages.Chart(
+    chart = view(reports.QUARTERLY_HIRED, 2021, rows, [])["chart"]
+    assert chart == Chart(
         [
-            pages.Bar(
+            Bar(
                 "A",
                 "A",
                 100,
                 [
-                    pages.Segment("q1", 0, 50, "50"),
-                    pages.Segment("q2", 50, 30, "30"),
-                    pages.Segment("q3", 80, 19, "19"),
-                    pages.Segment("q4", 99, 1, ""),
+                    Segment("q1", 0, 50, "50"),
+                    Segment("q2", 50, 30, "30"),
+                    Segment("q3", 80, 19, "19"),
+                    Segment("q4", 99, 1, ""),
                 ],
             ),
-            pages.Bar(
+            Bar(
                 name,
                 "宣" * 13 + "…",
                 25,
                 [
-                    pages.Segment("q1", 0, 2, ""),
-                    pages.Segment("q2", 2, 3, "3", tight=True),
-                    pages.Segment("q3", 5, 20, "20"),
+                    Segment("q1", 0, 2, ""),
+                    Segment("q2", 2, 3, "3", tight=True),
+                    Segment("q3", 5, 20, "20"),
                 ],
             ),
         ],
@@ -505,7 +510,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
     """Text has the contrast of 4.5:1, and bars the 3:1, that WCAG's level AA asks for."""
-    style = (pages.TEMPLATES / "report.css").read_text()
+    style = (TEMPLATES / "report.css").read_text()
     root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([\w-]+): (#\w{6});", root))
     pairs = list(itertools.product(("text", "quiet", "zero", "link", "mean"), ("page", "band")))
