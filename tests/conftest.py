@@ -157,7 +157,7 @@ class Storage:
         self.url = url
 
     def fail(self, match: str, **rule: Any) -> None:
-        """Make requests go wrong that fit `match`; `rule` is as local/faults.py has it."""
+        """Make requests that fit `match` go wrong, as `Fault` in local/storage.py says."""
         requests.post(
             f"{self.url}/faults", json=[{"match": match, **rule}], timeout=REQUEST_SECONDS
         ).raise_for_status()

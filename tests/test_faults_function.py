@@ -59,7 +59,7 @@ def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[An
     def begin(path: str, seconds: float) -> Request:
         bundle.start()
         bucket.storage.fail(
-            r"employees\.avro.*upload_id", method="PUT", action="delay", seconds=seconds
+            r"upload_id.*employees\.avro", method="PUT", action="delay", seconds=seconds
         )
         begun.append(Request(bundle, path))
         faults.wait_until(lambda: len(logged(bundle, "rows stored")) == 2)

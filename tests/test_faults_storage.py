@@ -25,8 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 # The requests that a backup makes of Cloud Storage, as patterns with a method.
 KINDS = {
     "begin": {"match": "uploadType=resumable(?!.*upload_id)", "method": "POST"},
-    "chunk": {"match": r"employees\.avro.*upload_id", "method": "PUT"},
-    "last": {"match": r"manifest\.json.*upload_id", "method": "PUT"},
+    "chunk": {"match": r"upload_id.*employees\.avro", "method": "PUT"},
+    "last": {"match": r"upload_id.*manifest\.json", "method": "PUT"},
     "look": {"match": r"/o/.*employees\.avro", "method": "GET"},
     "read": {"match": r"/o/.*manifest\.json.*alt=media", "method": "GET"},
 }
@@ -165,7 +165,7 @@ def test_an_upload_that_arrives_after_all(
     """A request that is carried out long after its answer was given up stores nothing."""
     environment.setattr(storage_client, "RETRY_SECONDS", 0.5)
     environment.setattr(storage_client, "TIMEOUT_SECONDS", (1, 1))
-    bucket.storage.fail(r"jobs\.avro.*upload_id", method="PUT", action="delay", seconds=3)
+    bucket.storage.fail(r"upload_id.*jobs\.avro", method="PUT", action="delay", seconds=3)
     bucket.storage.fail(r"jobs\.avro", method="GET", status=404, times=None)
     assert error(client, "/backup-data") == FAILED
     bucket.storage.heal()
