@@ -14,13 +14,12 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, cast
 
 import fastavro
-import fastavro.write
 
 import db
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import RowRefused
-from hiring.export import blocks
+from hiring.export import blocks, container
 from hiring.export.pipeline import Stage
 from hiring.export.table import Table
 from loading import target
@@ -171,12 +170,11 @@ class TableLoader:
     def _read_back(self) -> Iterator[SqlRow]:
         """The rows of the table, as its backup would hold them."""
         writer = RowWriter(self.table.columns)
-        schema = fastavro.parse_schema(self.table.avro_schema)
         names = [column.avro_name for column in self.table.columns]
         statement = self.table.statement
         for block in blocks.read(self._connection, self.table, statement, self._deadline):
             file = io.BytesIO()
-            fastavro.write.Writer(file, schema).write_block(block)
+            container.Writer(file, self.table.avro_schema).write_block(block.rows, block.content)
             file.seek(0)
             for record in fastavro.reader(file):
                 values = cast(dict[str, Any], record)

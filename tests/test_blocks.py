@@ -74,9 +74,9 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
     invalid: Invalid = []
     rows = 0
     for block in blocks.read(connection, table, statement, Deadline(TIMEOUT_SECONDS)):
-        content += block.bytes_.getvalue()
+        content += block.content
         invalid += [(row.values, row.reason) for row in block.invalid]
-        rows += block.num_records + len(block.invalid)
+        rows += block.rows + len(block.invalid)
     return content, invalid, rows
 
 

@@ -13,7 +13,6 @@ blocks and returned rows are together the rows that were read.
 """
 
 import contextlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -41,10 +40,10 @@ class InvalidRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Encoded rows, in the shape that fastavro's `write_block` takes, and the invalid rows."""
+    """Encoded rows, and the invalid rows."""
 
-    num_records: int
-    bytes_: io.BytesIO
+    rows: int
+    content: bytes
     invalid: list[InvalidRow]
 
 
@@ -63,12 +62,12 @@ def read(
         pymysql.err.Error: the server ended the statement, or the connection was lost.
         TimedOut: the deadline has passed.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     for rows in read_rows(connection, statement, deadline):
         yield encode(table, rows)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Makes glibc keep freed megabytes, because each block needs as many as the one before.
 
     Otherwise glibc returns them to the system, and getting them again takes half as long as all
@@ -84,10 +83,9 @@ def encode(table: Table, rows: Rows) -> Block:
     parts = [part for column, values in columns for part in _parts(column, values, invalid)]
     if invalid.any():
         parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
-    content = lay_out(parts)
     return Block(
         len(invalid) - int(np.count_nonzero(invalid)),
-        io.BytesIO(content),
+        lay_out(parts),
         [_invalid_row(columns, row) for row in np.flatnonzero(invalid).tolist()],
     )
 
