@@ -25,7 +25,7 @@ from hiring.core.errors import BundleError, StorageFailed
 from hiring.core.settings import Settings, StorageLocation
 from hiring.export.objects import OutputFolder
 from hiring.export.rows import StoredRows, store_rows
-from hiring.export.table import Table, check_characters, read_table
+from hiring.export.table import Table, check_characters, check_enums, read_table
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -107,6 +107,7 @@ def store(
     tables = [read_table(connection, name) for name in db.TABLES]
     for name in db.TABLES:
         check_characters(connection, name)
+        check_enums(connection, name)
     ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"backups/{name}/", connection, deadline)

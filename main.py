@@ -85,6 +85,8 @@ def _read_request(
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
         raise PrefetchRefused("this address changes data, so it refuses a prefetch")
+    if "#" in request.environ.get("RAW_URI", ""):
+        raise BadParameter("the address holds a #; put parameters into the query, after a ?")
     if request.path != "/":
         raise BadParameter("this function takes no path; put parameters into the query, after a ?")
     if _has_body(request):
@@ -108,9 +110,13 @@ def _has_body(request: flask.Request) -> bool:
         return True
 
 
+PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""Headers with which browsers, old ones too, mark a request that nobody made yet."""
+
+
 def _is_prefetch(request: flask.Request) -> bool:
-    headers = (request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose"))
-    return any("prefetch" in header.lower() for header in headers)
+    purposes = (request.headers.get(name, "").lower() for name in PREFETCH_HEADERS)
+    return any("prefetch" in purpose or "preview" in purpose for purpose in purposes)
 
 
 # Answers

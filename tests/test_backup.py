@@ -539,6 +539,39 @@ def test_characters_that_unicode_does_not_have(
     assert f"column note of table jobs holds characters of {characters}" in response.text
 
 
+def test_a_long_text_with_characters_that_unicode_does_not_have(
+    client: Client, database: Database
+) -> None:
+    """A text beyond max_allowed_packet with such a character is refused, not changed."""
+    database.execute("ALTER TABLE jobs ADD note LONGBLOB NULL")
+    database.execute("INSERT INTO jobs VALUES (1, 'Clerk', CONCAT(REPEAT('x', 2000000), x'98'))")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        connection.query("ALTER TABLE jobs MODIFY note LONGTEXT CHARACTER SET cp1251")
+    ((packet,),) = database.execute("SELECT @@GLOBAL.max_allowed_packet")
+    database.execute("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        response = client.get("/backup-data")
+    finally:
+        database.execute("SET GLOBAL max_allowed_packet = %s", (packet,))
+    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert "column note of table jobs" in response.text
+
+
+@pytest.mark.parametrize("members", ["'', 'a'", "'a', '', 'b'", "'a', ''", "''"])
+def test_an_enum_error_value_beside_an_empty_member(
+    client: Client, database: Database, members: str
+) -> None:
+    """An ENUM's error value is refused and named where it would read like an empty member."""
+    database.execute(f"ALTER TABLE jobs ADD grade ENUM({members}) NULL")
+    database.execute("INSERT INTO jobs VALUES (1, 'Clerk', ''), (2, 'Nurse', NULL)")
+    assert client.get("/backup-data").status_code == 200
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        connection.query("INSERT INTO jobs VALUES (3, 'Cook', 'none of them')")
+    response = client.get("/backup-data")
+    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert "column grade of table jobs holds the ENUM error value in 1 rows" in response.text
+
+
 def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -> None:
     """Where a megabyte of rows is invalid there is no block: readers take an empty one for the end.
 

@@ -159,6 +159,8 @@ MALFORMED = [
     b"GET /truncate-tables?dry_run=\x00true" + LINE,
     b"GET /truncate-tables?\xff\xfe\xfd" + LINE,
     b"GET /truncate-tables?a=b c" + LINE,
+    b"POST /truncate-tables#?dry_run=true" + LINE,
+    b"POST /truncate-tables?#dry_run=true" + LINE,
     b"GET /truncate-tables?" + b"a=b&" * 20_000 + LINE,
     POST + b"Content-Length: 5\r\n\r\nab",
     POST + b"Content-Length: -1\r\n\r\n",

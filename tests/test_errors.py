@@ -166,6 +166,15 @@ def test_missing_privilege(client: Client, database: Database) -> None:
         assert (status, code, "employees" in message) == (500, "misconfigured", True)
 
 
+def test_no_account_is_named(client: Client, database: Database) -> None:
+    """The answer to a missing privilege names no account of the database."""
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT SELECT ON {database.name}.departments TO {ACCOUNT}")
+    for url in ("/quarterly-hired", "/backup-data", "/truncate-tables"):
+        _, code, message = get(client, url)
+        assert (code, ACCOUNT in message, "@" in message) == ("misconfigured", False, False)
+
+
 def test_a_table_without_snapshots(client: Client, database: Database) -> None:
     """A table of another engine has no snapshot, so that its backup is refused."""
     database.execute("DROP TABLE employees")
@@ -174,6 +183,24 @@ def test_a_table_without_snapshots(client: Client, database: Database) -> None:
         500,
         "misconfigured",
         "table employees is not InnoDB but MyISAM: it has no transactions",
+    )
+
+
+def test_no_google_credentials(
+    client: Client, database: Database, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Missing Google credentials are 500 with what to do about them."""
+    environment.delenv("STORAGE_EMULATOR_HOST")
+    environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+    environment.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    environment.setenv("NO_GCE_CHECK", "true")
+    assert get(client, "/backup-data") == (
+        500,
+        "misconfigured",
+        (
+            "there are no Google credentials for Cloud Storage; for example, run"
+            " gcloud auth application-default login"
+        ),
     )
 
 

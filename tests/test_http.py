@@ -64,6 +64,9 @@ def test_reports_refuse_other_methods(client: Client, url: str, method: str) -> 
         {"Sec-Purpose": "prefetch"},
         {"Sec-Purpose": "prefetch;prerender"},
         {"Purpose": "prefetch"},
+        {"Purpose": "preview"},
+        {"X-Purpose": "preview"},
+        {"X-Moz": "prefetch"},
     ],
 )
 @pytest.mark.parametrize("url", CHANGES)

@@ -1,5 +1,7 @@
 """The database server's error numbers, and the error that a caller sees for each."""
 
+import re
+
 import pymysql
 
 from hiring.core.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
@@ -32,6 +34,15 @@ BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}
 
 
+ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
+"""An account in a message of the server, such as `'hiring'@'10.1.2.3'`."""
+
+
+def without_accounts(message: str) -> str:
+    """A message of the server that names no account: callers of a public report may read it."""
+    return ACCOUNT.sub("DB_USER", message)
+
+
 def translate(error: pymysql.err.Error) -> BundleError:
     """Returns the error that a caller sees for an error of the server or of PyMySQL.
 
@@ -44,7 +55,7 @@ def translate(error: pymysql.err.Error) -> BundleError:
     if number in SLOW:
         return TimedOut("the query ran past its time limit and was stopped")
     if number in MISCONFIGURED:
-        return Misconfigured(f"the database refuses: {error.args[1]}")
+        return Misconfigured(f"the database refuses: {without_accounts(error.args[1])}")
     if number in UNAVAILABLE:
         return DatabaseUnavailable(f"the database server is not available: {UNAVAILABLE[number]}")
     if isinstance(error.__context__, TimeoutError):

@@ -17,13 +17,13 @@ from typing import Any
 
 import requests
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from hiring.core.deadline import Deadline
-from hiring.core.errors import StorageFailed
+from hiring.core.errors import Misconfigured, StorageFailed
 
 TIMEOUT_SECONDS = (10, 15)
 """Limits of one request: connecting, and each wait for an answer.
@@ -56,8 +56,18 @@ ERRORS = (
 
 @functools.cache
 def client() -> storage.Client:
-    """This process's client, made at the first call."""
-    return storage.Client()
+    """This process's client, made at the first call.
+
+    Raises:
+        Misconfigured: there are no Google credentials.
+    """
+    try:
+        return storage.Client()
+    except DefaultCredentialsError as error:
+        raise Misconfigured(
+            "there are no Google credentials for Cloud Storage; for example, run"
+            " gcloud auth application-default login"
+        ) from error
 
 
 def storage_failed(bucket: str, error: BaseException) -> StorageFailed:

@@ -154,15 +154,44 @@ def check_characters(connection: Connection, name: str) -> None:
     for column, characters in db.select(connection, OTHER_CHARACTERS, name):
         text = db.quote(column)
         through = f"CONVERT(CONVERT({text} USING utf8mb4) USING {characters})"
+        binary = f"COLLATE {characters}_bin"
         ((changed,),) = db.select(
             connection,
+            # A conversion beyond max_allowed_packet is NULL, which <> would not count.
             f"SELECT COUNT(*) FROM {db.quote(name)}"
-            f" WHERE CAST({through} AS BINARY) <> CAST({text} AS BINARY)",
+            f" WHERE NOT ({through} {binary} <=> {text} {binary})",
         )
         if changed:
             raise Misconfigured(
                 f"column {column} of table {name} holds characters of {characters} that Unicode"
                 f" does not have, in {changed} rows; make it a binary column, or replace them"
+            )
+
+
+ENUMS_WITH_AN_EMPTY_MEMBER = """
+SELECT column_name
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = %s AND data_type = 'enum'
+  AND column_type REGEXP "[(,]''[,)]"
+"""
+"""The server prints such a column's empty member and its error value (index 0) alike, as ''."""
+
+
+def check_enums(connection: Connection, name: str) -> None:
+    """Checks that no ENUM holds an error value that reads like its empty member.
+
+    Raises:
+        Misconfigured: one does; the message names table and column.
+    """
+    for (column,) in db.select(connection, ENUMS_WITH_AN_EMPTY_MEMBER, name):
+        ((errors,),) = db.select(
+            connection,
+            f"SELECT COUNT(*) FROM {db.quote(name)} WHERE {db.quote(column)} + 0 = 0",
+        )
+        if errors:
+            raise Misconfigured(
+                f"column {column} of table {name} holds the ENUM error value in {errors} rows,"
+                " which reads like its member ''; replace it"
             )
 
 
