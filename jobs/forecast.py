@@ -241,8 +241,9 @@ def run() -> None:
     results.store(location, "forecasts", contents, manifest)
     beaten = errors["better"] == "poisson"
     logs.event(
-        "better than the same month last year" if beaten else "no better than that of last year",
+        "forecast measured",
         "INFO" if beaten else "WARNING",
+        better=errors["better"],
         **errors["all"],
     )
 

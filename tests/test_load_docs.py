@@ -1,4 +1,4 @@
-"""The README's restore section, followed to the letter."""
+"""The page on restoring, followed to the letter."""
 
 import os
 import re
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import PASSWORD, PROJECT, Bucket, Database
 
-HEADING = "### Restoring a backup"
+HEADING = "## Restoring a backup"
 SECONDS = 300
 
 
 def commands() -> str:
     """The first block of code in the section."""
-    _, _, section = (PROJECT / "README.md").read_text().partition(f"\n{HEADING}\n")
+    _, _, section = (PROJECT / "docs/restore.md").read_text().partition(f"\n{HEADING}\n")
     block = re.search(r"^```\w*\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert block is not None
     return block[1]

@@ -1,0 +1,212 @@
+"""What README and docs say is true of the code."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from conftest import PROJECT, Database
+from werkzeug.test import Client
+
+import main
+import reports
+from hiring.core import errors
+from hiring.core.settings import read_settings
+from local import sample, serve
+
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+TEXTS = {str(page.relative_to(PROJECT)): page.read_text() for page in PAGES}
+SOURCES = [
+    *PROJECT.glob("*.py"),
+    *(path for room in ("hiring", "loading", "jobs") for path in (PROJECT / room).rglob("*.py")),
+]
+README_LINES = 200
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table after a heading."""
+    _, _, rest = TEXTS[page].partition(f"\n{heading}\n")
+    rows = re.search(r"(?:^\|.*\n)+", rest, re.MULTILINE)
+    assert rows, heading
+    lines = rows.group().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall("`([^`]+)`", cell)
+
+
+def subclasses(kind: type[errors.BundleError]) -> Iterator[type[errors.BundleError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from subclasses(each)
+
+
+def test_urls() -> None:
+    """The table of functions has every entry point, method and parameter, and no other."""
+    known = {
+        "quarterly_hired": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
+        "hiring_by_department": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
+        "backup_data": (main.CHANGE_METHODS, main.BACKUP_PARAMETERS),
+        "truncar_tablas": (main.CHANGE_METHODS, main.TRUNCATION_PARAMETERS),
+    }
+    rows = table("README.md", "## The four functions")
+    assert {codes(row[0])[0]: codes(row[1])[0] for row in rows} == serve.ENTRY_POINTS
+    shown: list[str] = []
+    for _, entry_point, methods, parameters in rows:
+        known_methods, known_parameters = known[codes(entry_point)[0]]
+        assert tuple(methods.split(", ")) == known_methods
+        if parameters != "the same":
+            # Words in parentheses are values; what is left are names.
+            shown = codes(re.sub(r"\([^)]*\)", "", parameters))
+        assert shown == list(known_parameters), entry_point
+
+
+def test_report_parameters() -> None:
+    """The page on reports has every parameter of a report, its default and its formats."""
+    rows = table("docs/reports.md", "## Parameters")
+    assert [codes(row[0])[0] for row in rows] == list(main.REPORT_PARAMETERS)
+    stated = {codes(row[0])[0]: row for row in rows}
+    assert codes(stated["year"][1]) == [str(reports.DEFAULT_YEAR)]
+    assert codes(stated["format"][2]) == list(main.FORMATS)
+    formats = table("docs/reports.md", "## Formats")
+    assert [codes(row[0])[0] for row in formats] == list(main.FORMATS)
+
+
+def test_errors() -> None:
+    """The table of errors has every error's status and code, and no other."""
+    rows = table("docs/operate.md", "## Errors")
+    stated = {(int(row[0]), codes(row[1])[0]) for row in rows}
+    raised = {
+        (each.status, each.code)
+        for each in subclasses(errors.BundleError)
+        if each not in (errors.BadSource, errors.RowRefused)  # of load.py, which answers no request
+    }
+    assert stated == raised
+
+
+def test_log_events() -> None:
+    """The table of log events has every name that the code logs, and no other."""
+    logged = set()
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("logs.event", "status"):
+                message = node.args[0]
+                if file.name == "progress.py" and isinstance(message, ast.Name):
+                    continue  # `status` passes its caller's name on
+                assert isinstance(message, ast.Constant), f"{file}:{node.lineno} varies its name"
+                logged.add(message.value)
+    stated = {name for row in table("docs/operate.md", "### Log events") for name in codes(row[0])}
+    assert stated == logged
+
+
+def test_settings() -> None:
+    """The table of settings has every variable that is read, its default, and no other."""
+
+    class Asked(dict[str, str]):
+        names: set[str] = set()  # noqa: RUF012
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.names.add(name)
+            return super().get(name, default)
+
+    read_settings(Asked(DB_PASS=""))
+    rows = table("README.md", "## Settings")
+    assert {name for row in rows for name in codes(row[0])} == Asked.names | {"DB_PASS"}
+    defaults = {
+        name: value
+        for row in rows
+        for name, value in zip(codes(row[0]), codes(row[1]), strict=False)
+    }
+    settings = read_settings({"DB_PASS": ""})
+    assert defaults == {
+        "DB_USER": settings.user,
+        "DB_NAME": settings.database,
+        "DB_HOST": settings.host,
+        "DB_PORT": str(settings.port),
+        "CLOUD_RUN_TIMEOUT_SECONDS": str(settings.function_seconds),
+    }
+
+
+def test_layout() -> None:
+    """The layout on the page for developers has every module of the root and every folder."""
+    stated = {name for row in table("docs/development.md", "## Layout") for name in codes(row[0])}
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py", "*.sh"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(tracked) > 50
+    parents = {f"{parent}/" for name in tracked for parent in Path(name).parents[:-1]}
+    assert stated == {name for name in tracked if "/" not in name} | parents | {".ci/run"}
+
+
+def test_named_files() -> None:
+    """Every file of the project that a page names by its path exists."""
+    folders = "|".join(("bench", "deploy", "docs", "hiring", "jobs", "loading", "local", "tests"))
+    for page, text in TEXTS.items():
+        for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
+            assert (PROJECT / name).exists(), f"{page} names {name}"
+
+
+def test_links() -> None:
+    """Every relative link leads to a file, and to a heading where it names one."""
+    for page, text in TEXTS.items():
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            file = (PROJECT / page).parent / path if path else PROJECT / page
+            assert file.exists(), f"{page} links to {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+                anchors = [
+                    re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings
+                ]
+                assert anchor in anchors, f"{page} links to {target}"
+
+
+def test_pages_are_listed() -> None:
+    """The README is short and lists every page of docs."""
+    assert len(TEXTS["README.md"].splitlines()) <= README_LINES
+    for page in TEXTS:
+        assert page == "README.md" or f"]({page})" in TEXTS["README.md"], page
+
+
+def test_shown_reports(client: Client, database: Database) -> None:
+    """Each report that a page shows is the answer for the sample data."""
+    for name, rows in (
+        ("departments", sample.departments()),
+        ("jobs", sample.jobs()),
+        ("employees", sample.employees()),
+    ):
+        database.insert(name, list(rows))
+    shown = re.findall(
+        r"^    \$ curl (\S*/(?:quarterly|hiring)\S*)\n((?:    .*\n)+)",
+        "\n".join(TEXTS.values()),
+        re.M,
+    )
+    assert len(shown) >= 3
+    for address, block in shown:
+        (url,) = shlex.split(address)
+        lines = [line[4:] for line in block.splitlines()]
+        found = client.get(url.partition("8080")[2]).get_data(as_text=True).splitlines()
+        if lines[-1] == "...":
+            lines.pop()
+            found = found[: len(lines)]
+        assert found == lines
+    counts = client.get("/truncate-tables?dry_run=true").get_data(as_text=True)
+    assert f"    {counts}" in TEXTS["README.md"]
+    assert json.loads(counts)["rows"]["employees"] == 6409
+
+
+def test_named_tests() -> None:
+    """Every test that the table of faults names exists."""
+    file = ""
+    names = re.findall(r"`(test_\w+\.py|…)(?:::(test_\w+)(\*?))?`", TEXTS["docs/reliability.md"])
+    assert len(names) > 40
+    for named, test, rest in names:
+        file = file if named == "…" else named
+        text = (PROJECT / "tests" / file).read_text()
+        end = r"\(" if test and not rest else ""
+        assert re.search(f"^def {test}{end}", text, re.MULTILINE), (file, test)
