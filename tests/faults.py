@@ -10,9 +10,8 @@ from typing import Any
 import backups
 import pytest
 from conftest import ACCOUNT, Bucket, Bundle, Database
-from werkzeug.test import Client
+from support import insert_names
 
-import db
 from hiring.core import logs
 from hiring.export import blocks
 
@@ -24,29 +23,12 @@ TRUNCATE = "/truncate-tables"
 
 def fill(database: Database) -> None:
     """Rows as FULL counts them; the employees are more than the buffers on the way can hold."""
-    database.insert("departments", [(1, "Sales"), (2, "Support")])
-    database.insert("jobs", [(1, "Clerk")])
+    insert_names(database)
     database.execute("ALTER TABLE employees ADD essay LONGTEXT NULL")
     essay = f"REPEAT('x', {ESSAY_BYTES})"
     employees = range(1, FULL["employees"] + 1)
     rows = ", ".join(f"({number}, 'Ada', '2021-06-01', 1, 1, {essay})" for number in employees)
     database.execute(f"INSERT INTO employees VALUES {rows}")
-
-
-def count(database: Database) -> dict[str, int]:
-    return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in db.TABLES}
-
-
-def get(client: Client, url: str) -> tuple[int, Any]:
-    """Status and content of an answer."""
-    response = client.get(url)
-    return response.status_code, json.loads(response.get_data())
-
-
-def error(client: Client, url: str) -> tuple[int, str]:
-    """Status and code of an error."""
-    status, answer = get(client, url)
-    return status, answer["error"]["code"]
 
 
 def check_whole(bucket: Bucket, answer: dict[str, Any], rows: dict[str, int] | None = None) -> None:

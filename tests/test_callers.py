@@ -5,11 +5,11 @@ import socket
 import urllib.parse
 from typing import Any
 
-import faults
 import pytest
 from conftest import ACCOUNT, PASSWORD, Bucket, Bundle, Database
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support import count
 from werkzeug.test import Client
 
 REPORTS = ("/quarterly-hired", "/hiring-by-department")
@@ -114,7 +114,7 @@ def test_changes_with_something_wrong(
     response = client.open(url, method=method, query_string=query, headers=headers, data=body)
     assert response.status_code in REFUSALS
     check_untold(response)
-    assert (faults.count(database), bucket.blobs()) == (FULL, {})
+    assert (count(database), bucket.blobs()) == (FULL, {})
 
 
 @settings(FUZZING, max_examples=25)
@@ -133,7 +133,7 @@ def test_a_dry_run_with_anything_beside_it(
     response = client.open("/truncate-tables", method=method, query_string=query, headers=headers)
     assert response.status_code in {200, *REFUSALS}
     check_untold(response)
-    assert (faults.count(database), bucket.blobs()) == (FULL, {})
+    assert (count(database), bucket.blobs()) == (FULL, {})
 
 
 def raw(bundle: Bundle, request: bytes) -> bytes:
@@ -182,6 +182,6 @@ def test_malformed_requests(bundle: Bundle, database: Database) -> None:
         answer = raw(bundle, request)
         status = answer.split(b" ", 2)[1:2]
         assert not status or status[0][:1] == b"4", (request[:80], answer[:200])
-        assert faults.count(database) == FULL, request[:80]
+        assert count(database) == FULL, request[:80]
     assert bundle.get("/quarterly-hired").status_code == 200
     assert "Traceback" not in bundle.log()

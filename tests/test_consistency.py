@@ -10,6 +10,7 @@ import backups
 import pymysql
 import pytest
 from conftest import PROJECT, Bucket, Database
+from support import insert_names
 from werkzeug.test import Client
 
 import db
@@ -114,8 +115,7 @@ class Step:
 
 
 def fill(database: Database) -> None:
-    database.insert("departments", [(1, "Sales"), (2, "Support")])
-    database.insert("jobs", [(1, "Clerk")])
+    insert_names(database)
     database.insert("employees", [(n, "Ada", "2021-06-01", 1 + n % 2, 1) for n in range(1, 101)])
 
 

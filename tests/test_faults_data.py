@@ -3,6 +3,7 @@
 import backups
 import faults
 from conftest import Bucket, Database
+from support import count, get
 from werkzeug.test import Client
 
 
@@ -15,7 +16,7 @@ def test_two_hundred_columns_of_odd_names(
     quoted = ["`" + name.replace("`", "``") + "`" for name in names]
     database.execute(f"ALTER TABLE jobs {', '.join(f'ADD {name} INT NULL' for name in quoted)}")
     database.insert("jobs", [(1, "Clerk", *range(200))])
-    status, answer = faults.get(client, "/backup-data")
+    status, answer = get(client, "/backup-data")
     assert status == 200, answer
     (row,) = backups.records(bucket, answer, "jobs")
     assert list(row.values()) == [1, "Clerk", *range(200)]
@@ -29,11 +30,11 @@ def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucke
         connection.cursor().execute("INSERT INTO jobs VALUES (0, 'Clerk')")
     database.insert("employees", [(largest, "Ada", "2021-06-01", largest, 0)])
     rows = {"departments": 1, "jobs": 1, "employees": 1}
-    status, answer = faults.get(client, f"{faults.TRUNCATE}?backup_first=true")
+    status, answer = get(client, f"{faults.TRUNCATE}?backup_first=true")
     assert (status, answer["rows"]) == (200, rows)
     (row,) = backups.records(bucket, answer["backup"], "employees")
     assert (row["id"], row["department_id"], row["job_id"]) == (largest, largest, 0)
-    assert faults.count(database) == dict.fromkeys(rows, 0)
+    assert count(database) == dict.fromkeys(rows, 0)
 
 
 def test_any_bytes_in_latin1(client: Client, database: Database, bucket: Bucket) -> None:
@@ -41,7 +42,7 @@ def test_any_bytes_in_latin1(client: Client, database: Database, bucket: Bucket)
     database.execute("ALTER TABLE jobs ADD note VARCHAR(300) CHARACTER SET latin1 NULL")
     database.execute("INSERT INTO jobs VALUES (1, 'Clerk', X'C328FFFE41')")
     ((note,),) = database.execute("SELECT note FROM jobs")
-    status, answer = faults.get(client, "/backup-data")
+    status, answer = get(client, "/backup-data")
     assert status == 200
     (row,) = backups.records(bucket, answer, "jobs")
     assert (row["note"], len(note)) == (note, 5)

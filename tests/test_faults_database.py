@@ -13,8 +13,9 @@ import faults
 import pymysql
 import pytest
 from conftest import ACCOUNT, PASSWORD, Bucket, Database, Loader
-from faults import EMPTY, FULL, TRUNCATE, count, error, get
+from faults import EMPTY, FULL, TRUNCATE
 from forwarder import Forwarder
+from support import count, error, get
 from werkzeug.test import Client
 
 import db

@@ -15,7 +15,8 @@ import faults
 import pytest
 import requests
 from conftest import Bucket, Bundle, Database
-from faults import EMPTY, FULL, TRUNCATE, count
+from faults import EMPTY, FULL, TRUNCATE
+from support import count
 
 from local import serve
 

@@ -10,7 +10,8 @@ import backups
 import faults
 import pytest
 from conftest import Bucket, Database
-from faults import TRUNCATE, count, error, get
+from faults import TRUNCATE
+from support import count, error, get
 from werkzeug.test import Client
 
 from hiring.export import objects, storage_client

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import Bucket, Database
+from support import count
 from werkzeug.test import Client
 
 import main
@@ -20,13 +21,6 @@ def rows(database: Database) -> dict[str, int]:
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
     return {"departments": 1, "jobs": 1, "employees": 1}
-
-
-def count(database: Database) -> dict[str, int]:
-    return {
-        table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0]
-        for table in ("departments", "jobs", "employees")
-    }
 
 
 def error(response: Any) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import every_type
 import pytest
 from backups import download, path, records, rewrite
 from conftest import PASSWORD, Bucket, Database, Loader
+from support import content
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]
@@ -24,11 +25,6 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         [(5, "Ana", "2021-02-03 04:05:06", 1, 3), (9, "Bo; DROP", "2020-01-01 00:00:00", 7, 4)],
     )
     return content(database)
-
-
-def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the three tables."""
-    return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}
 
 
 def checksums(database: Database) -> list[tuple[str, int]]:

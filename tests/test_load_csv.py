@@ -12,6 +12,7 @@ import pytest
 from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
 from hypothesis import strategies as st
+from support import content
 
 from loading import csv_files
 from local import sample
@@ -34,18 +35,13 @@ def write(tmp_path: Path):
         name: str = "employees.csv",
     ) -> Path:
         files = {"departments.csv": departments, "jobs.csv": jobs, name: employees}
-        for file, content in files.items():
-            if content is not None:
-                raw = content.encode() if isinstance(content, str) else content
+        for file, text in files.items():
+            if text is not None:
+                raw = text.encode() if isinstance(text, str) else text
                 (tmp_path / file).write_bytes(raw)
         return tmp_path
 
     return write
-
-
-def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the three tables."""
-    return {table: database.execute(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
 
 
 def employees(database: Database) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import Database, Loader
 from faults import wait_until
+from support import content, insert_names
 
 from loading import steps
 
@@ -32,8 +33,7 @@ FROM (
 
 def fill(database: Database, rows: int) -> None:
     """Puts two departments, a job and many employees in."""
-    database.insert("departments", [(1, "Sales"), (2, "R&D")])
-    database.insert("jobs", [(1, "Clerk")])
+    insert_names(database)
     with database.connect() as connection, connection.cursor() as cursor:
         mariadb = database.server.is_mariadb
         limit = "max_recursive_iterations" if mariadb else "cte_max_recursion_depth"
@@ -44,11 +44,6 @@ def fill(database: Database, rows: int) -> None:
 def empty(database: Database) -> None:
     for table in reversed(TABLES):
         database.execute(f"DELETE FROM {table}")
-
-
-def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the three tables."""
-    return {table: database.execute(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Database
+from support import insert_names
 from werkzeug.test import Client
 
 import db
@@ -120,8 +121,7 @@ def test_hires_without_department_or_job(client: Client, database: Database) -> 
     database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
     database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
     database.execute("ALTER TABLE employees MODIFY department_id INT NULL, MODIFY job_id INT NULL")
-    database.insert("departments", [(1, "Sales"), (2, "Support")])
-    database.insert("jobs", [(1, "Clerk")])
+    insert_names(database)
     hires = [(1, 1), (1, None), (1, 9), (2, 1), (None, 1), (9, 1), (9, 1), (9, 1)]
     database.insert(
         "employees",

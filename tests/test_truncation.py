@@ -1,7 +1,6 @@
 """The truncation: everything or nothing, and never a row that is in no backup."""
 
 import itertools
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import backups
 import pymysql
 import pytest
 from conftest import ACCOUNT, Bucket, Database, Loader
+from support import count, get
 from werkzeug.test import Client
 
 import db
@@ -29,15 +29,6 @@ def rows(database: Database) -> None:
     database.insert("departments", [(5, "Sales")])
     database.insert("jobs", [(6, "Clerk")])
     database.insert("employees", [(n, "Ada", "2021-02-03 04:05:06", 5, 6) for n in (7, 8)])
-
-
-def count(database: Database) -> dict[str, int]:
-    return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in db.TABLES}
-
-
-def get(client: Client, url: str) -> tuple[int, Any]:
-    response = client.get(url)
-    return response.status_code, json.loads(response.get_data())
 
 
 def refused(client: Client, database: Database, code: str, words: str) -> None:
