@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
+# Serves the four functions on http://localhost:$PORT, with a database server, a Cloud Storage
+# emulator and sample data of their own.
+#
 # usage: [PORT=8080] [MYSQLD=/path/of/mysqld] ./run.sh
 #
-# Serves the four functions on http://localhost:$PORT, with a database server, a Cloud Storage
-# emulator and sample data of their own. The first run installs what is missing, into .local/
-# (and a database server with apt, if there is none). Ctrl-C stops everything; data is kept.
+# The first run installs what is missing, into .local/ (and a database server with apt if there is
+# none). Ctrl-C stops everything; data is kept.
 set -euo pipefail
 
 main() {

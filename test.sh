@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
+# Runs the tests on a database server and a Cloud Storage emulator of their own.
+#
 # usage: [MYSQLD=/path/of/mysqld] ./test.sh [PYTEST ARGUMENT...]
 #
-# Runs the tests on a database server and a Cloud Storage emulator of their own. The first run
-# installs what is missing, into .local/ (and a database server and Chromium with apt).
+# The first run installs what is missing, into .local/ (and a database server and Chromium with
+# apt).
 set -euo pipefail
 
 main() {

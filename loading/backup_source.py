@@ -23,7 +23,7 @@ from loading.manifest import StoredFile, StoredTable, read_manifest
 from loading.progress import CountRow
 from loading.sources import BUFFER_BYTES, Reader, SourceFolder
 
-SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
+BACKUP_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 """Accepts everything that the tables could ever hold: an id of 0, dates that strict mode refuses.
 
 Not strict: reading the rows back shows whether the server changed a value.
@@ -50,7 +50,7 @@ class Backup:
         BadSource: the manifest is malformed.
     """
 
-    sql_mode = SQL_MODE
+    sql_mode = BACKUP_SQL_MODE
 
     def __init__(self, folder: SourceFolder) -> None:
         self._folder = folder

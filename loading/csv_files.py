@@ -29,7 +29,7 @@ from loading.literals import RowWriter, SqlRow
 from loading.progress import status
 from loading.sources import BUFFER_BYTES, SourceFolder
 
-SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES"
+CSV_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES"
 
 SCHEMA = Path(__file__).resolve().parent / "schema.sql"
 
@@ -38,7 +38,7 @@ FILES = {
     "jobs": ("jobs.csv",),
     "employees": ("employees.csv", "hired_employees.csv"),
 }
-COLUMNS = {
+CSV_COLUMNS = {
     "departments": ("id", "department"),
     "jobs": ("id", "job"),
     "employees": ("id", "name", "datetime", "department_id", "job_id"),
@@ -126,7 +126,7 @@ class CsvFiles:
         BadSource: a file is missing, or two are for the same table.
     """
 
-    sql_mode = SQL_MODE
+    sql_mode = CSV_SQL_MODE
     origin = "loading/schema.sql"
 
     def __init__(self, folder: SourceFolder) -> None:
@@ -157,7 +157,7 @@ class CsvFiles:
         types = {column: mysql_type.lower() for column, mysql_type in found}
         columns = [
             Column(each, each, types[each], mapping.STRING, False, False, False)
-            for each in COLUMNS[name]
+            for each in CSV_COLUMNS[name]
         ]
         return Table(name, tuple(columns), ("id",))
 
@@ -168,11 +168,11 @@ class CsvFiles:
             Misconfigured: the table lacks one; the message names it.
         """
         columns = {column.name: column for column in table.columns}
-        for name in COLUMNS[table.name]:
+        for name in CSV_COLUMNS[table.name]:
             if name not in columns:
                 raise Misconfigured(f"table {table.name} has no column {name}")
         return dataclasses.replace(
-            table, columns=tuple(columns[name] for name in COLUMNS[table.name])
+            table, columns=tuple(columns[name] for name in CSV_COLUMNS[table.name])
         )
 
     def read_rows(self, table: Table, invalid: InvalidRows) -> Iterator[SqlRow]:

@@ -20,7 +20,7 @@ from hiring.core.errors import BadSource
 from hiring.export import storage_client
 
 BUFFER_BYTES = 1024 * 1024
-CHUNK_BYTES = 2 * 1024 * 1024
+READ_CHUNK_BYTES = 2 * 1024 * 1024
 """Bytes that one request asks for; the client holds a chunk several times over."""
 
 ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
@@ -180,7 +180,7 @@ class CloudFolder(SourceFolder):
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**self._limits())  # the stream reads this generation
-        stream = blob.open("rb", chunk_size=CHUNK_BYTES, **self._limits())
+        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, **self._limits())
         yield Reader(stream, functools.partial(self._errors_translated, name))
 
     @staticmethod

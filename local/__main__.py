@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from local import process, sample
-from local.database import DatabaseServer, DatabaseServerError, quote
+from local.database import DatabaseServer, quote
+from local.programs import DatabaseServerError
 from local.serve import SOURCE
 from local.storage import StorageEmulator
 

@@ -1,7 +1,4 @@
-"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1.
-
-python -m local.database        prints the server program it would use
-"""
+"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1."""
 
 import contextlib
 import os
@@ -9,7 +6,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,11 +15,14 @@ from typing import Any
 import pymysql
 
 from local import process
+from local.programs import (
+    INSTALL_TOOL,
+    DatabaseServerError,
+    find_beside,
+    find_program,
+    read_version,
+)
 
-PROGRAMS = ("mysqld", "mariadbd")
-# An ordinary user's PATH often lacks the folders where distributions put servers.
-PROGRAM_FOLDERS = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin")
-INSTALL_TOOL = "mariadb-install-db"
 START_SECONDS = 60
 # Linux has room for 108 bytes, the last one zero.
 SOCKET_PATH_BYTES = 107
@@ -41,10 +40,6 @@ SERVER_OPTIONS = (
     "--innodb-flush-log-at-trx-commit=2",
     "--loose-mysqlx=OFF",
 )
-
-
-class DatabaseServerError(Exception):
-    """The server is missing or does not do what it was told; the message holds its last words."""
 
 
 class DatabaseServer:
@@ -284,86 +279,9 @@ def split_script(script: str) -> list[str]:
     return [statement.strip() for statement in statements if statement.strip()]
 
 
-def find_program() -> str:
-    """The server program: what MYSQLD names, else mysqld, else mariadbd.
-
-    Raises:
-        DatabaseServerError: there is none.
-    """
-    named = os.environ.get("MYSQLD")
-    search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_FOLDERS])
-    for program in [named] if named else PROGRAMS:
-        if found := shutil.which(program, path=search_path):
-            return str(Path(found).absolute())
-    if named:
-        raise DatabaseServerError(f"MYSQLD names {named!r}, which is not a program")
-    raise DatabaseServerError(
-        "no database server found: install mariadb-server-core and mariadb-client-core,"
-        " or name a mysqld in MYSQLD"
-    )
-
-
-def find_beside(program: str, tool: str) -> str:
-    """A tool of the server's own installation, or the one on PATH.
-
-    Raises:
-        DatabaseServerError: there is none.
-    """
-    installation = Path(program).resolve().parent.parent
-    search_path = [str(installation / folder) for folder in ("bin", "scripts")]
-    found = shutil.which(tool, path=os.pathsep.join([*search_path, os.environ.get("PATH", "")]))
-    if found is None:
-        raise DatabaseServerError(f"{tool} is missing beside {program}")
-    return found
-
-
-def read_version(program: str) -> tuple[str, bool]:
-    """The server's version ("9.7") and whether it is MariaDB.
-
-    Raises:
-        DatabaseServerError: the program does not run, or does not say.
-    """
-    try:
-        done = subprocess.run(
-            [program, "--no-defaults", "--version"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise DatabaseServerError(f"{program} does not tell its version: {error}") from error
-    version = re.search(r"Ver (\d+\.\d+)", done.stdout)
-    if version is None:
-        raise DatabaseServerError(f"{program} does not tell its version: {done.stdout!r}")
-    return version[1], "MariaDB" in done.stdout
-
-
 def socket_path(folder: Path) -> Path:
     """Where the socket goes: in `folder`, or in a short temporary one when that is too deep."""
     inside = folder / "server.sock"
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
         return inside
     return Path(tempfile.mkdtemp(prefix="database-")) / "server.sock"
-
-
-def check_program() -> str:
-    """The server program that will be used, after making sure that its tools are there too.
-
-    Raises:
-        DatabaseServerError: something is missing, or the program is no database server.
-    """
-    program = find_program()
-    _, is_mariadb = read_version(program)
-    if is_mariadb:
-        find_beside(program, INSTALL_TOOL)
-        # Debian has it in another package than the tool that needs it.
-        find_beside(program, "my_print_defaults")
-    return program
-
-
-def main() -> None:
-    try:
-        print(check_program())
-    except DatabaseServerError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -71,7 +71,7 @@ install_mariadb() {
 
 # Finds a database server, or installs one; a server named in MYSQLD is the caller's business.
 ensure_database_server() {
-  if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.database >/dev/null 2>&1; then return; fi
+  if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.programs >/dev/null 2>&1; then return; fi
   install_mariadb
 }
 

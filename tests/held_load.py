@@ -13,13 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import load
 from hiring.core.connection import Connection
 
-send = Connection._execute_command
 beginning, times, *arguments = sys.argv[1:]
 left = int(times)
+query, commit = Connection.query, Connection.commit
 
 
-def send_or_hold(connection: Connection, command: int, sql: str | bytes) -> Any:
-    """Sends a statement, when it may be sent."""
+def hold(sql: str | bytes) -> None:
+    """Waits for a line of input, if it is this statement's turn."""
     global left
     text = sql.encode() if isinstance(sql, str) else bytes(sql)
     if text.startswith(beginning.encode()):
@@ -28,8 +28,20 @@ def send_or_hold(connection: Connection, command: int, sql: str | bytes) -> Any:
             sys.stdout.write("held\n")
             sys.stdout.flush()
             sys.stdin.readline()
-    return send(connection, command, sql)
 
 
-Connection._execute_command = send_or_hold
+def held_query(connection: Connection, sql: str | bytes, unbuffered: bool = False) -> Any:
+    """Sends a statement, when it may be sent."""
+    hold(sql)
+    return query(connection, sql, unbuffered)
+
+
+def held_commit(connection: Connection) -> None:
+    """Commits, when it may."""
+    hold("COMMIT")
+    commit(connection)
+
+
+Connection.query = held_query
+Connection.commit = held_commit
 sys.exit(load.main(arguments))

@@ -16,7 +16,8 @@ from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, Loader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.database import PROGRAM_FOLDERS, DatabaseServer
+from local.database import DatabaseServer
+from local.programs import PROGRAM_FOLDERS
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]

@@ -20,9 +20,9 @@ import pytest
 from conftest import ACCOUNT, PASSWORD, PROJECT, Database, Storage
 
 from local import __main__ as stack
-from local import database as database_module
-from local import process, sample, serve
-from local.database import DatabaseServer, DatabaseServerError
+from local import process, programs, sample, serve
+from local.database import DatabaseServer, split_script
+from local.programs import DatabaseServerError
 
 READY = "Ctrl-C stops everything; the data is kept.\n"
 START_SECONDS = 60
@@ -219,12 +219,12 @@ def test_no_server_is_an_error_with_an_advice(environment: pytest.MonkeyPatch) -
     """MYSQLD wins over what is on PATH; without either the error says what to install."""
     environment.setenv("MYSQLD", "/no/such/mysqld")
     with pytest.raises(DatabaseServerError, match="MYSQLD names '/no/such/mysqld'"):
-        database_module.find_program()
+        programs.find_program()
     environment.delenv("MYSQLD")
     environment.setenv("PATH", "/nowhere")
-    environment.setattr(database_module, "PROGRAM_FOLDERS", ())
+    environment.setattr(programs, "PROGRAM_FOLDERS", ())
     with pytest.raises(DatabaseServerError, match="install mariadb-server-core"):
-        database_module.find_program()
+        programs.find_program()
     environment.setenv("MYSQLD", "/bin/true")
     with pytest.raises(DatabaseServerError, match="does not tell its version"):
         DatabaseServer(Path())
@@ -232,7 +232,7 @@ def test_no_server_is_an_error_with_an_advice(environment: pytest.MonkeyPatch) -
 
 def test_a_script_is_split_where_a_line_ends_with_a_semicolon() -> None:
     """A semicolon within a line is part of the statement."""
-    assert database_module.split_script("-- one\nSELECT ';' ;  \n\nSELECT\n  2;") == [
+    assert split_script("-- one\nSELECT ';' ;  \n\nSELECT\n  2;") == [
         "-- one\nSELECT ';'",
         "SELECT\n  2",
     ]

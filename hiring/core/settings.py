@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hiring.core.deadline import Deadline
 from hiring.core.errors import Misconfigured
 
-CLEAN_UP_SECONDS = 30
+RESERVED_SECONDS = 30
 """How much of the function's own time limit a backup or a truncation keeps to clean up."""
 DEFAULT_FUNCTION_SECONDS = 3600
 """The longest time limit that an HTTP function can have; assumed where the platform names none."""
@@ -48,7 +48,7 @@ class Settings:
 
     def deadline(self) -> Deadline:
         """The deadline of a backup or a truncation that starts now."""
-        return Deadline(self.function_seconds - CLEAN_UP_SECONDS)
+        return Deadline(self.function_seconds - RESERVED_SECONDS)
 
 
 @functools.cache
@@ -94,7 +94,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         function_seconds=_whole_number(
             "CLOUD_RUN_TIMEOUT_SECONDS",
             optional("CLOUD_RUN_TIMEOUT_SECONDS", str(DEFAULT_FUNCTION_SECONDS)),
-            CLEAN_UP_SECONDS + 1,
+            RESERVED_SECONDS + 1,
             DEFAULT_FUNCTION_SECONDS,
         ),
     )

@@ -1,0 +1,162 @@
+"""The shape of the project: sizes, layers, names, and a purpose in the first line of each file."""
+
+import ast
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+LONGEST_FILE = 350
+MOST_ROOT_ENTRIES = 22
+
+LAYERS = (
+    ("hiring.core",),
+    ("db",),
+    ("hiring.export",),
+    ("reports",),
+    ("backup", "truncation"),
+    ("hiring.pages", "loading"),
+    ("main", "load", "backups"),
+    ("jobs",),
+)
+"""From the lowest to the highest. A module imports its own room and what stands below it."""
+
+OUTSIDE = {
+    "local": (),
+    "bench": ("local", *(name for layer in LAYERS for name in layer)),
+    "tests": ("bench", "local", *(name for layer in LAYERS for name in layer)),
+}
+"""What the rooms beside the layers may import. Nothing in the layers imports any of these."""
+
+BELOW = {
+    name: {lower for layer in LAYERS[:height] for lower in layer}
+    for height, layer in enumerate(LAYERS)
+    for name in layer
+} | {room: set(names) for room, names in OUTSIDE.items()}
+
+SAME_NAME_ALLOWED = {
+    "FORMAT": "the manifest of a backup and that of a job's results have a version each",
+    "QUARTERLY_HIRED": "the report's statement for MySQL, and for Spark",
+    "HIRING_BY_DEPARTMENT": "the report's statement for MySQL, and for Spark",
+}
+"""Names that two modules share, and why."""
+
+
+def tracked(*patterns: str) -> list[str]:
+    """The files under version control that match."""
+    listed = subprocess.run(
+        ["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    # A file that was removed but not committed yet is still listed.
+    return [name for name in listed.stdout.splitlines() if (PROJECT / name).exists()]
+
+
+MODULES = {name: ast.parse((PROJECT / name).read_text()) for name in tracked("*.py")}
+SCRIPTS = [*tracked("*.sh", "*.sql"), ".ci/run"]
+
+
+def room_of(module: str) -> str | None:
+    """The entry of BELOW that a module belongs to, by its dotted name; None for a library."""
+    parts = module.split(".")
+    return next((name for name in (".".join(parts[:2]), parts[0]) if name in BELOW), None)
+
+
+def module_name(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The line and the dotted name of everything that a module imports, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            # `from hiring import pages` imports hiring.pages.
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_there_is_something_to_check() -> None:
+    """The lists that the other tests go through are not empty."""
+    assert len(MODULES) > 80
+    assert len(SCRIPTS) > 8
+
+
+def test_source_files_are_short() -> None:
+    """No source file has more than 350 lines."""
+    lengths = {
+        name: len((PROJECT / name).read_text().splitlines())
+        for name in [*MODULES, *SCRIPTS]
+        if not name.startswith("tests/")
+    }
+    long = {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE}
+    assert not long, f"longer than {LONGEST_FILE} lines, split by purpose: {long}"
+
+
+def test_the_root_is_small() -> None:
+    """The root has at most 22 tracked entries, dot-files not counted."""
+    entries = {Path(name).parts[0] for name in tracked()}
+    shown = sorted(name for name in entries if not name.startswith("."))
+    assert len(shown) <= MOST_ROOT_ENTRIES, shown
+
+
+def test_nothing_is_imported_upwards() -> None:
+    """Each module imports its own room and the layers below it, never above."""
+    wrong = []
+    for file, tree in MODULES.items():
+        room = room_of(module_name(file))
+        if file == "hiring/__init__.py":
+            room = "hiring.core"
+        assert room, f"{file} is in no layer: add its room to LAYERS"
+        for line, imported in imports(tree):
+            other = room_of(imported)
+            if other and other != room and other not in BELOW[room]:
+                wrong.append(f"{file}:{line} imports {imported}; {room} is not above {other}")
+    assert not wrong, "\n".join(wrong)
+
+
+def names_of(tree: ast.Module) -> Iterator[str]:
+    """The classes, types and public constants that a module defines."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+            continue
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        for each in (inner for target in targets for inner in ast.walk(target)):
+            if isinstance(each, ast.Name) and not each.id.startswith("_") and not each.id.islower():
+                yield each.id
+
+
+def test_no_two_things_share_a_name() -> None:
+    """Deployed modules, commands and jobs have no two classes or constants of one name."""
+    places = defaultdict(list)
+    for file, tree in MODULES.items():
+        if not file.startswith(("tests/", "bench/", "local/")):
+            for name in names_of(tree):
+                places[name].append(file)
+    shared = {name: files for name, files in places.items() if len(files) > 1}
+    assert shared.keys() == SAME_NAME_ALLOWED.keys(), shared
+
+
+@pytest.mark.parametrize("file", [*MODULES, *SCRIPTS])
+def test_the_first_line_states_the_purpose(file: str) -> None:
+    """A source file begins with a docstring or a comment of at least three words."""
+    if file in MODULES:
+        first = (ast.get_docstring(MODULES[file]) or "").splitlines()[0:1]
+    else:
+        lines = (PROJECT / file).read_text().splitlines()
+        first = [
+            line.lstrip("#- ") for line in lines if not line.startswith(("#!", "# shellcheck"))
+        ]
+        assert lines[0].startswith(("#", "--")), file
+    assert first, f"{file} has no docstring"
+    assert len(first[0].split()) >= 3, f"{file} begins with: {first[0]}"
+    assert not first[0].startswith("usage"), f"{file} says how, not what for"
