@@ -6,7 +6,8 @@ is stored last and read back: a folder without one is not a backup.
     gs://bucket/prefix/backups/20261122T151624.123456Z/
         departments.avro  jobs.avro  employees.avro
         invalid/employees.jsonl     rows with a value that Avro cannot hold, if any
-        reports/...-2021.json       the reports on the same view of the tables
+        reports/...-2021.json       the reports on the same view of the tables,
+        reports/...-2021.ndjson     and the same rows as one object a line
         schema.sql                  SHOW CREATE TABLE of the three
         manifest.json
 """
@@ -144,16 +145,22 @@ def check_counts(manifest: dict[str, Any], rows: dict[str, int]) -> None:
         raise BundleError(f"the backup has {stored} rows, the tables have {rows}")
 
 
+REPORT_KINDS = {
+    "json": ("application/json", reports.as_json),
+    "ndjson": ("application/x-ndjson", reports.as_ndjson),
+}
+"""Media type and writer of each form of a stored report, by the end of its name."""
+
+
 def _store_reports(connection: Connection, folder: OutputFolder) -> list[dict[str, Any]]:
     year = reports.DEFAULT_YEAR
-    return [
-        folder.put(
-            f"reports/{report.name}-{year}.json",
-            "application/json",
-            reports.as_json(report, reports.run(connection, report, year)).encode(),
-        )
-        for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
-    ]
+    stored = []
+    for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
+        rows = reports.run(connection, report, year)
+        for suffix, (media_type, write) in REPORT_KINDS.items():
+            content = write(report.columns, rows).encode()
+            stored.append(folder.put(f"reports/{report.name}-{year}.{suffix}", media_type, content))
+    return stored
 
 
 def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:

@@ -36,8 +36,9 @@ REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
-FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
-SHOW = {TEXT: as_text, JSON: reports.as_json, CSV: as_csv}
+NDJSON = "application/x-ndjson"
+FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CSV}
+SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -220,7 +221,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         response = flask.Response(render(report, year, rows, years))
         response.headers["Content-Security-Policy"] = content_security_policy()
     else:
-        response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
+        response = flask.Response(SHOW[wanted](report.columns, rows), mimetype=wanted)
     if wanted == CSV:
         name = f"{report.name}-{year}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)

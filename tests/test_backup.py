@@ -63,7 +63,9 @@ def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket)
         "jobs.avro",
         "manifest.json",
         "reports/hiring-by-department-2021.json",
+        "reports/hiring-by-department-2021.ndjson",
         "reports/quarterly-hired-2021.json",
+        "reports/quarterly-hired-2021.ndjson",
         "schema.sql",
     ]
     manifest = json.loads(content["manifest.json"])
@@ -95,7 +97,9 @@ def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket)
         ],
         "reports": [
             stored("reports/quarterly-hired-2021.json"),
+            stored("reports/quarterly-hired-2021.ndjson"),
             stored("reports/hiring-by-department-2021.json"),
+            stored("reports/hiring-by-department-2021.ndjson"),
         ],
         "schema": stored("schema.sql"),
     }
@@ -111,8 +115,9 @@ def test_the_reports_and_the_schema_of_the_snapshot(
     answer = take(client)
     content = bucket.blobs(backups.path(answer))
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
-        stored = content[f"{backups.path(answer)}reports/{report.name}-2021.json"]
-        assert stored == client.get(f"/{report.name}?format=json").get_data()
+        for name in ("json", "ndjson"):
+            stored = content[f"{backups.path(answer)}reports/{report.name}-2021.{name}"]
+            assert stored == client.get(f"/{report.name}?format={name}").get_data()
     statements = [
         database.execute(f"SHOW CREATE TABLE {table}")[0][1]
         for table in ("departments", "jobs", "employees")
