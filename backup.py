@@ -68,6 +68,13 @@ def _store_tables(
 SERVER = "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE()"
 
 
+def read_position(connection: Connection) -> str:
+    """The server's GTID position: everything committed so far. Empty where it keeps none."""
+    variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
+    ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
+    return str(position).replace("\n", "")
+
+
 def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Backs the tables up as they are at one moment, without blocking writers.
 
@@ -105,11 +112,14 @@ def store(
     Returns, Raises: as `take`.
     """
     started = time.monotonic()
+    # First, because the next statements open the view: neither may be later than the view.
+    ((taken_at, version, database),) = db.select(connection, SERVER)
+    position = read_position(connection)
+    db.check_base_tables(connection, engine="InnoDB")
     tables = [read_table(connection, name) for name in db.TABLES]
     for name in db.TABLES:
         check_characters(connection, name)
         check_enums(connection, name)
-    ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"backups/{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)
@@ -117,6 +127,7 @@ def store(
         manifest = {
             "format": FORMAT,
             "taken_at": taken_at,
+            **({"gtid": position} if position else {}),
             "database": database,
             "server_version": version,
             **store_tables(connection, folder, tables, deadline),

@@ -285,9 +285,10 @@ def truncar_tablas(request: flask.Request) -> flask.Response:
         location = settings.require_storage()
         import backup
 
-        def while_locked(connection: Connection, rows: dict[str, int]) -> None:
+        def while_locked(connection: Connection, rows: dict[str, int]) -> str:
             answer["backup"] = backup.store(connection, location, deadline)
             backup.check_counts(answer["backup"], rows)
+            return str(answer["backup"]["backup"])
 
     answer["rows"] = truncation.truncate(
         settings, deadline, dry_run=dry_run, while_locked=while_locked
