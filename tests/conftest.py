@@ -5,6 +5,7 @@ MYSQLD names the server to test with, see local/database.py.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -56,6 +57,12 @@ def forget_settings() -> None:
             connection.close()
         db._kept = threading.local()
     storage_client.client.cache_clear()
+
+
+def pytest_configure() -> None:
+    """Lets the tests' processes be interrupted also where a shell runs pytest in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
