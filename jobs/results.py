@@ -14,6 +14,7 @@ import backup
 from hiring.core import logs
 from hiring.core.deadline import Deadline
 from hiring.core.settings import StorageLocation
+from hiring.core.version import WRITER
 from hiring.export.objects import OutputFolder
 from jobs.command import JOB_SECONDS
 
@@ -41,7 +42,9 @@ def store(
         objects = [
             folder.put(name, "application/json", content) for name, content in contents.items()
         ]
-        backup.store_manifest(folder, {"format": FORMAT, **manifest, "objects": objects})
+        backup.store_manifest(
+            folder, {"format": FORMAT, "writer": WRITER, **manifest, "objects": objects}
+        )
     except BaseException:
         folder.remove()
         raise

@@ -11,6 +11,7 @@ import pytest
 from conftest import Bucket, Database
 from werkzeug.test import Client
 
+from hiring.core.version import VERSION
 from local import sample
 
 pytestmark = [engine.needs_spark, pytest.mark.once]
@@ -53,7 +54,12 @@ def test_the_sample_datas_reports(
     assert sorted(found) == [*names[:8], "manifest.json", *names[8:]]
     manifest = found["manifest.json"]
     assert sorted(entry["name"] for entry in manifest.pop("objects")) == names
-    assert manifest == {"format": 1, "backup": backup["backup"], "taken_at": backup["taken_at"]}
+    assert manifest == {
+        "format": 1,
+        "writer": f"hiring {VERSION}",
+        "backup": backup["backup"],
+        "taken_at": backup["taken_at"],
+    }
 
 
 @pytest.mark.skipif(not REAL_DATA.exists(), reason="the real data set is not here")

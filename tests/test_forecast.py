@@ -8,6 +8,7 @@ import pytest
 from conftest import Bucket, Database
 from werkzeug.test import Client
 
+from hiring.core.version import VERSION
 from local import sample
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -98,6 +99,7 @@ def test_the_manifest_says_what_was_learnt_from(sample_backup: None, stored: Any
     assert manifest.pop("scikit_learn") == forecast.sklearn.__version__
     assert manifest == {
         "format": 1,
+        "writer": f"hiring {VERSION}",
         "first_month": "2018-01",
         "last_month": "2025-12",
         "method": "poisson",

@@ -3,12 +3,14 @@
 The fields `severity`, `message` and `logging.googleapis.com/trace` are Cloud Logging's own:
 https://cloud.google.com/logging/docs/structured-logging#structured_logging_special_fields
 
-Each line of a request also names its function and its caller.
+Each line names the bundle's version; each line of a request also its function and its caller.
 """
 
 import contextvars
 import json
 import sys
+
+from hiring.core.version import VERSION
 
 request: contextvars.ContextVar[dict[str, object]] = contextvars.ContextVar("request")
 """The fields that each line of the current request has."""
@@ -23,6 +25,7 @@ def event(message: str, severity: str = "INFO", **fields: object) -> None:
         fields: what varies: numbers, names, texts of errors; never a secret.
     """
     line = {"severity": severity, "message": message, **fields, **request.get({})}
+    line["version"] = VERSION
     # One write, so that lines of concurrent requests never mix.
     sys.stderr.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
     sys.stderr.flush()

@@ -1,0 +1,71 @@
+"""Backups that earlier versions made: each of them loads, with every row as it was.
+
+`tests/released/` has one for each format of the manifest, of rows that `fill` makes. A version with
+a new format adds one: `RELEASE=tests/released/format-2 ./test.sh tests/test_released.py`.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import backups
+import every_type
+import pytest
+from conftest import Bucket, Database, Loader
+from support import content
+
+RELEASED = sorted(Path(__file__).parent.joinpath("released").iterdir())
+# MySQL and MariaDB have these.
+COLUMNS = every_type.COLUMNS | every_type.GENERATED
+NAMES = ["id", "name", "datetime", "department_id", "job_id", *COLUMNS]
+
+
+def fill(database: Database) -> None:
+    """One row of employees has a date that Avro has not, and becomes an invalid record."""
+    every_type.create(database, columns=COLUMNS)
+    database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
+    database.insert("jobs", [(1, "Clerk")])
+    every_type.fill(database)
+    with database.connect(init_command="SET sql_mode = 'ALLOW_INVALID_DATES'") as connection:
+        connection.cursor().execute(
+            "INSERT INTO employees (id, datetime) VALUES (99, '2021-02-30')"
+        )
+        connection.commit()
+
+
+def comparable(database: Database) -> dict[str, Any]:
+    """The rows that a load brings back, JSON without the spaces that only MySQL puts in."""
+    return content(database) | {
+        "employees": [
+            [every_type.compact_json(name, value) for name, value in zip(NAMES, row, strict=True)]
+            for row in content(database)["employees"]
+        ]
+    }
+
+
+@pytest.mark.parametrize("released", RELEASED, ids=lambda folder: folder.name)
+def test_a_released_backup_loads(
+    database: Database, empty_database: Database, run_load: Loader, released: Path
+) -> None:
+    """A backup of an earlier version brings back the rows that it was made of."""
+    fill(database)
+    empty_database.run_script(Path("loading/schema.sql"))
+    every_type.create(empty_database, columns=COLUMNS)
+    loaded = run_load(released, **empty_database.environment)
+    assert loaded.status == 0, loaded.error
+    assert loaded.outcomes["employees"][:3] == (7, 7, 0)
+    assert comparable(empty_database) == comparable(database)
+
+
+@pytest.mark.skipif("RELEASE" not in os.environ, reason="RELEASE names no folder to write")
+def test_make_a_released_backup(
+    database: Database, bucket: Bucket, take_backup: Callable[..., dict[str, Any]]
+) -> None:
+    """The folder that RELEASE names gets a backup of the present format."""
+    fill(database)
+    answer = take_backup()
+    for name, stored in bucket.blobs(backups.path(answer)).items():
+        file = Path(os.environ["RELEASE"]) / name.removeprefix(backups.path(answer))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(stored)
