@@ -47,7 +47,8 @@ class TableLoader:
         self.table = table
         columns = ", ".join(db.quote(column.name) for column in table.columns)
         self._head = f"INSERT INTO {db.quote(table.name)} ({columns}) VALUES ".encode()
-        ((self._longest,),) = db.select(connection, "SELECT @@SESSION.max_allowed_packet")
+        ((packet,),) = db.select(connection, "SELECT @@SESSION.max_allowed_packet")
+        self._longest = packet - 2  # the packet is shorter than that, and its first byte a command
         self._sum = 0
         self._warning: str | None = None
         self.rows = 0
@@ -62,7 +63,9 @@ class TableLoader:
         Raises:
             RowRefused: the server refuses a row.
         """
-        batches = _batched(rows, min(STATEMENT_BYTES, self._longest) - len(self._head))
+        longest = min(STATEMENT_BYTES, self._longest)
+        # The last row has no comma.
+        batches = _batched(rows, longest - len(self._head) + 1)
         with contextlib.closing(self._ahead(batches)) as ahead:
             for batch in ahead:
                 self._warning = self._insert(batch) or self._warning
@@ -132,10 +135,10 @@ class TableLoader:
 
     def _insert(self, batch: list[SqlRow]) -> str | None:
         statement = self._head + b",".join([sql for sql, _ in batch])
-        if len(statement) >= self._longest:
+        if len(statement) > self._longest:
             raise RowRefused(
                 f"a row of table {self.table.name} takes {len(statement)} bytes as SQL, the"
-                f" server's max_allowed_packet is {self._longest}"
+                f" server's max_allowed_packet allows {self._longest}"
             )
         try:
             return target.insert(self._connection, statement)

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from pathlib import Path
 
 
@@ -13,6 +14,7 @@ class Forwarder:
         self._port = port
         self._passing = threading.Event()
         self._passing.set()
+        self.bytes_per_second = float("inf")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -40,6 +42,7 @@ class Forwarder:
         try:
             while data := source.recv(65536):
                 self._passing.wait()
+                time.sleep(len(data) / self.bytes_per_second)
                 target.sendall(data)
             self._passing.wait()
             target.shutdown(socket.SHUT_WR)

@@ -1,5 +1,6 @@
 """A loaded backup gives the same rows, ids and counters; what is refused changes nothing."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,11 @@ import every_type
 import pytest
 from backups import download, path, records, rewrite
 from conftest import PASSWORD, Bucket, Database, Loader
+from forwarder import Forwarder
 from support import content
+
+import db
+from local.database import DatabaseServer
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]
@@ -180,6 +185,86 @@ def test_large_values_and_many_statements(
     database.insert("jobs", [(number, "x" * 200) for number in range(1, 20_001)])
     assert run_load(take_backup()["backup"], DB_NAME=empty_database.name).status == 0
     assert checksums(empty_database) == checksums(database)
+
+
+PACKET = 1024 * 1024
+HEAD = "INSERT INTO `jobs` (`id`, `job`) VALUES "
+
+
+@contextlib.contextmanager
+def small_packets(server: DatabaseServer) -> Iterator[None]:
+    """The server takes packets below PACKET, from new connections."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET GLOBAL max_allowed_packet = %s", (PACKET,))
+        try:
+            yield
+        finally:
+            cursor.execute("SET GLOBAL max_allowed_packet = %s", (before,))
+
+
+@pytest.mark.parametrize("below", range(4))
+def test_statements_just_below_the_longest_packet(
+    database: Database, run_load: Loader, take_backup: Backup, server: DatabaseServer, below: int
+) -> None:
+    """Two rows load in one statement or in two, however close to max_allowed_packet both come."""
+    database.execute("ALTER TABLE jobs MODIFY job LONGTEXT")
+    spare = PACKET - below - len(f"{HEAD}(1,''),(2,'')")
+    database.insert("jobs", [(1, "x" * (spare // 2)), (2, "y" * (spare - spare // 2))])
+    backup, before = take_backup()["backup"], checksums(database)
+    with small_packets(server):
+        loaded = run_load(backup, "--replace")
+    assert loaded.status == 0, loaded.error
+    assert checksums(database) == before
+
+
+@pytest.mark.parametrize("below", range(4))
+def test_a_row_that_just_exceeds_the_longest_packet_is_named(
+    database: Database, run_load: Loader, take_backup: Backup, server: DatabaseServer, below: int
+) -> None:
+    """A row loads up to two bytes below max_allowed_packet; a longer one is refused, status 4."""
+    database.execute("ALTER TABLE jobs MODIFY job LONGTEXT")
+    database.insert("jobs", [(1, "x" * (PACKET - below - len(f"{HEAD}(1,'')")))])
+    backup, before = take_backup()["backup"], checksums(database)
+    with small_packets(server):
+        loaded = run_load(backup, "--replace")
+    assert checksums(database) == before
+    if below >= 2:
+        assert loaded.status == 0, loaded.error
+        return
+    assert loaded.status == 4
+    assert loaded.error == (
+        f"nothing was loaded: a row of table jobs takes {PACKET - below} bytes as SQL, the server's"
+        f" max_allowed_packet allows {PACKET - 2}"
+    )
+
+
+@pytest.fixture
+def slow_line(tmp_path: Path, database: Database) -> Iterator[str]:
+    """A socket to the server over a line of 4 MB a second."""
+    forwarder = Forwarder(tmp_path / "s", database.server.port)
+    forwarder.bytes_per_second = 4e6
+    yield str(tmp_path / "s")
+    forwarder.close()
+
+
+def test_a_long_row_over_a_slow_line_is_restored(
+    database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    environment: pytest.MonkeyPatch,
+    slow_line: str,
+) -> None:
+    """A statement may take longer than the write timeout as long as its bytes move."""
+    database.execute("ALTER TABLE jobs MODIFY job LONGTEXT")
+    database.insert("jobs", [(1, "x" * 14_000_000)])
+    before = checksums(database)
+    backup = take_backup()["backup"]
+    environment.setattr(db, "CONNECT_SECONDS", 1)
+    loaded = run_load(backup, "--replace", DB_SOCKET=slow_line)
+    assert loaded.status == 0, loaded.error
+    assert checksums(database) == before
 
 
 # Invalid records

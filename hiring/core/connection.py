@@ -6,6 +6,8 @@ the following; `tests/test_private.py` fails where one of the names is gone.
     _read_packet, _read_timeout   a timeout for each packet: PyMySQL has one for login and all that
                                   follows. Without it, a limit shorter than the longest query is
                                   impossible.
+    _write_bytes                  a write timeout for each piece of a statement: PyMySQL has one for
+                                  the whole, which a long statement on a slow line exceeds.
     _create_ssl_ctx               one TLS context for all connections: PyMySQL loads every authority
                                   of the system for each connection, 20 ms each.
     _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads.
@@ -25,6 +27,9 @@ from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CR
 
 from hiring.core.deadline import Deadline
+
+PIECE_BYTES = 64 * 1024
+"""Bytes of a statement that must be sent within the write timeout."""
 
 
 class Connection(PyMySQLConnection):
@@ -88,6 +93,10 @@ class Connection(PyMySQLConnection):
         if self.deadline:
             self._read_timeout = min(self._read_timeout, self.deadline.remaining())
         return super()._read_packet(*arguments)
+
+    def _write_bytes(self, data: bytes) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            super()._write_bytes(memoryview(data)[start : start + PIECE_BYTES])
 
     def _create_ssl_ctx(self, *_: object) -> ssl.SSLContext:
         return _tls()
