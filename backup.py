@@ -6,7 +6,8 @@ is stored last and read back: a folder without one is not a backup.
     gs://bucket/prefix/backups/20261122T151624.123456Z/
         departments.avro  jobs.avro  employees.avro
         invalid/employees.jsonl     rows with a value that Avro cannot hold, if any
-        reports/...-2021.json       the reports on the same view of the tables
+        reports/...-2021.json       the reports on the same view of the tables,
+        reports/...-2021.ndjson     and the same rows as one object a line
         schema.sql                  SHOW CREATE TABLE of the three
         manifest.json
 """
@@ -68,6 +69,13 @@ def _store_tables(
 SERVER = "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE()"
 
 
+def read_position(connection: Connection) -> str:
+    """The server's GTID position: everything committed so far. Empty where it keeps none."""
+    variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
+    ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
+    return str(position).replace("\n", "")
+
+
 def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Backs the tables up as they are at one moment, without blocking writers.
 
@@ -105,11 +113,14 @@ def store(
     Returns, Raises: as `take`.
     """
     started = time.monotonic()
+    # First, because the next statements open the view: neither may be later than the view.
+    ((taken_at, version, database),) = db.select(connection, SERVER)
+    position = read_position(connection)
+    db.check_base_tables(connection, engine="InnoDB")
     tables = [read_table(connection, name) for name in db.TABLES]
     for name in db.TABLES:
         check_characters(connection, name)
         check_enums(connection, name)
-    ((taken_at, version, database),) = db.select(connection, SERVER)
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"backups/{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)
@@ -118,6 +129,7 @@ def store(
             "format": FORMAT,
             "writer": WRITER,
             "taken_at": taken_at,
+            **({"gtid": position} if position else {}),
             "database": database,
             "server_version": version,
             **store_tables(connection, folder, tables, deadline),
@@ -146,16 +158,22 @@ def check_counts(manifest: dict[str, Any], rows: dict[str, int]) -> None:
         raise BundleError(f"the backup has {stored} rows, the tables have {rows}")
 
 
+REPORT_KINDS = {
+    "json": ("application/json", reports.as_json),
+    "ndjson": ("application/x-ndjson", reports.as_ndjson),
+}
+"""Media type and writer of each form of a stored report, by the end of its name."""
+
+
 def _store_reports(connection: Connection, folder: OutputFolder) -> list[dict[str, Any]]:
     year = reports.DEFAULT_YEAR
-    return [
-        folder.put(
-            f"reports/{report.name}-{year}.json",
-            "application/json",
-            reports.as_json(report, reports.run(connection, report, year)).encode(),
-        )
-        for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
-    ]
+    stored = []
+    for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
+        rows = reports.run(connection, report, year)
+        for suffix, (media_type, write) in REPORT_KINDS.items():
+            content = write(report.columns, rows).encode()
+            stored.append(folder.put(f"reports/{report.name}-{year}.{suffix}", media_type, content))
+    return stored
 
 
 def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:

@@ -36,8 +36,9 @@ REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
-FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "csv": CSV}
-SHOW = {TEXT: as_text, JSON: reports.as_json, CSV: as_csv}
+NDJSON = "application/x-ndjson"
+FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CSV}
+SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -220,7 +221,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         response = flask.Response(render(report, year, rows, years))
         response.headers["Content-Security-Policy"] = content_security_policy()
     else:
-        response = flask.Response(SHOW[wanted](report, rows), mimetype=wanted)
+        response = flask.Response(SHOW[wanted](report.columns, rows), mimetype=wanted)
     if wanted == CSV:
         name = f"{report.name}-{year}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)
@@ -284,9 +285,10 @@ def truncar_tablas(request: flask.Request) -> flask.Response:
         location = settings.require_storage()
         import backup
 
-        def while_locked(connection: Connection, rows: dict[str, int]) -> None:
+        def while_locked(connection: Connection, rows: dict[str, int]) -> str:
             answer["backup"] = backup.store(connection, location, deadline)
             backup.check_counts(answer["backup"], rows)
+            return str(answer["backup"]["backup"])
 
     answer["rows"] = truncation.truncate(
         settings, deadline, dry_run=dry_run, while_locked=while_locked

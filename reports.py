@@ -1,15 +1,16 @@
 """The two hiring reports: their SQL, and what their columns mean.
 
-Each is one statement over one year's hires, a half-open range of `employees.datetime` that an index
-can answer, grouped before the names are joined. STRAIGHT_JOIN keeps that order: left to itself,
-MariaDB counts the hires of each department again, with as many looks into the table as it has rows,
-and takes five times as long. No table has an alias: under LOCK TABLES, where
-`backup_first` runs them, MySQL refuses one.
+Each is one statement over the hires of one year or of several, a half-open range of
+`employees.datetime` that an index can answer, grouped before the names are joined. STRAIGHT_JOIN
+keeps that order: left to itself, MariaDB counts the hires of each department again, with as many
+looks into the table as it has rows, and takes five times as long. No table has an alias: under LOCK
+TABLES, where `backup_first` runs them, MySQL refuses one.
 """
 
 import datetime
 import decimal
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,26 @@ from hiring.core.server_errors import SLOW
 DEFAULT_YEAR = 2021
 FIRST_YEAR, LAST_YEAR = 1000, 9998
 """The years whose first day, and the next year's, MySQL can hold."""
+MOST_YEARS = 50
+"""A report on several years has no more than these."""
 
 NAMES = ("department", "job")
 """The columns that hold names; the others hold numbers."""
 
 ReportRow = tuple[Any, ...]
+
+
+# MySQL lets the month be 0 and sorts it before January: in a range of days, `2021-00-15` belongs to
+# 2020. GROUP BY has the expression, not its alias, which a column of employees could be called too.
+_YEAR_OF_HIRE = "YEAR(datetime) - (MONTH(datetime) = 0)"
+_ONE_YEAR = dict.fromkeys(("of_hire", "by_year", "hires_year", "year", "within_year"), "")
+_SEVERAL_YEARS = {
+    "of_hire": f"{_YEAR_OF_HIRE} AS year, ",
+    "by_year": f"{_YEAR_OF_HIRE}, ",
+    "hires_year": "hires.year, ",
+    "year": "year, ",
+    "within_year": "PARTITION BY hires.year",
+}
 
 
 @dataclass(frozen=True)
@@ -37,35 +53,47 @@ class Report:
         name: as in its URL and its file names.
         title: for people.
         columns: what each row shows; the statement may select more, for the page alone.
-        statement: takes `start` and `end`, the first day of the year and of the next.
+        template: the statement, with places for what several years add.
+        condition: the rows to show; the page shows the others too.
     """
 
     name: str
     title: str
     columns: tuple[str, ...]
-    statement: str
+    template: str
+    condition: str = ""
+
+    def statement(self, *, several_years: bool = False, every_row: bool = False) -> str:
+        """The SQL, which takes `start` and `end`, the first day and the one after the last.
+
+        Args:
+            several_years: whether each row begins with its year.
+            every_row: whether the rows that the report leaves out are there too.
+        """
+        years = _SEVERAL_YEARS if several_years else _ONE_YEAR
+        return self.template.format(condition="" if every_row else self.condition, **years)
 
 
 QUARTERLY_HIRED = Report(
     name="quarterly-hired",
     title="Hires per department and job in each quarter",
     columns=("department", "job", "Q1", "Q2", "Q3", "Q4"),
-    statement="""
-        SELECT departments.department, jobs.job, hires.q1, hires.q2, hires.q3, hires.q4,
-            departments.id
+    template="""
+        SELECT {hires_year}departments.department, jobs.job,
+            hires.q1, hires.q2, hires.q3, hires.q4, departments.id
         FROM (
-            SELECT department_id, job_id,
+            SELECT {of_hire}department_id, job_id,
                 COUNT(IF(QUARTER(datetime) = 1, 1, NULL)) AS q1,
                 COUNT(IF(QUARTER(datetime) = 2, 1, NULL)) AS q2,
                 COUNT(IF(QUARTER(datetime) = 3, 1, NULL)) AS q3,
                 COUNT(IF(QUARTER(datetime) = 4, 1, NULL)) AS q4
             FROM employees
             WHERE datetime >= %(start)s AND datetime < %(end)s
-            GROUP BY department_id, job_id
+            GROUP BY {by_year}department_id, job_id
         ) AS hires
         STRAIGHT_JOIN departments ON departments.id = hires.department_id
         STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
-        ORDER BY departments.department, jobs.job, departments.id, jobs.id
+        ORDER BY {hires_year}departments.department, jobs.job, departments.id, jobs.id
         """,
 )
 """Hires by department and job per quarter: a row for each pair with a hire that year.
@@ -78,28 +106,29 @@ HIRING_BY_DEPARTMENT = Report(
     name="hiring-by-department",
     title="Departments that hired more than the mean",
     columns=("id", "department", "hired"),
-    statement="""
-        SELECT id, department, hired, total / hiring_departments AS mean
+    template="""
+        SELECT {year}id, department, hired, total / hiring_departments AS mean
         FROM (
-            SELECT departments.id, departments.department, hires.hired,
-                SUM(hires.hired) OVER () AS total,
-                COUNT(*) OVER () AS hiring_departments
+            SELECT {hires_year}departments.id, departments.department, hires.hired,
+                SUM(hires.hired) OVER ({within_year}) AS total,
+                COUNT(*) OVER ({within_year}) AS hiring_departments
             FROM (
-                SELECT department_id, COUNT(*) AS hired
+                SELECT {of_hire}department_id, COUNT(*) AS hired
                 FROM employees
                 WHERE datetime >= %(start)s AND datetime < %(end)s
-                GROUP BY department_id
+                GROUP BY {by_year}department_id
             ) AS hires
             STRAIGHT_JOIN departments ON departments.id = hires.department_id
         ) AS counted
-        WHERE hired * hiring_departments > total
-        ORDER BY hired DESC, department, id
+        {condition}
+        ORDER BY {year}hired DESC, department, id
         """,
+    condition="WHERE hired * hiring_departments > total",
 )
-"""Departments whose hires that year are above the mean of those that hired someone, most first.
+"""Departments whose hires in a year are above the mean of those that hired someone, most first.
 
 The comparison is in whole numbers: a mean, rounded to MySQL's four decimals, could tip it. The mean
-is there for the page alone.
+is there for the page alone, which also shows the departments below it.
 """
 
 YEARS_SECONDS = 2
@@ -117,13 +146,14 @@ _LIMITED_SELECT = (
 
 FIRST_AND_LAST_YEAR = f"""
 {_LIMITED_SELECT}
-    YEAR(MIN(datetime)), YEAR(MAX(datetime))
+    YEAR(MIN(datetime)), LEAST(YEAR(MAX(datetime)), YEAR(UTC_DATE()) + 1)
 FROM employees
 WHERE datetime >= '1000-01-01'
 """
 """The years of the first and the last hire: the two ends of an index on `datetime`.
 
-A date in the year 0, which MySQL may have let in, is in no report.
+A date in the year 0, which MySQL may have let in, is in no report. A hire may be dated next year; a
+later one is a typo, and its year is not offered.
 """
 
 HAS_HIRES = """
@@ -136,23 +166,39 @@ HAS_HIRES = """
 """Whether one year has a hire: the constants let an index answer, a join with years would not."""
 
 
-def run(connection: Connection, report: Report, year: int) -> list[ReportRow]:
-    """The rows of a report.
+def run(
+    connection: Connection, report: Report, year: int, *, every_row: bool = False
+) -> list[ReportRow]:
+    """The rows of a report on one year.
 
     Args:
         connection: to read on.
         report: which.
         year: FIRST_YEAR to LAST_YEAR.
+        every_row: whether the rows that the report leaves out are there too.
 
     Returns:
         A tuple for each row, with a value for each of the report's columns, or more.
     """
-    bounds = {
-        "start": datetime.date(year, 1, 1),
-        "end": datetime.date(year + 1, 1, 1),
-    }
+    return _select(connection, report.statement(every_row=every_row), year, year)
+
+
+def run_years(
+    connection: Connection, report: Report, first: int, last: int, *, every_row: bool = False
+) -> list[ReportRow]:
+    """The rows of a report on each year from the first to the last, in one statement.
+
+    Returns:
+        The rows that `run` returns for each year, year after year, each with its year in front.
+    """
+    statement = report.statement(several_years=True, every_row=every_row)
+    return _select(connection, statement, first, last)
+
+
+def _select(connection: Connection, statement: str, first: int, last: int) -> list[ReportRow]:
+    bounds = {"start": datetime.date(first, 1, 1), "end": datetime.date(last + 1, 1, 1)}
     with connection.cursor() as cursor:
-        cursor.execute(report.statement, bounds)
+        cursor.execute(statement, bounds)
         return list(cursor.fetchall())
 
 
@@ -183,13 +229,21 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
     return [year for year, has_hires in zip(years, answers, strict=True) if has_hires]
 
 
-def as_json(report: Report, rows: list[ReportRow]) -> str:
-    """The report as a JSON list of objects, one a line, as an answer and as a backup hold it."""
-    objects = [
-        json.dumps(dict(zip(report.columns, row, strict=False)), ensure_ascii=False, default=plain)
+def as_json(columns: Sequence[str], rows: list[ReportRow]) -> str:
+    """Rows as a JSON list of objects, one a line, as an answer and as a backup hold them."""
+    return "[" + ",\n ".join(_objects(columns, rows)) + "]\n"
+
+
+def as_ndjson(columns: Sequence[str], rows: list[ReportRow]) -> str:
+    """Rows as JSON objects, one a line and nothing else: https://github.com/ndjson/ndjson-spec"""
+    return "".join(f"{line}\n" for line in _objects(columns, rows))
+
+
+def _objects(columns: Sequence[str], rows: list[ReportRow]) -> list[str]:
+    return [
+        json.dumps(dict(zip(columns, row, strict=False)), ensure_ascii=False, default=plain)
         for row in rows
     ]
-    return "[" + ",\n ".join(objects) + "]\n"
 
 
 def plain(value: object) -> int | str | None:

@@ -1,5 +1,6 @@
 """A truncation: checks, locks, then empties the three tables."""
 
+import contextlib
 from collections.abc import Callable
 
 import pymysql
@@ -8,9 +9,15 @@ import db
 from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
+from hiring.core.errors import BundleError, Misconfigured, PartlyEmptied
 from hiring.core.settings import Settings
 
 LOCKED_FOR_READING = 1099
+EMPTY_SECONDS = 25
+"""How long emptying one table may take: less than a function keeps to clean up."""
+
+WhileLocked = Callable[[Connection, dict[str, int]], str | None]
+"""Called under the locks with the rows of each table; returns the address of a backup, if any."""
 
 
 def truncate(
@@ -18,38 +25,41 @@ def truncate(
     deadline: Deadline,
     *,
     dry_run: bool,
-    while_locked: Callable[[Connection, dict[str, int]], None] | None = None,
+    while_locked: WhileLocked | None = None,
 ) -> dict[str, int]:
     """Empties the three tables and restarts their ids at 1.
 
-    The order: every check, every lock, `while_locked`, then the tables, referencing ones first.
-    Writers wait meanwhile. A server that dies between two tables leaves the later ones full;
-    another call empties them.
+    The order: every check, every lock, `while_locked`, then the tables. Writers wait meanwhile.
+    Without autocommit, LOCK TABLES takes InnoDB's own table locks too, which wait for a prepared XA
+    transaction that no session holds any more.
 
     Args:
         settings: of the database.
-        deadline: when to give up.
+        deadline: when to give up; once the first table is being emptied, nothing stops the others.
         dry_run: check and count, but change nothing.
-        while_locked: called with the connection that holds the locks, and the rows of each table;
-            if it raises, nothing is truncated.
+        while_locked: if it raises, nothing is truncated.
 
     Returns:
         The rows that each table had.
 
     Raises:
         Misconfigured: a table is not a base table, another table refers to one of the three, or
-            the account may not empty one of them.
+            the account or the server does not let one of them be emptied.
         Busy: a table could not be locked in time.
-        DatabaseUnavailable, TimedOut: as they say.
+        DatabaseUnavailable, TimedOut: as they say; no row is gone.
+        PartlyEmptied: emptying failed after the first table was empty.
     """
     with db.own_connection(
         settings,
         deadline,
         net_write_timeout=db.LOCKED_NET_WRITE_SECONDS,
         wait_timeout=db.LOCKED_IDLE_SECONDS,
+        autocommit=0,
+        innodb_table_locks=1,
     ) as connection:
         db.check_base_tables(connection)
         db.check_not_referenced(connection)
+        _check_not_read_only(connection)
         db.lock_tables(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
@@ -60,10 +70,31 @@ def truncate(
         db.check_not_referenced(connection)
         rows = db.count_rows(connection)
         logs.event("tables locked", rows=rows)
-        if while_locked:
-            while_locked(connection, rows)
-        _empty(connection, deadline)
+        backup = while_locked(connection, rows) if while_locked else None
+        order = _order(connection)
+        deadline.remaining()
+        _empty(settings, connection, order, backup)
         return rows
+
+
+COMPRESSED = """
+SELECT table_name
+FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_name IN %s AND row_format = 'Compressed'
+"""
+
+
+def _check_not_read_only(connection: Connection) -> None:
+    """Checks that MariaDB does not keep compressed tables read only.
+
+    https://mariadb.com/kb/en/innodb-system-variables/#innodb_read_only_compressed
+    """
+    variable = "innodb_read_only_compressed"
+    variables = dict(db.select(connection, f"SHOW GLOBAL VARIABLES LIKE '{variable}'"))
+    if variables.get(variable) != "ON":
+        return
+    for (table,) in db.select(connection, COMPRESSED, db.TABLES):
+        raise Misconfigured(f"table {table} is compressed, and the server has {variable} = ON")
 
 
 def _check_may_truncate(connection: Connection) -> None:
@@ -81,13 +112,71 @@ def _check_may_truncate(connection: Connection) -> None:
                 raise
 
 
-def _empty(connection: Connection, deadline: Deadline) -> None:
-    with connection.cursor() as cursor:
-        # With its checks on, the server refuses to empty a table that another refers to, even
-        # one that the account may not see. They are on for employees, which none of the three
-        # refers to, and off for the tables that employees refers to.
-        for table, checks in zip(reversed(db.TABLES), (1, 0, 0), strict=True):
-            deadline.remaining()
-            cursor.execute(f"SET SESSION foreign_key_checks = {checks}")
-            cursor.execute(f"TRUNCATE TABLE {db.quote(table)}")
-            logs.event("table emptied", table=table)
+REFERENCED = """
+SELECT DISTINCT referenced_table_name
+FROM information_schema.key_column_usage
+WHERE table_schema = DATABASE() AND table_name IN %s
+  AND referenced_table_schema = DATABASE() AND referenced_table_name <> table_name
+"""
+"""The tables that another of the three refers to."""
+
+
+def _order(connection: Connection) -> list[tuple[str, int]]:
+    """The tables in the order of emptying, each with the value of `foreign_key_checks` for it.
+
+    With its checks on, the server refuses to empty a table that another refers to, even one that
+    the account may not see. The first table has them on, unless one of the three refers to it:
+    then nothing is empty yet. The others have them off, since the first one may refer to them.
+    """
+    referenced = {table for (table,) in db.select(connection, REFERENCED, db.TABLES)}
+    tables = list(reversed(db.TABLES))
+    first = next((table for table in tables if table not in referenced), None)
+    tables.sort(key=lambda table: table != first)
+    return [(table, int(table == first)) for table in tables]
+
+
+def _empty(
+    settings: Settings, connection: Connection, order: list[tuple[str, int]], backup: str | None
+) -> None:
+    """Empties the tables.
+
+    Raises:
+        PartlyEmptied: one is empty, another is not or may not be.
+    """
+    connection.deadline = None
+    connection.read_timeout = EMPTY_SECONDS
+    tables = [table for table, _ in order]
+    empty: list[str] = []
+    try:
+        with connection.cursor() as cursor:
+            for table, checks in order:
+                cursor.execute(f"SET SESSION foreign_key_checks = {checks}")
+                cursor.execute(f"TRUNCATE TABLE {db.quote(table)}")
+                empty.append(table)
+                logs.event("table emptied", table=table)
+    except Exception as error:
+        # A lost connection says nothing about the statement that was under way.
+        in_doubt, *full = tables[len(empty) :]
+        holds_rows = _holds_rows(settings, connection, in_doubt)
+        if not empty and holds_rows:
+            raise
+        unknown = [in_doubt] if holds_rows is None else []
+        (full if holds_rows else empty if holds_rows is False else []).append(in_doubt)
+        if full or unknown:
+            raise PartlyEmptied(empty, full, unknown, backup) from error
+
+
+def _holds_rows(settings: Settings, connection: Connection, table: str) -> bool | None:
+    """Whether a table holds rows; None where the server does not answer.
+
+    The connection is asked first, because it may still hold the locks; then a new one.
+    """
+    statement = f"SELECT EXISTS (SELECT 1 FROM {db.quote(table)})"
+    with contextlib.suppress(pymysql.err.Error):
+        return bool(db.select(connection, statement)[0][0])
+    with (
+        contextlib.suppress(BundleError),
+        db.own_connection(settings, Deadline(db.CONNECT_SECONDS)) as another,
+    ):
+        return bool(db.select(another, statement)[0][0])
+    return None

@@ -165,11 +165,9 @@ def read_state(connection: Connection) -> State:
 
 
 def read_position(settings: Settings, deadline: Deadline) -> str:
-    """The server's GTID position: everything committed so far. Empty where it keeps none."""
+    """The server's GTID position now, on a connection that has no older view."""
     with db.own_connection(settings, deadline) as connection:
-        variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
-        ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
-    return str(position).replace("\n", "")
+        return backup.read_position(connection)
 
 
 class Export:

@@ -1,15 +1,18 @@
 """A backup shows one moment of all three tables, or it is refused."""
 
+import datetime
+import itertools
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import backups
 import pymysql
 import pytest
-from conftest import PROJECT, Bucket, Database
+from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database
 from support import insert_names
 from werkzeug.test import Client
 
@@ -17,6 +20,7 @@ import db
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.settings import current_settings
+from local.database import DatabaseServer
 
 SCHEMA = PROJECT / "loading/schema.sql"
 
@@ -184,6 +188,69 @@ def at_step(
     else:
         assert (status, answer["error"]["code"]) == (409, "busy"), answer
     return step.reached
+
+
+@pytest.mark.parametrize("old_characters", [False, True])
+def test_taken_at_is_never_later_than_the_snapshot(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    old_characters: bool,
+) -> None:
+    """A row committed before `taken_at` is in the backup, whichever statement it came beside."""
+    fill(database)
+    if old_characters:
+        database.execute("ALTER TABLE jobs ADD note VARCHAR(20) CHARACTER SET cp1251 NULL")
+    for number in itertools.count():
+        committed: list[datetime.datetime] = []
+
+        def hire(committed: list[datetime.datetime] = committed) -> None:
+            database.execute("INSERT INTO departments (department) VALUES ('new')")
+            ((now,),) = database.execute("SELECT UTC_TIMESTAMP(6)")
+            committed.append(now.replace(tzinfo=datetime.UTC))
+
+        with environment.context() as patch:
+            step = Step(patch, number, hire)
+            answer = client.get("/backup-data").json
+        step.finish()
+        if not step.reached:
+            break
+        taken_at = datetime.datetime.fromisoformat(answer["taken_at"])
+        names = [row["department"] for row in backups.records(bucket, answer, "departments")]
+        if committed[0] < taken_at:
+            assert names.count("new") == number + 1, number
+    assert number > 10
+
+
+def test_the_gtid_position_is_in_the_manifest(
+    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The manifest of a server that keeps GTIDs has a position that is not after the snapshot."""
+    options = ["--log-bin=binlog", "--server-id=1"]
+    if not DatabaseServer(tmp_path / "kind").is_mariadb:
+        options += ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+    server = DatabaseServer(tmp_path / "server", options=options)
+    server.start()
+    try:
+        server.create_database("hiring")
+        server.create_account(ACCOUNT, PASSWORD, "hiring")
+        server.run_script(PROJECT / "loading/schema.sql", "hiring")
+        settings = {
+            "SOCKET": str(server.socket),
+            "USER": ACCOUNT,
+            "PASS": PASSWORD,
+            "NAME": "hiring",
+        }
+        for name, value in settings.items():
+            environment.setenv(f"DB_{name}", value)
+        variable = "gtid_current_pos" if server.is_mariadb else "gtid_executed"
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT @@GLOBAL.{variable}")
+            ((position,),) = cursor.fetchall()
+        assert client.get("/backup-data").json["gtid"] == position.replace("\n", "") != ""
+    finally:
+        server.stop()
 
 
 def test_rows_beside_a_schema_change(client: Client, database: Database, bucket: Bucket) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,30 @@ def codes(cell: str) -> list[str]:
     return re.findall("`([^`]+)`", cell)
 
 
+def shell_blocks(text: str) -> Iterator[str]:
+    """The shell commands of a page: indented blocks, and fenced blocks that name no language."""
+    for fence, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if fence in ("", "bash", "sh"):
+            yield block
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for block in re.findall(r"(?:^    .*\n)+", prose, re.MULTILINE):
+        lines = textwrap.dedent(block).splitlines(keepends=True)
+        if shown := [line[2:] for line in lines if line.startswith("$ ")]:
+            yield "".join(shown)  # the other lines are what it prints
+        elif re.match(
+            r"(\S*/)*(python|curl|gcloud|export|mariadb|read|sudo|\w+\.sh|run)\b", block.strip()
+        ):
+            yield "".join(lines)
+
+
+def commands(block: str) -> Iterator[list[str]]:
+    """The words of each command of a block; `...` stands for something to fill in."""
+    for line in block.replace("\\\n", " ").splitlines():
+        for command in re.split(r"&&|;|\|(?!\|)", line) if "'" not in line else [line]:
+            if words := shlex.split(command, comments=True):
+                yield words
+
+
 def subclasses(kind: type[errors.BundleError]) -> Iterator[type[errors.BundleError]]:
     yield kind
     for each in kind.__subclasses__():
@@ -64,6 +89,8 @@ def test_urls() -> None:
             # Words in parentheses are values; what is left are names.
             shown = codes(re.sub(r"\([^)]*\)", "", parameters))
         assert shown == list(known_parameters), entry_point
+        if "format" in known_parameters and parameters != "the same":
+            assert codes(parameters.partition("`format`")[2]) == list(main.FORMATS)
 
 
 def test_report_parameters() -> None:
@@ -171,6 +198,53 @@ def test_pages_are_listed() -> None:
     assert len(TEXTS["README.md"].splitlines()) <= README_LINES
     for page in TEXTS:
         assert page == "README.md" or f"]({page})" in TEXTS["README.md"], page
+
+
+def test_shown_commands() -> None:
+    """Each shown command is valid shell, and what it names of the project exists, options too."""
+    checked = 0
+    for page, text in TEXTS.items():
+        for block in shell_blocks(text):
+            syntax = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+            assert syntax.returncode == 0, f"{page}: {block}{syntax.stderr}"
+            for words in commands(block):
+                place = next((n for n, word in enumerate(words) if source_of(words, n)), None)
+                if place is None:
+                    continue
+                source = source_of(words, place)
+                assert source is not None
+                assert (PROJECT / source).exists(), f"{page} runs {source}"
+                code = (PROJECT / source).read_text()
+                for word in words[place + 1 :]:
+                    option = word.partition("=")[0]
+                    if option.startswith("--") and not source.startswith("test"):
+                        assert option in code, f"{page}: {source} has no {option}"
+                checked += 1
+    assert checked > 20
+
+
+def source_of(words: list[str], place: int) -> str | None:
+    """The file of the project that a word of a command runs."""
+    word = words[place]
+    if (
+        word == "-m"
+        and "python" in words[max(place - 1, 0)]
+        and words[place + 1] not in ("venv", "pip")
+    ):
+        name = words[place + 1].replace(".", "/")
+        return f"{name}/__main__.py" if (PROJECT / name).is_dir() else f"{name}.py"
+    if re.fullmatch(r"(\./)?(\w+/)?[\w-]+\.(sh|py)|\.ci/run", word) and not word.startswith(
+        "tests/"
+    ):
+        return word.removeprefix("./")
+    return None
+
+
+def test_one_virtual_environment() -> None:
+    """All pages use the virtual environment that ./run.sh makes."""
+    for page, text in TEXTS.items():
+        for folder in re.findall(r"[\w./-]*venv/bin/", text.replace("$PWD/", "")):
+            assert folder == ".local/venv/bin/", page
 
 
 def test_shown_reports(client: Client, database: Database) -> None:

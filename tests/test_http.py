@@ -147,7 +147,7 @@ def test_bad_parameters_say_what_is_taken(client: Client) -> None:
         "/quarterly-hired?yaer=2021": "unknown parameter; this function takes: year, format",
         "/quarterly-hired?year=21": "year takes four digits, 1000 to 9998; for example year=2021",
         "/quarterly-hired?format=pdf": (
-            "format takes one of text, html, json, csv; for example format=json"
+            "format takes one of text, html, json, ndjson, csv; for example format=json"
         ),
         "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
         "/backup-data?x=<script>": "unknown parameter; this function takes: none",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import backups
+import faults
 import pymysql
 import pytest
 from conftest import ACCOUNT, Bucket, Database, Loader
@@ -353,15 +354,142 @@ def test_no_row_is_lost_between_backup_and_truncation(
     assert saved > 100
 
 
+# Half way
+
+
+def test_no_deadline_stops_a_truncation_half_way(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A deadline that passes after the first table is empty does not keep the others full."""
+    environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
+    faults.at_event(environment, lambda: time.sleep(2.5), "table emptied", table="employees")
+    assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
+    assert count(database) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("emptied", "empty", "full"),
+    [
+        ("employees", "employees", "departments, jobs"),
+        ("jobs", "employees, jobs", "departments"),
+    ],
+)
+def test_a_truncation_that_fails_half_way_says_so(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    emptied: str,
+    empty: str,
+    full: str,
+) -> None:
+    """A lost connection after a table is empty is 500 with the tables' states and the backup."""
+    faults.at_event(
+        environment, lambda: faults.kill_sessions(database), "table emptied", table=emptied
+    )
+    status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+    (manifest,) = faults.manifests(bucket)
+    backup = f"gs://{bucket.name}/{manifest.removesuffix('manifest.json')}"
+    assert (status, answer["error"]) == (
+        500,
+        {
+            "code": "partly_emptied",
+            "message": (
+                f"the truncation failed half way; empty: {empty}; still full: {full};"
+                f" all rows are in the backup {backup}"
+            ),
+        },
+    )
+    assert count(database) == FULL | dict.fromkeys(empty.split(", "), 0)
+
+
+def test_a_connection_lost_after_the_last_table_is_no_failure(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A truncation that lost its connection when all tables were empty succeeded."""
+    faults.at_event(
+        environment, lambda: faults.kill_sessions(database), "table emptied", table="departments"
+    )
+    assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
+    assert count(database) == EMPTY
+
+
+def test_a_prepared_transaction_without_a_session(client: Client, database: Database) -> None:
+    """A prepared XA transaction that no session holds makes a truncation 409 with every row."""
+    with database.connect() as other, other.cursor() as cursor:
+        cursor.execute("XA START 'lost'")
+        cursor.execute("UPDATE jobs SET job = 'changed'")
+        cursor.execute("XA END 'lost'")
+        cursor.execute("XA PREPARE 'lost'")
+    try:
+        for url in (f"{TRUNCATE}?dry_run=true", TRUNCATE):
+            status, answer = get(client, url)
+            assert (status, answer["error"]["code"]) == (409, "busy")
+    finally:
+        database.execute("XA ROLLBACK 'lost'")
+    assert count(database) == FULL
+
+
+def test_compressed_tables_that_the_server_keeps_read_only(
+    client: Client, database: Database
+) -> None:
+    """A compressed table under innodb_read_only_compressed is named before a table is empty."""
+    if not database.server.is_mariadb:
+        pytest.skip("MySQL has no innodb_read_only_compressed")
+    database.execute("SET GLOBAL innodb_read_only_compressed = OFF")
+    database.execute("ALTER TABLE jobs ROW_FORMAT = COMPRESSED")
+    database.execute("SET GLOBAL innodb_read_only_compressed = ON")
+    try:
+        refused(client, database, "misconfigured", "table jobs is compressed")
+    finally:
+        database.execute("SET GLOBAL innodb_read_only_compressed = OFF")
+
+
+FOREIGN_KEYS = [
+    ["departments ADD head INT UNSIGNED, ADD FOREIGN KEY (head) REFERENCES employees (id)"],
+    ["employees ADD boss INT UNSIGNED, ADD FOREIGN KEY (boss) REFERENCES employees (id)"],
+    [
+        "departments ADD head INT UNSIGNED, ADD FOREIGN KEY (head) REFERENCES employees (id)",
+        "jobs ADD best INT UNSIGNED, ADD FOREIGN KEY (best) REFERENCES employees (id)",
+        "departments ADD main INT UNSIGNED, ADD FOREIGN KEY (main) REFERENCES jobs (id)",
+        "jobs ADD home INT UNSIGNED, ADD FOREIGN KEY (home) REFERENCES departments (id)",
+    ],
+]
+
+
+@pytest.mark.parametrize("changes", FOREIGN_KEYS, ids=["backwards", "to itself", "cycles"])
+def test_foreign_keys_among_the_three(
+    client: Client, database: Database, bucket: Bucket, changes: list[str]
+) -> None:
+    """Foreign keys among the three tables in any direction do not stop a truncation."""
+    for change in changes:
+        database.execute(f"ALTER TABLE {change}")
+    assert get(client, f"{TRUNCATE}?dry_run=true") == (200, {"dry_run": True, "rows": FULL})
+    assert get(client, f"{TRUNCATE}?backup_first=true")[0] == 200
+    assert count(database) == EMPTY
+
+
+def test_a_backup_that_could_not_be_loaded_truncates_nothing(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """`backup_first` refuses a table of another engine, which load.py could not fill again."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
+    database.execute("ALTER TABLE jobs ENGINE = MyISAM")
+    status, answer = get(client, f"{TRUNCATE}?backup_first=true")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert answer["error"]["message"].startswith("table jobs is not InnoDB but MyISAM")
+    assert (count(database), bucket.blobs()) == (FULL, {})
+
+
 def test_a_lost_client_frees_the_tables(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A session that holds the locks is ended by the server after a minute without a word."""
+    """The server ends an idle session that holds the locks after a minute."""
     seen: list[Any] = []
     environment.setattr(
         truncation,
         "_empty",
-        lambda connection, _: seen.extend(db.select(connection, "SELECT @@wait_timeout")),
+        lambda _, connection, *__: seen.extend(db.select(connection, "SELECT @@wait_timeout")),
     )
     assert get(client, TRUNCATE)[0] == 200
     assert seen == [(60,)]

@@ -6,6 +6,7 @@
     ├── MethodNotAllowed      405 method_not_allowed
     ├── Busy                  409 busy
     ├── Misconfigured         500 misconfigured
+    ├── PartlyEmptied         500 partly_emptied
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
     ├── TimedOut              504 timed_out
@@ -71,6 +72,30 @@ class Misconfigured(BundleError):
     """A setting, table, column or privilege is missing or wrong; the message names it."""
 
     code = "misconfigured"
+
+
+class PartlyEmptied(BundleError):
+    """A truncation failed after its first table was empty.
+
+    Args:
+        empty: the tables that are empty.
+        full: the tables that still hold their rows.
+        unknown: tables of which the server did not say whether they hold rows.
+        backup: the address of the backup that the truncation took, if any.
+    """
+
+    code = "partly_emptied"
+
+    def __init__(
+        self, empty: list[str], full: list[str], unknown: list[str], backup: str | None
+    ) -> None:
+        states = {"empty": empty, "still full": full, "empty or full": unknown}
+        message = "the truncation failed half way; " + "; ".join(
+            f"{state}: {', '.join(tables)}" for state, tables in states.items() if tables
+        )
+        if backup:
+            message += f"; all rows are in the backup {backup}"
+        super().__init__(message)
 
 
 class StorageFailed(BundleError):

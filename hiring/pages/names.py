@@ -19,13 +19,13 @@ def visible(value: object) -> str:
     return "" if shown is None else str(shown).translate(_PICTURES)
 
 
-def columns(text: str) -> int:
+def terminal_columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
     return len(text) if text.isascii() else wcwidth.width(text)
 
 
 def cut(name: str, width: int) -> str:
     """A name cut to a width in columns of a terminal."""
-    if columns(name) <= width:
+    if terminal_columns(name) <= width:
         return name
     return wcwidth.clip(name, 0, width - 1).rstrip() + "…"

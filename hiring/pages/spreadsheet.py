@@ -2,20 +2,25 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 import reports
-from reports import Report, ReportRow
+from reports import ReportRow
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Excel takes a file without one for the text of its own region, not for UTF-8."""
 
-def as_csv(report: Report, rows: list[ReportRow]) -> str:
-    """The report as CSV, RFC 4180, with a header line; safe to open in a spreadsheet."""
+
+def as_csv(columns: Sequence[str], rows: list[ReportRow]) -> str:
+    """Rows as CSV, RFC 4180, with a header line; safe to open in a spreadsheet."""
     output = io.StringIO()
+    output.write(BYTE_ORDER_MARK)
     writer = csv.writer(output)
-    writer.writerow(report.columns)
-    writer.writerows([_harmless(value) for value in row[: len(report.columns)]] for row in rows)
+    writer.writerow(columns)
+    writer.writerows([_harmless(value) for value in row[: len(columns)]] for row in rows)
     return output.getvalue()
 
 
