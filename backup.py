@@ -25,13 +25,10 @@ from hiring.core.deadline import Deadline
 from hiring.core.errors import BundleError, StorageFailed
 from hiring.core.settings import Settings, StorageLocation
 from hiring.core.version import WRITER
+from hiring.export.manifest import FORMAT, MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.rows import StoredRows, store_rows
 from hiring.export.table import Table, check_characters, check_enums, read_table
-
-MANIFEST = "manifest.json"
-FORMAT = 1
-"""The version of the manifest's rules."""
 
 
 def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:

@@ -242,10 +242,10 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
         return list(cursor.fetchall())
 
 
-def count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection, tables: Iterable[str] = TABLES) -> dict[str, int]:
     """The number of rows of each table."""
     return {
-        table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in TABLES
+        table: select(connection, f"SELECT COUNT(*) FROM {quote(table)}")[0][0] for table in tables
     }
 
 

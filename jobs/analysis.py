@@ -138,8 +138,8 @@ def run() -> None:
     Raises:
         BundleError: the analysis failed; no manifest was stored.
     """
-    location = command.storage_location()
-    backup = hires.newest_backup(location)
+    location = command.storage_settings().require_storage()
+    backup = command.newest_backup()
     spark = SparkSession.builder.appName("hiring-analysis").getOrCreate()
     found = analyse(spark, backup)
     contents = {
@@ -152,4 +152,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
+    command.read_no_arguments(__doc__)
     sys.exit(command.run(run))

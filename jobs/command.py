@@ -8,6 +8,7 @@ may name one in Secret Manager instead of DB_PASS.
     1   failed: the last log line says why; no manifest was stored
 """
 
+import argparse
 import base64
 import os
 import re
@@ -21,7 +22,9 @@ import requests
 
 from hiring.core import logs
 from hiring.core.errors import BundleError, Misconfigured
-from hiring.core.settings import Settings, StorageLocation, read_settings
+from hiring.core.settings import Settings, read_settings
+from loading import choice
+from loading.backup_source import Backup
 
 SECRETS_URL = "https://secretmanager.googleapis.com/v1"
 SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -56,13 +59,34 @@ def database_settings() -> Settings:
     return read_settings(environment)
 
 
-def storage_location() -> StorageLocation:
-    """The location of backups, for a job that reads only them and needs no password.
+def storage_settings() -> Settings:
+    """The settings of a command that reads only backups and needs no password.
 
     Raises:
-        Misconfigured: GCS_PATH is missing or malformed.
+        Misconfigured: GCS_PATH is missing, or a setting is malformed.
     """
-    return read_settings({"DB_PASS": "", **os.environ}).require_storage()
+    settings = read_settings({"DB_PASS": "", **os.environ})
+    settings.require_storage()
+    return settings
+
+
+def newest_backup() -> Backup:
+    """The newest complete backup of DB_NAME's database.
+
+    Raises:
+        Misconfigured: as `storage_settings`.
+        BadSource: there is none, or it holds no rows.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    settings = storage_settings()
+    return choice.newest_at(settings.require_storage(), settings.database)
+
+
+def read_no_arguments(description: str | None) -> None:
+    """Reads the command line of a job that takes no argument but --help."""
+    argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
 
 
 def read_secret(name: str) -> str:

@@ -215,8 +215,8 @@ def run() -> None:
         BadSource: there is no backup, or its history is too short.
         BundleError: whatever else went wrong; nothing complete was stored.
     """
-    location = command.storage_location()
-    backup = hires.newest_backup(location)
+    location = command.storage_settings().require_storage()
+    backup = command.newest_backup()
     history = read_history(backup)
     if history.length < SHORTEST:
         raise BadSource(
@@ -249,4 +249,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
+    command.read_no_arguments(__doc__)
     sys.exit(command.run(run))

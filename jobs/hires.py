@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hiring.core.errors import BadSource
-from hiring.core.settings import StorageLocation
-from loading import backup_source, sources
-from loading.manifest import StoredFile
+from hiring.export.manifest import StoredFile
+from loading import backup_source
 
 Hires = Counter[tuple[int, int, str | None, str | None]]
 """Number of hires by year, month, department's and job's key."""
@@ -25,19 +23,6 @@ class StoredPart:
 
     stored: StoredFile
     invalid: bool
-
-
-def newest_backup(location: StorageLocation) -> backup_source.Backup:
-    """The newest complete backup.
-
-    Raises:
-        BadSource: there is none.
-        StorageFailed: Cloud Storage refused or failed.
-    """
-    folder = sources.find(f"gs://{location.bucket}/{location.prefix}backups/")
-    if found := backup_source.find_backup(folder):
-        return backup_source.Backup(found)
-    raise BadSource(f"{folder.address} holds no complete backup")
 
 
 def parts(backup: backup_source.Backup, table: str) -> list[StoredPart]:

@@ -6,6 +6,7 @@ each object again through the same check. `backup.py` shows the layout of the fo
 
 import base64
 import contextlib
+import datetime
 import io
 import json
 from collections.abc import Iterator
@@ -14,12 +15,11 @@ from typing import Any, cast
 import fastavro
 
 import db
-from backup import MANIFEST
 from hiring.core.errors import BadSource, BundleError
+from hiring.export.manifest import MANIFEST, StoredFile, StoredTable, read_manifest
 from hiring.export.table import Table
 from loading import target
 from loading.literals import RowWriter, SqlRow
-from loading.manifest import StoredFile, StoredTable, read_manifest
 from loading.progress import CountRow
 from loading.sources import BUFFER_BYTES, Reader, SourceFolder
 
@@ -30,14 +30,6 @@ Not strict: reading the rows back shows whether the server changed a value.
 """
 
 AvroType = str | dict[str, Any]
-
-
-def find_backup(folder: SourceFolder) -> SourceFolder | None:
-    """The folder of a backup: this folder, or the newest complete backup in it."""
-    if MANIFEST in folder.names():
-        return folder
-    complete = (each for each in reversed(folder.folders()) if MANIFEST in each.names())
-    return next(complete, None)
 
 
 class Backup:
@@ -67,6 +59,16 @@ class Backup:
         """The time of the snapshot, as ISO 8601 in UTC."""
         return self._manifest.taken_at
 
+    @property
+    def database(self) -> str:
+        """The database that was backed up."""
+        return self._manifest.database
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the snapshot, by this machine's clock."""
+        return (datetime.datetime.now(datetime.UTC) - self._manifest.time).total_seconds()
+
     def table(self, name: str) -> StoredTable:
         """The objects of a table."""
         return self._manifest.tables[name]
@@ -79,7 +81,7 @@ class Backup:
     @property
     def all_rows(self) -> int:
         """Number of rows and invalid records of all tables."""
-        return sum(self.rows(table) + self.invalid_rows(table) for table in db.TABLES)
+        return self._manifest.all_rows
 
     def rows(self, table: str) -> int:
         """Number of rows of a table, without invalid records."""

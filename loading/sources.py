@@ -17,6 +17,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from hiring.core.errors import BadSource
+from hiring.core.settings import StorageLocation
 from hiring.export import storage_client
 
 BUFFER_BYTES = 1024 * 1024
@@ -155,6 +156,11 @@ class CloudFolder(SourceFolder):
         self._bucket = storage_client.client().bucket(bucket)
         self._path = path
         self.address = f"gs://{bucket}/{path}"
+
+    @property
+    def location(self) -> StorageLocation:
+        """The folder as a location."""
+        return StorageLocation(self._bucket.name, self._path)
 
     def names(self) -> set[str]:
         return self._list()[0]

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import pymysql
 
-import backup
 import db
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import BadSource, BundleError
 from hiring.core.settings import Settings, StorageLocation
+from hiring.export.manifest import MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.table import Table, read_table
-from loading import backup_source, csv_files, sources, target
+from loading import backup_source, choice, csv_files, plan, sources, target
 from loading.progress import Progress, status
 from loading.table_loader import TableLoader
 
@@ -36,46 +36,74 @@ class Unfinished(Exception):
     """The load failed at or after its commit; the message says what is left to do."""
 
 
-def open_source(address: str) -> Source:
+@dataclass(frozen=True)
+class Options:
+    """What the command line of a load asks.
+
+    Attributes:
+        source: the address to read from.
+        from_database: whose backups count in a folder of backups; None is the database to fill.
+        replace: delete the present rows in the same transaction.
+        dry_run: check everything, change nothing.
+        ask: whether a terminal is asked before rows are replaced.
+    """
+
+    source: str
+    from_database: str | None
+    replace: bool
+    dry_run: bool
+    ask: bool
+
+
+def open_source(address: str, database: str) -> Source:
     """The source at an address.
+
+    Args:
+        address: of a backup, a folder of backups, or CSV files.
+        database: whose backups count in a folder of backups.
 
     Raises:
         BadSource: it is neither a backup nor CSV files, or incomplete.
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = sources.find(address)
-    if found := backup_source.find_backup(folder):
-        status("backup found", backup=found.address)
-        return backup_source.Backup(found)
+    if found := choice.find_backup(folder, database):
+        return found
     if csv_files.CsvFiles.are_in(folder):
         return csv_files.CsvFiles(folder)
     raise BadSource(
-        f"{folder.address} is neither a backup, which has a {backup.MANIFEST}, nor does it hold"
+        f"{folder.address} is neither a backup, which has a {MANIFEST}, nor does it hold"
         f" {', '.join(names[0] for names in csv_files.FILES.values())}"
     )
 
 
-def load(source: Source, settings: Settings, *, replace: bool, dry_run: bool) -> list[Outcome]:
+def load(settings: Settings, options: Options) -> list[Outcome]:
     """Fills the tables.
 
     Args:
-        source: of the rows.
         settings: of the database, and for CSV files of Cloud Storage too.
-        replace: delete the present rows in the same transaction.
-        dry_run: check everything, change nothing.
+        options: of the command line.
 
     Raises:
         BundleError: nothing was loaded; the message says why.
+        Declined: nothing was loaded; the operator did not confirm.
         Unfinished: everything was loaded, or that is unknown.
     """
-    deadline = Deadline(target.LOAD_SECONDS)
+    deadline, replace = Deadline(target.LOAD_SECONDS), options.replace
+    # The login is tried before the source is read, which may take minutes.
+    with db.own_connection(settings, deadline) as connection:
+        source = open_source(options.source, options.from_database or settings.database)
+        found = source if isinstance(source, backup_source.Backup) else None
+        plan.show(plan.read(connection, settings, options.source, found))
+    if replace and options.ask and not options.dry_run:
+        plan.confirm(settings.database)
     if isinstance(source, backup_source.Backup):
         with Progress("checking", source.all_rows) as progress:
             source.check(progress)
-    elif not dry_run:
+    elif not options.dry_run:
         settings.require_storage()
     tables = _check_tables(source, settings, deadline, replace)
-    if dry_run:
+    if options.dry_run:
         return _try(source, tables)
     _create_missing_tables(source, settings, deadline)
     committing = False

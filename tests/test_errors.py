@@ -198,8 +198,9 @@ def test_no_google_credentials(
         500,
         "misconfigured",
         (
-            "there are no Google credentials for Cloud Storage; for example, run"
-            " gcloud auth application-default login"
+            "there are no usable Google credentials for Cloud Storage: run"
+            " `gcloud auth application-default login`, or let GOOGLE_APPLICATION_CREDENTIALS name a"
+            " file of credentials"
         ),
     )
 

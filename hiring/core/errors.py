@@ -6,6 +6,7 @@
     ├── MethodNotAllowed      405 method_not_allowed
     ├── Busy                  409 busy
     ├── Misconfigured         500 misconfigured
+    │   └── NoCredentials     500 misconfigured
     ├── PartlyEmptied         500 partly_emptied
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
@@ -72,6 +73,10 @@ class Misconfigured(BundleError):
     """A setting, table, column or privilege is missing or wrong; the message names it."""
 
     code = "misconfigured"
+
+
+class NoCredentials(Misconfigured):
+    """This process has no Google credentials, or they are malformed."""
 
 
 class PartlyEmptied(BundleError):

@@ -36,6 +36,11 @@ class Settings:
     storage: StorageLocation | None
     function_seconds: int
 
+    @property
+    def address(self) -> str:
+        """The server's, for messages."""
+        return self.socket or f"{self.host}:{self.port}"
+
     def require_storage(self) -> StorageLocation:
         """The location of backups.
 

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from hiring.core.deadline import Deadline
-from hiring.core.errors import Misconfigured, StorageFailed
+from hiring.core.errors import NoCredentials, StorageFailed
 
 TIMEOUT_SECONDS = (10, 15)
 """Limits of one request: connecting, and each wait for an answer.
@@ -52,6 +52,8 @@ ERRORS = (
     ConnectionError,
     TimeoutError,
 )
+UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
+"""Errors that come before an answer."""
 
 
 @functools.cache
@@ -59,14 +61,15 @@ def client() -> storage.Client:
     """This process's client, made at the first call.
 
     Raises:
-        Misconfigured: there are no Google credentials.
+        NoCredentials: there are none; the next call looks again.
     """
     try:
         return storage.Client()
-    except DefaultCredentialsError as error:
-        raise Misconfigured(
-            "there are no Google credentials for Cloud Storage; for example, run"
-            " gcloud auth application-default login"
+    except GoogleAuthError as error:
+        raise NoCredentials(
+            "there are no usable Google credentials for Cloud Storage: run"
+            " `gcloud auth application-default login`, or let GOOGLE_APPLICATION_CREDENTIALS name a"
+            " file of credentials"
         ) from error
 
 
@@ -74,10 +77,19 @@ def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
     """The error that a caller sees for an error of the client."""
     # Only the status and the kind of error: the texts hold addresses of upload sessions, and
     # anyone who has such an address may write to it.
+    if isinstance(error, RetryError) and error.cause:
+        error = error.cause
     if isinstance(error, GoogleAPICallError):
         what = f"{error.code} {type(error).__name__}"
     elif isinstance(error, InvalidResponse):
         what = f"status {error.response.status_code}"
+    elif isinstance(error, UNREACHABLE):
+        what = f"it can't be reached ({type(error).__name__}); look at this machine's network"
+    elif isinstance(error, GoogleAuthError):
+        what = (
+            f"the Google credentials do not work ({type(error).__name__});"
+            " run `gcloud auth application-default login`, or look at the service account"
+        )
     else:
         what = type(error).__name__
     return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {what}")

@@ -1,13 +1,17 @@
 """The manifest of a backup, read and checked."""
 
+import datetime
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 import db
-from backup import FORMAT, MANIFEST
 from hiring.core.errors import BadSource
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""The version of the manifest's rules."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class StoredFile:
     bytes: int
     crc32c: str
     rows: int
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,33 @@ class Manifest:
     """The manifest, as far as its readers need it; `taken_at` is ISO 8601 in UTC."""
 
     taken_at: str
+    database: str
     server_version: str
     tables: dict[str, StoredTable]
     schema: StoredFile
     reports: tuple[StoredFile, ...]
+
+    @property
+    def all_rows(self) -> int:
+        """Number of rows and invalid records of all tables."""
+        return sum(table.rows + table.invalid_rows for table in self.tables.values())
+
+    @property
+    def invalid_rows(self) -> int:
+        """Number of invalid records of all tables."""
+        return sum(table.invalid_rows for table in self.tables.values())
+
+    @property
+    def time(self) -> datetime.datetime:
+        """The time of the snapshot."""
+        return datetime.datetime.fromisoformat(self.taken_at)
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """Every object that the manifest names."""
+        tables = self.tables.values()
+        stored = [each for table in tables for each in (*table.objects, *table.invalid_objects)]
+        return (*stored, self.schema, *self.reports)
 
 
 def read_manifest(content: bytes) -> Manifest:
@@ -60,8 +88,11 @@ def read_manifest(content: bytes) -> Manifest:
         tables = {table["table"]: _stored_table(table) for table in manifest["tables"]}
         if sorted(tables) != sorted(db.TABLES) or len(manifest["tables"]) != len(tables):
             raise ValueError(f"its tables are not {', '.join(db.TABLES)}")
+        if datetime.datetime.fromisoformat(manifest["taken_at"]).tzinfo is None:
+            raise ValueError("its taken_at names no time zone")
         return Manifest(
-            taken_at=str(manifest["taken_at"]),
+            taken_at=manifest["taken_at"],
+            database=str(manifest["database"]),
             server_version=str(manifest["server_version"]),
             tables=tables,
             schema=_stored_file(manifest["schema"]),
@@ -92,4 +123,4 @@ def _stored_file(entry: dict[str, Any], rows: int = 0) -> StoredFile:
         raise ValueError(f"{name!r} is not the name of an object in this folder")
     if not all(type(number) is int and number >= 0 for number in (size, rows)):
         raise ValueError(f"the bytes or rows of {name} are not a number")
-    return StoredFile(name, size, str(crc32c), rows)
+    return StoredFile(name, size, str(crc32c), rows, int(entry["generation"]))

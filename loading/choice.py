@@ -1,0 +1,110 @@
+"""Which backup is meant: the one at an address, or the newest of a database in a folder of them.
+
+The newest complete backup may hold nothing, right after a truncation, or be of another database
+that shares GCS_PATH. Restoring it would empty the tables, so neither is ever chosen by itself.
+"""
+
+import datetime
+from pathlib import PurePosixPath
+
+from hiring.core.deadline import Deadline
+from hiring.core.errors import BadSource
+from hiring.core.settings import StorageLocation
+from hiring.export import catalog
+from hiring.export.manifest import MANIFEST, read_manifest
+from loading.backup_source import Backup
+from loading.progress import status
+from loading.sources import CloudFolder, SourceFolder, find
+
+LIST_SECONDS = 600
+"""How long listing the backups may take."""
+
+
+def newest_at(location: StorageLocation, database: str) -> Backup:
+    """The newest complete backup of a database in Cloud Storage.
+
+    Raises:
+        BadSource: there is none, or it holds no rows.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    folder = find(f"gs://{location.bucket}/{location.prefix}{catalog.BACKUPS}")
+    if found := find_backup(folder, database):
+        return found
+    raise BadSource(f"{folder.address} holds no complete backup")
+
+
+def find_backup(folder: SourceFolder, database: str) -> Backup | None:
+    """The backup in this folder, or the newest complete one of a database in the folders in it.
+
+    Args:
+        folder: a backup, or a folder of backups.
+        database: whose backups count in a folder of backups.
+
+    Returns:
+        None where neither the folder nor any folder in it has a manifest.
+
+    Raises:
+        BadSource: no backup in the folder is of the database, or the newest one holds no rows.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    if MANIFEST in folder.names():
+        return _found(folder)
+    backups = _backups_in(folder)
+    for each in backups:
+        if each.fault:
+            status("backup passed over", "WARNING", backup=each.address, reason=each.fault)
+    complete = catalog.complete(backups, database)
+    if not complete:
+        others = sorted({each.manifest.database for each in backups if each.manifest})
+        broken = [each for each in backups if each.fault]
+        if not others and broken:
+            raise BadSource(f"{folder.address} holds no readable backup: {broken[0].fault}")
+        if not others:
+            return None
+        raise BadSource(
+            f"{folder.address} holds no backup of database {database}, only of {', '.join(others)};"
+            " give the address of one backup, or --from-database"
+        )
+    _check_holds_rows(complete)
+    return _found(find(complete[0].address))
+
+
+def _found(folder: SourceFolder) -> Backup:
+    status("backup found", backup=folder.address)
+    return Backup(folder)
+
+
+def _check_holds_rows(complete: list[catalog.Folder]) -> None:
+    manifests = [each.manifest for each in complete if each.manifest]
+    if manifests[0].all_rows:
+        return
+    message = f"the newest backup, {complete[0].address}, holds no rows"
+    for folder, manifest in zip(complete, manifests, strict=True):
+        if manifest.all_rows:
+            age = datetime.datetime.now(datetime.UTC) - manifest.time
+            message += (
+                f"; the newest one with rows is {folder.address},"
+                f" {catalog.age_in_words(age.total_seconds())} old"
+            )
+            break
+    raise BadSource(f"{message}; give the address of the backup that you mean")
+
+
+def _backups_in(folder: SourceFolder) -> list[catalog.Folder]:
+    folders = folder.folders()
+    if not isinstance(folder, CloudFolder):
+        return catalog.newest_first(
+            _described(each) for each in folders if MANIFEST in each.names()
+        )
+    # Without this check, the objects of a whole bucket would be listed.
+    names = (PurePosixPath(each.address).name for each in folders)
+    if not any(catalog.FOLDER_NAME.fullmatch(name) for name in names):
+        return []
+    return catalog.read(folder.location, Deadline(LIST_SECONDS))
+
+
+def _described(folder: SourceFolder) -> catalog.Folder:
+    try:
+        return catalog.Folder(folder.address, read_manifest(folder.read(MANIFEST)))
+    except BadSource as error:
+        return catalog.Folder(folder.address, None, str(error))

@@ -1,0 +1,217 @@
+"""A load replaces rows only by the backup that its operator meant, and says so first."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import PROJECT, Bucket, Database, Loader
+
+from hiring.core import errors
+from jobs import command
+
+Backup = Callable[..., dict[str, Any]]
+FULL = [(1, "Sales"), (2, "Support")]
+
+
+def departments(database: Database) -> list[tuple[Any, ...]]:
+    """The rows of the table that the tests fill."""
+    return database.execute("SELECT * FROM departments ORDER BY id")
+
+
+def backups(bucket: Bucket) -> str:
+    """The address of the folder of all backups."""
+    return f"gs://{bucket.name}/hiring/backups/"
+
+
+@pytest.fixture
+def other(database: Database, empty_database: Database) -> Database:
+    """Another database under the same account, with other rows."""
+    for table in ("departments", "jobs", "employees"):
+        empty_database.execute(f"CREATE TABLE {table} LIKE {database.name}.{table}")
+    empty_database.insert("departments", [(7, "Elsewhere")])
+    return empty_database
+
+
+def test_the_empty_backup_after_a_truncation_replaces_no_rows(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup
+) -> None:
+    """A newest backup without rows is refused with the address of the newest one with rows."""
+    database.insert("departments", FULL)
+    full = take_backup()["backup"]
+    database.execute("DELETE FROM departments")
+    empty = take_backup()["backup"]
+    database.insert("departments", [(3, "New")])
+    loaded = run_load(backups(bucket), "--replace")
+    assert loaded.status == 3
+    assert f"the newest backup, {empty}, holds no rows" in loaded.error
+    assert f"the newest one with rows is {full}, " in loaded.error
+    assert departments(database) == [(3, "New")]
+    assert run_load(empty, "--replace").status == 0
+    assert departments(database) == []
+
+
+def test_another_databases_backup_replaces_no_rows(
+    database: Database, other: Database, bucket: Bucket, run_load: Loader, take_backup: Backup
+) -> None:
+    """Only the database's own backups are candidates, however new another database's is."""
+    database.insert("departments", FULL)
+    take_backup(other)
+    loaded = run_load(backups(bucket), "--replace")
+    assert loaded.status == 3
+    assert f"holds no backup of database {database.name}, only of {other.name}" in loaded.error
+    assert departments(database) == FULL
+    own = take_backup()["backup"]
+    take_backup(other)
+    database.execute("DELETE FROM departments")
+    loaded = run_load(backups(bucket), "--replace")
+    assert (loaded.status, departments(database)) == (0, FULL)
+    assert [line["backup"] for line in loaded.log if line["message"] == "backup found"] == [own]
+
+
+@pytest.mark.parametrize("by", ["address", "option"])
+def test_another_databases_backup_is_restored_by_its_name(
+    database: Database,
+    other: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    by: str,
+) -> None:
+    """Its own address, or --from-database, restores another database's backup and says so."""
+    database.insert("departments", FULL)
+    backup = take_backup(other)["backup"]
+    take_backup()
+    source = (backup,) if by == "address" else (backups(bucket), "--from-database", other.name)
+    loaded = run_load(*source, "--replace")
+    assert (loaded.status, departments(database)) == (0, [(7, "Elsewhere")])
+    (plan,) = (line for line in loaded.log if line["message"] == "about to load")
+    environment = database.environment
+    assert (plan["into"], plan["source"], plan["database"]) == (
+        f"{environment['DB_USER']}@{environment['DB_SOCKET']}/{database.name}",
+        backup,
+        other.name,
+    )
+    assert plan["server"].startswith("MariaDB " if database.server.is_mariadb else "MySQL ")
+    assert plan["now"] == {"departments": 2, "jobs": 0, "employees": 0}
+    assert plan["afterwards"] == {"departments": 1, "jobs": 0, "employees": 0}
+    assert plan["age"].endswith(" seconds")
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "status", "rows"),
+    [
+        ("no", [], 130, [(3, "New")]),
+        ("", [], 130, [(3, "New")]),
+        ("yes", [], 0, FULL),
+        (None, ["--yes"], 0, FULL),
+    ],
+)
+def test_a_terminal_is_asked_before_rows_are_replaced(
+    database: Database,
+    bucket: Bucket,
+    take_backup: Backup,
+    answer: str | None,
+    options: list[str],
+    status: int,
+    rows: list[tuple[int, str]],
+) -> None:
+    """On a terminal, the plan is shown and only `yes`, or --yes, replaces the rows."""
+    database.insert("departments", FULL)
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM departments")
+    database.insert("departments", [(3, "New")])
+    controller, terminal = pty.openpty()
+    loading = subprocess.Popen(
+        [sys.executable, PROJECT / "load.py", backup, "--replace", *options],
+        env={**os.environ, **database.environment, **bucket.environment},
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    if answer is not None:
+        os.write(controller, f"{answer}\n".encode())
+    shown = b""
+    try:
+        while piece := os.read(controller, 4096):
+            shown += piece
+    except OSError:  # a terminal that nobody else holds
+        pass
+    os.close(controller)
+    assert loading.wait(60) == status, shown
+    assert departments(database) == rows
+    text = shown.decode()
+    assert f"from {backup}" in text
+    assert ("Type yes to go on" in text) is (answer is not None)
+    assert ("nothing was loaded: reason not confirmed" in text) is (status == 130)
+    assert "departments           1             2" in text
+
+
+def test_the_login_is_tried_before_the_source_is_read(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup
+) -> None:
+    """A refused login is the error, even if the source is unreadable too."""
+    bucket.storage.fail(bucket.name, status=403, times=None)
+    loaded = run_load(backups(bucket), DB_PASS="wrong")
+    assert (loaded.status, "refuses the login" in loaded.error) == (5, True)
+
+
+def test_missing_credentials_are_a_sentence(run_load: Loader, tmp_path: Any) -> None:
+    """Credentials that cannot be read are status 5 with the command that makes them."""
+    missing = str(tmp_path / "missing.json")
+    loaded = run_load(
+        "gs://bucket/backups/",
+        STORAGE_EMULATOR_HOST="",
+        GOOGLE_APPLICATION_CREDENTIALS=missing,
+    )
+    assert loaded.status == 5
+    assert "gcloud auth application-default login" in loaded.error
+
+
+def test_a_storage_that_cannot_be_reached_is_a_sentence(run_load: Loader, environment: Any) -> None:
+    """Storage that nobody answers for is status 5 and says where to look."""
+    from hiring.export import storage_client
+    from loading import sources
+
+    environment.setattr(storage_client, "RETRY_SECONDS", 2)
+    assert sources.storage_client is storage_client
+    loaded = run_load("gs://bucket/backups/", STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
+    assert loaded.status == 5
+    assert "it can't be reached (ConnectionError); look at this machine's network" in loaded.error
+
+
+def test_the_jobs_follow_the_same_rule(
+    environment: pytest.MonkeyPatch,
+    database: Database,
+    other: Database,
+    bucket: Bucket,
+    take_backup: Backup,
+) -> None:
+    """A job reads the newest backup of DB_NAME's database, and refuses one without rows."""
+    database.insert("departments", FULL)
+    own = take_backup()["backup"]
+    take_backup(other)
+    for name, value in (bucket.environment | {"DB_NAME": database.name}).items():
+        environment.setenv(name, value)
+    assert command.newest_backup().address == own
+    database.execute("DELETE FROM departments")
+    take_backup()
+    with pytest.raises(errors.BadSource, match="holds no rows; the newest one with rows is"):
+        command.newest_backup()
+
+
+def test_a_job_prints_its_help() -> None:
+    """`--help` prints help and runs nothing; without a setting, the job would fail."""
+    code = "from jobs import command; command.read_no_arguments('What it does.')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "What it does." in done.stdout
