@@ -17,7 +17,7 @@ main() {
   # Held until this process, which becomes the stack, has ended.
   exec 9>"$LOCAL/run.lock"
   flock --nonblock 9 || die "./run.sh is running already"
-  set_up requirements.txt local/requirements.txt
+  set_up deploy/requirements.lock local/requirements.txt
   exec "$PYTHON" -m local "${PORT:-8080}"
 }
 

@@ -11,7 +11,7 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")"
   # shellcheck source=local/setup.sh
   source local/setup.sh
-  set_up requirements.txt local/requirements.txt tests/requirements.txt
+  set_up deploy/requirements.lock local/requirements.txt tests/requirements.txt
   ensure_browser
   # Four at once, each with a server of its own: the tests wait more than they compute.
   exec "$PYTHON" -m pytest --numprocesses 4 --dist worksteal "$@"

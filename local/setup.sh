@@ -60,7 +60,10 @@ install_requirements() {
   local stamp=$VENV/${1//\//-}
   if cmp -s "$1" "$stamp"; then return; fi
   printf 'installing %s ...\n' "$1" >&2
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$1"
+  local options=(--quiet --disable-pip-version-check)
+  # The lock of what is deployed: nothing that differs from it, by a byte, is installed.
+  [[ $1 != *.lock ]] || options+=(--require-hashes)
+  "$PYTHON" -m pip install "${options[@]}" -r "$1"
   cp "$1" "$stamp"
 }
 

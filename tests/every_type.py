@@ -112,8 +112,9 @@ LOW = {
     "points_": "ST_GeomFromText('MULTIPOINT(1 2, 3 4)')",
     "collection_": "ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 2), LINESTRING(0 0, 1 1))')",
     "odd `name` é": "1",
-    # As bytes: the function that makes a vector of text has another name on each server.
-    "vector_": "x'0000803fcdccccbd9ec97f7f'",
+    # [1, -0.1, 1e18] as bytes: the function for text has another name on each server. MariaDB takes
+    # no vector whose length does not fit into a FLOAT.
+    "vector_": "x'0000803fcdccccbd6b0b5e5d'",
     "hidden": "5",
     "uuid_": "'123e4567-e89b-12d3-a456-426655440000'",
     "inet4_": "'127.0.0.1'",
