@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import tabulate
+from functions_framework._http.gunicorn import GunicornApplication
 
 from bench import stack
 from local import process, sample, serve
@@ -53,7 +54,7 @@ def serve_functions(port: str, way: str) -> None:
             db._kept.connection = None
         return application(environment, start_response)
 
-    serve.GunicornApplication(
+    GunicornApplication(
         application if way == KEPT else reconnecting,
         "127.0.0.1",
         port,

@@ -8,6 +8,7 @@ import datetime
 import os
 import secrets
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -122,7 +123,13 @@ def environment(server: DatabaseServer, emulator: StorageEmulator, database: str
     }
 
 
-def _start(parts, folder, module, *arguments, environment=None):  # type: ignore[no-untyped-def]
+def _start(
+    parts: contextlib.ExitStack,
+    folder: Path,
+    module: str,
+    *arguments: str | Path,
+    environment: dict[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
     log = parts.enter_context((folder / f"{module}.log").open("wb"))
     command = [sys.executable, "-m", module, *arguments]
     started = process.start(command, log, folder=PROJECT, environment=environment)

@@ -91,7 +91,7 @@ def check_port(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) else error
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
         message = f"cannot serve on port {port}: {reason}; try PORT=8081 ./run.sh"
         raise StackError(message) from error
 
@@ -133,7 +133,7 @@ def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
 def load_sample(settings: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sample.write_csv(Path(folder))
-        command = [sys.executable, PROJECT / "load.py", folder]
+        command = [sys.executable, str(PROJECT / "load.py"), folder]
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StackError(f"the sample data was not loaded:\n{done.stderr}")

@@ -1,7 +1,6 @@
 """What gcp-storage-emulator lacks and a backup relies on; only this file knows its insides.
 
-Preconditions, generations, checksums in a header, chunks sent again, cancelled uploads, pages of a
-listing, ranges, gzip that is decompressed on its way.
+Preconditions, generations, hashes, chunks sent again, cancelling, pages, ranges, gzip on its way.
 """
 
 import gzip
@@ -32,7 +31,7 @@ CONDITION = re.compile("if(Generation|Metageneration)(Match|NotMatch)")
 logging.getLogger().addHandler(logging.NullHandler())
 
 
-class Store(Storage):  # type: ignore[misc]
+class Store(Storage):
     """The emulator's store, for one request at a time; unfinished uploads are in memory only."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,8 +54,10 @@ class Store(Storage):  # type: ignore[misc]
 
     def delete_bucket(self, bucket_name: str) -> None:
         """Remove a bucket without objects; unfinished uploads are no obstacle."""
-        pending = self.resumable.items()
-        self.resumable = {key: each for key, each in pending if each["bucket"] != bucket_name}
+        pending: dict[str, Resource] = self.resumable  # type: ignore[has-type]
+        self.resumable = {
+            key: each for key, each in pending.items() if each["bucket"] != bucket_name
+        }
         super().delete_bucket(bucket_name)
 
     def check(self, bucket_name: str, file_name: str) -> None:
@@ -180,7 +181,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
 
 def page(query: dict[str, str], items: list[Resource], prefixes: list[str]) -> Resource:
     """The part of a listing that a request asks for, objects and prefixes by name."""
-    entries = [(item["name"], "items", item) for item in items]
+    entries: list[Any] = [(item["name"], "items", item) for item in items]
     entries += [(prefix, "prefixes", prefix) for prefix in prefixes]
     left = sorted(entry for entry in entries if entry[0] > query.get("pageToken", ""))
     limit = min(int(query.get("maxResults", LIST_LIMIT)), LIST_LIMIT)

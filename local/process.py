@@ -83,5 +83,5 @@ def wait_for_port(
             socket.create_connection(("127.0.0.1", port), seconds).close()
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ProcessError(f"{process.args} does not listen on port {port}\n{log()}")
+            raise ProcessError(f"{process.args!r} does not listen on port {port}\n{log()}")
         time.sleep(0.02)

@@ -66,7 +66,7 @@ class Fault:
         return fits and 0 < self.seen - self.after <= (self.times or self.seen)
 
 
-class Handler(RequestHandler):  # type: ignore[misc]
+class Handler(RequestHandler):
     """One connection: reads requests, has them carried out, and brings the faults in."""
 
     server: "StorageEmulator"
@@ -109,10 +109,11 @@ class Handler(RequestHandler):  # type: ignore[misc]
     def _answer(self, fault: Fault) -> bytes:
         """Read a request's body and carry it out, unless a fault says otherwise."""
         length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length // 2 if fault.action == "reset" else length)
+        connection = self.rfile  # type: ignore[has-type]
+        body = connection.read(length // 2 if fault.action == "reset" else length)
         if len(body) < length:
             raise ConnectionResetError
-        connection, self.rfile, self.wfile = self.rfile, io.BytesIO(body), io.BytesIO()
+        self.rfile, self.wfile = io.BytesIO(body), io.BytesIO()
         response = Response(self)
         try:
             if fault.action == "status":
