@@ -185,7 +185,6 @@ def page(query: dict[str, str], items: list[Resource], prefixes: list[str]) -> R
     entries += [(prefix, "prefixes", prefix) for prefix in prefixes]
     left = sorted(entry for entry in entries if entry[0] > query.get("pageToken", ""))
     limit = min(int(query.get("maxResults", LIST_LIMIT)), LIST_LIMIT)
-    result: Resource = {"items": [], "prefixes": []}
-    for _, kind, entry in left[:limit]:
-        result[kind].append(entry)
+    kinds = ("items", "prefixes")
+    result: Resource = {kind: [it for _, of, it in left[:limit] if of == kind] for kind in kinds}
     return result | ({"nextPageToken": left[limit - 1][0]} if len(left) > limit else {})

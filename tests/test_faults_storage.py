@@ -63,7 +63,7 @@ def check_backup(client: Client, bucket: Bucket) -> None:
     status, answer = get(client, "/backup-data")
     assert status == 200, answer
     faults.check_whole(bucket, answer, ROWS)
-    assert len(bucket.blobs()) == len(bucket.blobs(backups.path(answer))) == 7
+    assert len(bucket.blobs()) == len(bucket.blobs(backups.path(answer))) == 9
 
 
 # Passing
