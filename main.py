@@ -27,36 +27,30 @@ from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
 from hiring.core.settings import current_settings
+from hiring.pages import page
 from hiring.pages.assets import content_security_policy
-from hiring.pages.page import render
+from hiring.pages.query import (
+    CSV,
+    FORMATS,
+    HTML,
+    JSON,
+    NDJSON,
+    REPORT_PARAMETERS,
+    TEXT,
+    read_query,
+)
 from hiring.pages.spreadsheet import as_csv
 from hiring.pages.text import as_text
 
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
-TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
-NDJSON = "application/x-ndjson"
-FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CSV}
 SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 # Parameters: each function converts the value of one parameter
-
-
-def _year(value: str) -> int:
-    first, last = reports.FIRST_YEAR, reports.LAST_YEAR
-    if len(value) == 4 and value.isascii() and value.isdigit() and first <= int(value) <= last:
-        return int(value)
-    raise BadParameter(f"year takes four digits, {first} to {last}; for example year=2021")
-
-
-def _format(value: str) -> str:
-    if value in FORMATS:
-        return FORMATS[value]
-    raise BadParameter(f"format takes one of {', '.join(FORMATS)}; for example format=json")
 
 
 def _switch(name: str, value: str) -> bool:
@@ -67,7 +61,6 @@ def _switch(name: str, value: str) -> bool:
 
 Parameters = Mapping[str, Callable[[str], Any]]
 
-REPORT_PARAMETERS: Parameters = {"year": _year, "format": _format}
 BACKUP_PARAMETERS: Parameters = {}
 TRUNCATION_PARAMETERS: Parameters = {
     name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
@@ -128,8 +121,13 @@ def _json(content: object, status: int = 200) -> flask.Response:
     return flask.Response(text, status=status, mimetype=JSON)
 
 
-def _error(error: BundleError) -> flask.Response:
-    response = _json({"error": {"code": error.code, "message": str(error)}}, error.status)
+def _error(error: BundleError, request: flask.Request) -> flask.Response:
+    if _wants_page(request):
+        content = page.render_error(error.status, error.code, str(error))
+        response = flask.Response(content, status=error.status)
+        response.headers["Content-Security-Policy"] = content_security_policy()
+    else:
+        response = _json({"error": {"code": error.code, "message": str(error)}}, error.status)
     response.headers.update(error.headers)
     return response
 
@@ -156,7 +154,7 @@ def _answering(
             logs.event(
                 "request failed", severity, code=error.code, reason=str(error), cause=_cause(error)
             )
-            response = _error(error)
+            response = _error(error, request)
         except Exception:  # noqa: BLE001 - the boundary: the caller gets no traceback
             logs.event(
                 "request failed",
@@ -164,7 +162,7 @@ def _answering(
                 code=BundleError.code,
                 stack_trace=traceback.format_exc(),
             )
-            response = _error(BundleError("internal error; the log has the details"))
+            response = _error(BundleError("internal error; the log has the details"), request)
         response.headers.update(EVERY_ANSWER)
         logs.event(
             "answered",
@@ -174,6 +172,12 @@ def _answering(
         return response
 
     return entry_point
+
+
+def _wants_page(request: flask.Request) -> bool:
+    """Whether a browser asks, and asks for no other format."""
+    name = request.args.get("format", "")
+    return FORMATS.get(name, _acceptable(request)) == HTML
 
 
 LOGGED_CHARACTERS = 200
@@ -212,18 +216,19 @@ def _cause(error: BundleError) -> str | None:
 
 def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
-    year = asked.get("year", reports.DEFAULT_YEAR)
     wanted = asked.get("format") or _acceptable(request)
+    query = read_query(report, asked, wanted)
     with db.report_connection(current_settings()) as connection:
-        rows = reports.run(connection, report, year)
-        years = reports.years_with_hires(connection, year) if wanted == HTML else None
+        if wanted == HTML:
+            content = page.render(query, page.read(connection, query), request.host)
+        else:
+            rows = reports.run(connection, report, query.first, query.last)
+            content = SHOW[wanted](query.columns, rows)
+    response = flask.Response(content, mimetype=wanted)
     if wanted == HTML:
-        response = flask.Response(render(report, year, rows, years))
         response.headers["Content-Security-Policy"] = content_security_policy()
-    else:
-        response = flask.Response(SHOW[wanted](report.columns, rows), mimetype=wanted)
     if wanted == CSV:
-        name = f"{report.name}-{year}.csv"
+        name = f"{report.name}-{query.years}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Vary"] = "Accept"
     # Caches must revalidate with the ETag before each use, so no stale report is shown.

@@ -80,7 +80,8 @@ QUARTERLY_HIRED = Report(
     columns=("department", "job", "Q1", "Q2", "Q3", "Q4"),
     template="""
         SELECT {hires_year}departments.department, jobs.job,
-            hires.q1, hires.q2, hires.q3, hires.q4, departments.id
+            hires.q1, hires.q2, hires.q3, hires.q4,
+            departments.id, jobs.id
         FROM (
             SELECT {of_hire}department_id, job_id,
                 COUNT(IF(QUARTER(datetime) = 1, 1, NULL)) AS q1,
@@ -99,7 +100,7 @@ QUARTERLY_HIRED = Report(
 """Hires by department and job per quarter: a row for each pair with a hire that year.
 
 A hire without an existing department and job is not in it. Departments or jobs that share a name
-stay apart; the page tells them by the department's id, which the other formats do not show.
+stay apart; the page tells them by their ids, which the other formats do not show.
 """
 
 HIRING_BY_DEPARTMENT = Report(
@@ -167,36 +168,30 @@ HAS_HIRES = """
 
 
 def run(
-    connection: Connection, report: Report, year: int, *, every_row: bool = False
+    connection: Connection,
+    report: Report,
+    first: int,
+    last: int | None = None,
+    *,
+    every_row: bool = False,
 ) -> list[ReportRow]:
-    """The rows of a report on one year.
+    """The rows of a report on one year, or on several in one statement.
 
     Args:
         connection: to read on.
         report: which.
-        year: FIRST_YEAR to LAST_YEAR.
+        first: the year, or the first one: FIRST_YEAR to LAST_YEAR.
+        last: the last year of several.
         every_row: whether the rows that the report leaves out are there too.
 
     Returns:
-        A tuple for each row, with a value for each of the report's columns, or more.
+        A tuple for each row, with a value for each of the report's columns, or more. For several
+        years, the rows of one year after those of the other, each with its year in front.
     """
-    return _select(connection, report.statement(every_row=every_row), year, year)
-
-
-def run_years(
-    connection: Connection, report: Report, first: int, last: int, *, every_row: bool = False
-) -> list[ReportRow]:
-    """The rows of a report on each year from the first to the last, in one statement.
-
-    Returns:
-        The rows that `run` returns for each year, year after year, each with its year in front.
-    """
-    statement = report.statement(several_years=True, every_row=every_row)
-    return _select(connection, statement, first, last)
-
-
-def _select(connection: Connection, statement: str, first: int, last: int) -> list[ReportRow]:
-    bounds = {"start": datetime.date(first, 1, 1), "end": datetime.date(last + 1, 1, 1)}
+    several_years = last is not None
+    statement = report.statement(several_years=several_years, every_row=every_row)
+    end = last if last is not None else first
+    bounds = {"start": datetime.date(first, 1, 1), "end": datetime.date(end + 1, 1, 1)}
     with connection.cursor() as cursor:
         cursor.execute(statement, bounds)
         return list(cursor.fetchall())

@@ -17,6 +17,14 @@ pytestmark = pytest.mark.once
 
 QUARTERLY, ABOVE_MEAN = "/quarterly-hired", "/hiring-by-department"
 REPORTS = (QUARTERLY, ABOVE_MEAN)
+PAGES = (
+    *REPORTS,
+    QUARTERLY + "?chart=quarters&filter=nurse&jobs=folded",
+    QUARTERLY + "?year=2012-2021",
+    ABOVE_MEAN + "?year=2019-2021",
+    QUARTERLY + "?year=1990",
+    QUARTERLY + "?year=x",
+)
 ARGUMENTS = (
     "--no-sandbox",  # root, as in a container, has none
     "--disable-gpu",
@@ -26,7 +34,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+DEPARTMENTS = ("Customer Care", "Straßenbau 🚧", "<script>alert(1)</script>")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+ENLARGED = {"width": 640, "height": 450}
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +64,14 @@ class Visit:
 
     def rows(self) -> list[list[str]]:
         """The text of each cell that is seen, row by row, without the header."""
-        found: list[list[str]] = self.page.locator("tbody tr:visible, tfoot tr").evaluate_all(
-            "rows => rows.map(row => Array.from(row.cells, cell => cell.innerText))"
+        found: list[list[str]] = self.page.locator(
+            "tbody:not(.total) tr:visible, tfoot tr"
+        ).evaluate_all(
+            """rows => rows.map(row => Array.from(row.cells, cell => {
+                const copy = cell.cloneNode(true);
+                copy.querySelectorAll(".only").forEach(link => link.remove());
+                return copy.textContent.trim();
+            }))"""
         )
         return found
 
@@ -80,7 +96,7 @@ def visit(chromium: Browser) -> Iterator[Any]:
 @pytest.fixture
 def hires(database: Database) -> None:
     """1,224 hires in three departments and two years, some names not made for HTML."""
-    departments = ["Customer Care", "Straßenbau 🚧", "<script>alert(1)</script>"]
+    departments = list(DEPARTMENTS)
     jobs = [f"Nurse {number}" for number in range(20)] + ["Übersetzer", "=1+1", "W" * 255]
     database.insert("departments", list(enumerate(departments, start=1)))
     database.insert("jobs", list(enumerate(jobs, start=1)))
@@ -98,17 +114,19 @@ def numbers(row: list[str]) -> list[int]:
 
 def expected_rows(report: list[dict[str, Any]]) -> list[list[str]]:
     """The quarterly table that the JSON report makes: departments, their jobs, and a total."""
-    rows, total = [], [0] * 5
+    groups, total = [], [0] * 5
     for department in dict.fromkeys(row["department"] for row in report):
         jobs = [
             [row["job"], row["Q1"], row["Q2"], row["Q3"], row["Q4"]]
             for row in report
             if row["department"] == department
         ]
-        jobs = [[*job, sum(job[1:])] for job in jobs]
+        jobs = sorted(([*job, sum(job[1:])] for job in jobs), key=lambda job: -job[-1])
         sums = [sum(column) for column in list(zip(*jobs, strict=True))[1:]]
-        rows += [[department, *sums], *jobs]
+        groups.append([[department, *sums], *jobs])
         total = [old + new for old, new in zip(total, sums, strict=True)]
+    groups.sort(key=lambda group: -group[0][-1])
+    rows = [row for group in groups for row in group]
     return [
         [cell if isinstance(cell, str) else f"{cell:,}" for cell in row]
         for row in [*rows, ["Total", *total]]
@@ -122,10 +140,12 @@ def test_the_table_is_the_json(bundle: Bundle, hires: None, visit: Any, scriptin
     assert quarterly.rows() == expected_rows(bundle.get(QUARTERLY + "?format=json").json())
     departments = visit(bundle.url + ABOVE_MEAN, java_script_enabled=scripting)
     report = bundle.get(ABOVE_MEAN + "?format=json").json()
-    assert departments.rows() == [
-        *([str(row["id"]), row["department"], f"{row['hired']:,}"] for row in report),
-        ["", "Total", f"{sum(row['hired'] for row in report):,}"],
+    heading, *above = departments.rows()[: len(report) + 1]
+    assert heading == ["Above the mean of 400.0"]
+    assert [row[:3] for row in above] == [
+        [str(row["id"]), row["department"], f"{row['hired']:,}"] for row in report
     ]
+    assert departments.rows()[-1][:4] == ["", "Total", "1,200", "100\u00a0%"]
     for seen in (quarterly, departments):
         assert seen.page.locator("svg.chart").is_visible()
         assert seen.page.locator("svg.chart .name").all_inner_texts()
@@ -135,12 +155,12 @@ def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: 
     """Case and accents make no difference; a department shows all of its jobs; sums follow."""
     seen = visit(bundle.url + QUARTERLY)
     everything = seen.rows()
-    field = seen.page.get_by_label("Show only")
+    field = seen.page.get_by_label("Show only", exact=True)
 
     field.fill("uberSETZER")
     found = seen.rows()
     assert {row[0] for row in found[1:-1:2]} == {"Übersetzer"}
-    assert [row[0] for row in found[:-1:2]] == [
+    assert sorted(row[0] for row in found[:-1:2]) == [
         "<script>alert(1)</script>",
         "Customer Care",
         "Straßenbau 🚧",
@@ -154,7 +174,7 @@ def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: 
     assert seen.rows()[:-1] == []
     field.fill("straßenbau")
     start = [row[0] for row in everything].index("Straßenbau 🚧")
-    assert seen.rows()[:-1] == everything[start:-1]
+    assert seen.rows()[:-1] == everything[start : start + 24]
     field.fill("nobody")
     assert seen.rows() == [["Total of these", "0", "0", "0", "0", "0"]]
     field.fill("")
@@ -162,13 +182,92 @@ def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: 
     assert seen.complaints == []
 
 
-def test_without_scripting_only_the_filter_is_missing(
-    bundle: Bundle, hires: None, visit: Any
-) -> None:
-    """The filter is not shown where it cannot work; the links to years and formats work."""
+def test_the_address_is_what_is_seen(bundle: Bundle, hires: None, visit: Any) -> None:
+    """A link shows another reader the same rows; another year keeps filter, order and folding."""
+    seen = visit(bundle.url + QUARTERLY)
+    seen.page.get_by_role("columnheader", name="Q2").get_by_role("link").click()
+    seen.page.get_by_label("Show only", exact=True).fill("nurse 1")
+    seen.page.wait_for_url("**filter=nurse+1*")
+    shared = visit(seen.page.url)
+    assert shared.rows() == seen.rows()
+    assert shared.page.get_by_label("Show only", exact=True).input_value() == "nurse 1"
+    assert visit(seen.page.url, java_script_enabled=False).rows() == seen.rows()
+    header = shared.page.get_by_role("columnheader", name="Q2")
+    assert header.get_attribute("aria-sort") == "descending"
+
+    seen.page.get_by_role("link", name="Departments only").click()
+    seen.page.get_by_role("link", name="2019", exact=True).click()
+    for part in ("year=2019", "filter=nurse+1", "order=-q2", "jobs=folded"):
+        assert part in seen.page.url
+    assert seen.complaints == []
+
+
+def test_the_back_button_goes_back(bundle: Bundle, hires: None, visit: Any) -> None:
+    """Back after sorting, filtering and folding shows what was seen before."""
+    seen = visit(bundle.url + QUARTERLY)
+    seen.page.get_by_label("Show only", exact=True).fill("strass")
+    seen.page.get_by_label("Show only", exact=True).fill("straßenbau")
+    seen.page.wait_for_url("**filter=stra*")
+    filtered = seen.rows()
+    seen.page.get_by_role("columnheader", name="Job").get_by_role("link").click()
+    by_name = seen.rows()
+    assert by_name != filtered
+    assert sorted(by_name) == sorted(filtered)
+    seen.page.get_by_role("link", name="Departments only").click()
+    assert len(seen.rows()) == 2
+    seen.page.go_back()
+    assert seen.rows() == by_name
+    seen.page.go_back()
+    assert seen.rows() == filtered
+    assert seen.page.get_by_label("Show only", exact=True).input_value() == "straßenbau"
+    seen.page.go_forward()
+    assert seen.rows() == by_name
+
+
+def test_the_keyboard_does_all(bundle: Bundle, hires: None, visit: Any) -> None:
+    """Sorting, filtering and folding need no mouse, and the focus is seen."""
+    seen = visit(bundle.url + QUARTERLY)
+    everything = seen.rows()
+    seen.page.get_by_label("Jobs of Customer Care").focus()
+    seen.page.keyboard.press("Space")
+    assert len(seen.rows()) == len(everything) - 23
+    seen.page.keyboard.press("Space")
+    assert seen.rows() == everything
+    seen.page.get_by_role("columnheader", name="Year").get_by_role("link").focus()
+    style = "getComputedStyle(document.activeElement).outlineStyle"
+    assert seen.page.evaluate(style) == "solid"
+    seen.page.keyboard.press("Enter")
+    seen.page.wait_for_url("**order=hires*")
+    assert seen.page.locator("[aria-sort]").get_attribute("aria-sort") == "ascending"
+    seen.page.get_by_label("Show only", exact=True).focus()
+    seen.page.keyboard.type("uber")
+    assert len(seen.rows()) == 7
+
+
+def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, visit: Any) -> None:
+    """The field is not shown where it cannot work; sorting, folding, links and formats work."""
     seen = visit(bundle.url + QUARTERLY, java_script_enabled=False)
-    assert not seen.page.get_by_label("Show only").is_visible()
-    seen.page.get_by_role("link", name="2019").click()
+    assert not seen.page.get_by_label("Show only", exact=True).is_visible()
+    seen.page.get_by_role("link", name="Show only Customer Care").click()
+    assert {row[0] for row in seen.rows() if "Nurse" not in row[0]} == {
+        "Customer Care",
+        "Übersetzer",
+        "=1+1",
+        "W" * 255,
+        "Total of these",
+    }
+    seen.page.get_by_role("link", name="Show all").click()
+    seen.page.get_by_role("columnheader", name="Q1").get_by_role("link").click()
+    hires = [numbers(row)[0] for row in seen.rows() if row[0] in DEPARTMENTS]
+    assert hires == sorted(hires, reverse=True)
+    seen.page.get_by_role("link", name="Departments only").click()
+    assert len(seen.rows()) == 4
+    seen.page.get_by_label("Jobs of Customer Care").check()
+    assert len(seen.rows()) == 4 + 23
+    seen.page.get_by_role("link", name="by quarter").click()
+    assert seen.page.locator("svg.panels").is_visible()
+    seen.page.goto(bundle.url + QUARTERLY)
+    seen.page.get_by_role("link", name="2019", exact=True).click()
     assert seen.page.url == bundle.url + QUARTERLY + "?year=2019&format=html"
     assert seen.rows() == [
         ["Customer Care", "0", "24", "0", "0", "24"],
@@ -178,7 +277,7 @@ def test_without_scripting_only_the_filter_is_missing(
     with seen.page.expect_download() as download:
         seen.page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "quarterly-hired-2019.csv"
-    seen.page.get_by_role("link", name="JSON").click()
+    seen.page.get_by_role("link", name="JSON", exact=True).click()
     assert seen.page.url == bundle.url + QUARTERLY + "?year=2019&format=json"
 
 
@@ -192,17 +291,18 @@ def test_the_page_is_all_there_is(bundle: Bundle, hires: None, visit: Any, path:
     assert seen.page.evaluate("getComputedStyle(document.querySelector('td')).textAlign") == "right"
 
 
-@pytest.mark.parametrize("path", REPORTS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
+@pytest.mark.parametrize("viewport", [PHONE, ENLARGED, DESKTOP], ids=["phone", "200 %", "desktop"])
 def test_anybody_can_read_the_page(
     bundle: Bundle, hires: None, visit: Any, path: str, scheme: str, viewport: dict[str, int]
 ) -> None:
-    """axe finds nothing wrong, light or dark, on a phone or a desktop; nothing is cut off."""
+    """axe finds nothing wrong in any colours, on a phone or a desktop; nothing is cut off."""
     # axe is a script of the test's own, which the page's policy would rightly not run.
-    seen = visit(bundle.url + path, viewport=viewport, color_scheme=scheme, bypass_csp=True)
+    colours = {"forced_colors": "active"} if scheme == "forced" else {"color_scheme": scheme}
+    seen = visit(bundle.url + path, viewport=viewport, bypass_csp=True, **colours)
     found = Axe().run(seen.page)
-    assert "color-contrast" in [rule["id"] for rule in found.response["passes"]]
+    assert found.response["passes"]
     assert [(rule["id"], rule["impact"]) for rule in found.response["violations"]] == []
     width = seen.page.evaluate("document.documentElement.scrollWidth")
     assert width == viewport["width"]
@@ -222,7 +322,7 @@ def test_a_printed_page_is_all_table(bundle: Bundle, hires: None, visit: Any) ->
     """On paper there is nothing to click, and the table is not cut to a screen's height."""
     seen = visit(bundle.url + QUARTERLY, viewport=PHONE)
     seen.page.emulate_media(media="print")
-    assert not seen.page.get_by_label("Show only").is_visible()
+    assert not seen.page.get_by_label("Show only", exact=True).is_visible()
     assert not seen.page.locator("nav").is_visible()
     assert not seen.page.locator("footer").is_visible()
     box = seen.page.locator(".table")

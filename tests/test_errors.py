@@ -248,7 +248,7 @@ def test_a_slow_query(client: Client, database: Database, environment: pytest.Mo
     database.insert("departments", [(number, "x") for number in range(1, 2001)])
     slow = dataclasses.replace(
         reports.QUARTERLY_HIRED,
-        statement="SELECT SUM(SIN(a.id + b.id + c.id)) FROM departments AS a"
+        template="SELECT SUM(SIN(a.id + b.id + c.id)) FROM departments AS a"
         " JOIN departments AS b JOIN departments AS c WHERE %(start)s < %(end)s",
     )
     environment.setattr(reports, "QUARTERLY_HIRED", slow)

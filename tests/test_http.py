@@ -100,6 +100,11 @@ def test_changes_refuse_a_body(
         ("/quarterly-hired", "year=%202021"),
         ("/quarterly-hired", "year=%D9%A2%D9%A0%D9%A2%D9%A1"),
         ("/quarterly-hired", "year=%FF%FE"),
+        ("/quarterly-hired", "year=2021-2019"),
+        ("/quarterly-hired", "year=2021-"),
+        ("/quarterly-hired", "year=1971-2021"),
+        ("/quarterly-hired", "year=9998-9999"),
+        ("/quarterly-hired", "year=2019-2020-2021"),
         ("/hiring-by-department", "format=xml"),
         ("/hiring-by-department", "format=JSON"),
         ("/hiring-by-department", "dry_run=true"),
@@ -144,8 +149,13 @@ def test_bad_parameters_say_what_is_taken(client: Client) -> None:
         )
     }
     assert answers == {
-        "/quarterly-hired?yaer=2021": "unknown parameter; this function takes: year, format",
-        "/quarterly-hired?year=21": "year takes four digits, 1000 to 9998; for example year=2021",
+        "/quarterly-hired?yaer=2021": (
+            "unknown parameter; this function takes: year, format, chart, order, filter, jobs"
+        ),
+        "/quarterly-hired?year=21": (
+            "year takes four digits, 1000 to 9998, or a range of at most 50 years;"
+            " for example year=2021 or year=2019-2021"
+        ),
         "/quarterly-hired?format=pdf": (
             "format takes one of text, html, json, ndjson, csv; for example format=json"
         ),

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 import reports
 from hiring.pages.assets import TEMPLATES
-from hiring.pages.chart import Bar, Chart, Segment
+from hiring.pages.chart import Segment
 from hiring.pages.names import visible
-from hiring.pages.page import view
+from hiring.pages.page import Found, render, view
+from hiring.pages.query import ReportQuery
 from hiring.pages.spreadsheet import FORMULA_STARTS, as_csv
 from hiring.pages.text import TERMINAL_COLUMNS, as_text
 
@@ -81,10 +82,16 @@ def csv_rows(text: str) -> list[list[str]]:
 
 def page_rows(page: str) -> list[list[str]]:
     """The cells of each row in the table's bodies."""
-    bodies = "".join(re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL))
-    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", bodies, re.DOTALL)
-    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
-    return [[html.unescape(cell) for cell in row] for row in cells]
+    bodies = re.findall(r"<tbody(?! class=\"total)[^>]*>(.*?)</tbody>", page, re.DOTALL)
+    rows = re.findall(r"<tr(?! class=\"heading)[^>]*>(.*?)</tr>", "".join(bodies), re.DOTALL)
+    return [row_cells(row) for row in rows]
+
+
+def row_cells(row: str) -> list[str]:
+    """The text of each cell of a row, without the link that shows one department only."""
+    row = re.sub(r'<a class="only".*?</a>', "", row)
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]*>", "", cell)).strip(" ") for cell in cells]
 
 
 # Names
@@ -109,12 +116,13 @@ def test_any_name_is_shown_in_every_format(
     ]
 
     page = get(client, QUARTERLY + "?format=html").text
-    assert page_rows(page) == [[shown, "1", "0", "0", "1", "2"], [shown, "1", "0", "0", "1", "2"]]
+    in_table = (shown or "no name").strip(" ")
+    assert page_rows(page) == [[in_table, "1", "0", "0", "1", "2"]] * 2
     assert page.count("<script>") == 1
 
     grid = get(client, QUARTERLY).text
     letters = "".join(line.split("|")[1].strip() for line in grid.splitlines()[3:] if "|" in line)
-    assert letters.replace(" ", "") == shown.replace(" ", "")
+    assert re.sub("[ \u2068\u2069]", "", letters) == shown.replace(" ", "")
     assert re.search(r"\|\s+1 \|\s+0 \|\s+0 \|\s+1 \|\n", grid)
 
 
@@ -134,7 +142,10 @@ def test_a_name_may_be_null_or_not_text(client: werkzeug.test.Client, database: 
         {"id": "b", "department": None, "hired": 2}
     ]
     assert get(client, ABOVE_MEAN + "?format=csv").text == "\ufeffid,department,hired\r\nb,,2\r\n"
-    assert page_rows(get(client, ABOVE_MEAN + "?format=html").text) == [["b", "", "2"]]
+    assert page_rows(get(client, ABOVE_MEAN + "?format=html").text) == [
+        ["b", "no name", "2", "66.7\u00a0%", "+0.5"],
+        ["=a", "ff00", "1", "33.3\u00a0%", "−0.5"],
+    ]
     assert [row["department"] for row in get(client, QUARTERLY + "?format=json").json] == [
         None,
         "ff00",
@@ -156,22 +167,26 @@ def test_departments_of_one_name_stay_apart_in_the_page(
         "employees",
         [(number, "Ada", "2021-07-01", *pair) for number, pair in enumerate(pairs, start=1)],
     )
-    assert (
-        page_rows(get(client, QUARTERLY + "?format=html").text)
-        == [
-            ["Sales", "0", "0", "2", "0", "2"],
+    assert page_rows(get(client, QUARTERLY + "?format=html").text) == [
+        row
+        for number in (1, 2)
+        for row in (
+            [f"Sales (id {number})", "0", "0", "2", "0", "2"],
             ["Agent", "0", "0", "1", "0", "1"],
             ["Buyer", "0", "0", "1", "0", "1"],
-        ]
-        * 2
-    )
+        )
+    ]
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=255)
 counts = st.integers(0, 9_999_999)
 
 
-@given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(names, names, counts, counts, counts, counts, st.just(1), st.just(1)), max_size=4
+    )
+)
 def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
     """Whatever the names, no cell begins like a formula, and without its apostrophe it is exact."""
     text = as_csv(reports.QUARTERLY_HIRED.columns, rows)
@@ -182,7 +197,11 @@ def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
             assert cell in (str(value), f"'{value}")
 
 
-@given(st.lists(st.tuples(names, names, counts, counts, counts, counts, st.just(1)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(names, names, counts, counts, counts, counts, st.just(1), st.just(1)), max_size=4
+    )
+)
 def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
     """Whatever the names, no line of the grid is wider than 80 columns or moves the cursor."""
     for line in as_text(reports.QUARTERLY_HIRED.columns, rows).splitlines():
@@ -215,15 +234,15 @@ def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) 
     """One hire is a row of its own; alone it is the mean, which the page says in words."""
     hire(database, [("Legal", "Lawyer", "2021-12-31 23:59:59")])
     page = get(client, QUARTERLY + "?format=html").text
-    assert "1 hire in Legal. Busiest quarter: Q4, with 1." in page
+    assert "1 hire in <bdi>Legal</bdi>. Busiest quarter: Q4, with 1." in page
     assert page_rows(page) == [
         ["Legal", "0", "0", "0", "1", "1"],
         ["Lawyer", "0", "0", "0", "1", "1"],
     ]
     assert get(client, ABOVE_MEAN + "?format=json").json == []
     page = get(client, ABOVE_MEAN + "?format=html").text
-    assert "No department hired more than the mean in 2021." in page
-    assert "<svg" not in page
+    assert "No department hired more than the mean of 1.0 in 2021." in page
+    assert page_rows(page) == [["1", "Legal", "1", "100.0\u00a0%", "0"]]
 
 
 def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: Database) -> None:
@@ -236,9 +255,9 @@ def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: 
     assert get(client, QUARTERLY).text.count("| Department ") == 2000
     page = get(client, QUARTERLY + "?format=html").text
     assert len(page_rows(page)) == 2040
-    assert page.count('<svg class="bar"') == 24
+    assert page.count('class="bar"') == 24
     assert "The 24 departments that hired most; 16 more are in the table." in page
-    assert "2,001 hires in 40 departments; Department 39 hired most (51)." in page
+    assert "2,001 hires in 40 departments; <bdi>Department 39</bdi> hired most (51)." in page
 
 
 def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database: Database) -> None:
@@ -249,54 +268,193 @@ def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database
         + [("Legal", "Lawyer", "2021-08-01")],
     )
     page = get(client, QUARTERLY + "?format=html").text
-    foot = re.search(r"<tfoot>(.*?)</tfoot>", page, re.DOTALL)
-    assert foot
-    assert re.findall(r">([^<>\n]+)<", foot[1]) == ["Total", "2", "1", "2", "0", "5"]
+    for place in ("tfoot", 'tbody class="total"'):
+        total = re.search(f"<{place}>(.*?)</{place.split()[0]}>", page, re.DOTALL)
+        assert total
+        assert row_cells(total[1]) == ["Total", "2", "1", "2", "0", "5"]
     page = get(client, ABOVE_MEAN + "?format=html").text
-    assert "1 department hired more than the mean of 2.5 in 2021. Care hired most: 4." in page
-    assert '<line class="mean" x1="62.5%" x2="62.5%"' in page
-    assert page_rows(page) == [["1", "Care", "4"]]
+    assert (
+        "1 of 2 departments hired more than the mean of 2.5 in 2021; together 4 of 5 hires." in page
+    )
+    assert '<rect class="mean" x="62.5%"' in page
+    assert page_rows(page) == [
+        ["1", "Care", "4", "80.0\u00a0%", "+1.5"],
+        ["2", "Legal", "1", "20.0\u00a0%", "−1.5"],
+    ]
 
 
 def test_bars_fill_the_chart() -> None:
     """The longest bar is as wide as the chart, its parts follow one another, with what fits in."""
     name = "宣" * 20
-    rows = [("A", "a", 50, 30, 19, 1, 1), (name, "b", 2, 3, 20, 0, 2)]
-    chart = view(reports.QUARTERLY_HIRED, 2021, rows, [])["chart"]
-    assert chart == Chart(
+    rows = [("A", "a", 50, 30, 19, 1, 1, 1), (name, "b", 2, 3, 20, 0, 2, 2)]
+    query = ReportQuery(reports.QUARTERLY_HIRED, 2021)
+    chart = view(query, Found(rows, [], []))["chart"]
+    assert [bar.segments for bar in chart.bars] == [
         [
-            Bar(
-                "A",
-                "A",
-                100,
-                [
-                    Segment("q1", 0, 50, "50"),
-                    Segment("q2", 50, 30, "30"),
-                    Segment("q3", 80, 19, "19"),
-                    Segment("q4", 99, 1, ""),
-                ],
-            ),
-            Bar(
-                name,
-                "宣" * 13 + "…",
-                25,
-                [
-                    Segment("q1", 0, 2, ""),
-                    Segment("q2", 2, 3, "3", tight=True),
-                    Segment("q3", 5, 20, "20"),
-                ],
-            ),
+            Segment("q1", 0, 50, "50"),
+            Segment("q2", 50, 30, "30"),
+            Segment("q3", 80, 19, "19"),
+            Segment("q4", 99, 1, ""),
         ],
-        left_out=0,
+        [
+            Segment("q1", 0, 2, ""),
+            Segment("q2", 2, 3, "3", tight=True),
+            Segment("q3", 5, 20, "20"),
+        ],
+    ]
+    assert [bar.department.label.short for bar in chart.bars] == ["A", "宣" * 15 + "…"]
+    assert [bar.hired for bar in chart.bars] == [100, 25]
+
+
+def test_quarters_side_by_side_have_one_scale() -> None:
+    """Each quarter has a panel of its own; the longest bar of all fills its part of one."""
+    rows = [("A", "a", 50, 0, 25, 10, 1, 1)]
+    query = ReportQuery(reports.QUARTERLY_HIRED, 2021, chart="quarters")
+    chart = view(query, Found(rows, [], []))["chart"]
+    assert chart.panels == (("Q1", 0), ("Q2", 25), ("Q3", 50), ("Q4", 75))
+    assert [(part.start, part.width) for part in chart.bars[0].segments] == [
+        (0, 13.75),
+        (25, 0),
+        (50, 6.875),
+        (75, 2.75),
+    ]
+
+
+def test_the_page_compares_with_the_year_before(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """More, fewer, new and gone departments are told, in the table, the chart and the words."""
+    hire(
+        database,
+        [
+            ("Care", "Nurse", f"{year}-0{month}-01")
+            for year, month in ((2020, 1), (2021, 2), (2021, 3))
+        ]
+        + [("Legal", "Lawyer", "2020-08-01")] * 4
+        + [("Legal", "Lawyer", "2021-08-01")]
+        + [("Sales", "Agent", "2021-08-01")] * 3
+        + [("<b>", "Agent", "2020-08-01")],
     )
-    assert [bar.end for bar in chart.bars] == [100, 25]
+    changes = {"Sales": "new", "Care": "+1", "Legal": "−3"}
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert "As many as in 2020." in page
+        assert "Hired in 2020 only: <bdi>&lt;b&gt;</bdi> (1)." in page
+        assert re.findall(r'<tspan class="change" dx="5">(.*?)<', page) == list(changes.values())
+        rows = {cell: row[-1] for row in page_rows(page) for cell in row if cell in changes}
+        assert rows == changes
+    page = get(client, QUARTERLY + "?format=html&year=2020").text
+    assert "vs 2019" not in page
+    assert "<tspan" not in page
+    page = get(client, QUARTERLY + "?format=html&year=2021&filter=sales").text
+    assert "Total of these" in page
+
+
+@pytest.mark.parametrize("order", ["name", "-name", "q2", "-q2", "hires", "-change", ""])
+def test_the_table_is_sorted_by_any_column(
+    client: werkzeug.test.Client, database: Database, order: str
+) -> None:
+    """Departments, and the jobs of each, are in the order of the column that the address names."""
+    hire(
+        database,
+        [(f"D{n % 5}", f"J{n % 7}", f"{2020 + n % 2}-{1 + n * 7 % 12:02}-01") for n in range(300)],
+    )
+    page = get(client, f"{QUARTERLY}?format=html&order={order}").text
+    column = (order or "-hires").removeprefix("-")
+    descending = (order or "-hires").startswith("-")
+    place = ["name", "q1", "q2", "q3", "q4", "hires", "change"].index(column)
+    groups = re.findall(r'<tr class="group">(.*?)</tr>', page, re.DOTALL)
+    shown = [row_cells(group)[place] for group in groups]
+    values = [cell if place == 0 else int(cell.replace("−", "-")) for cell in shown]
+    assert values == sorted(values, reverse=descending)
+    (sorted_column,) = re.findall(r'<th[^>]* aria-sort="(\w+)"', page)
+    assert sorted_column == ("descending" if descending else "ascending")
+
+
+def test_parameters_of_the_page_are_for_the_page(client: werkzeug.test.Client) -> None:
+    """A filter or an order is refused if it is unknown, or if the format would not follow it."""
+    for query in (
+        "format=csv&filter=x",
+        "format=html&order=size",
+        "format=html&order=2021",
+        "format=html&chart=pie",
+        "format=html&jobs=1",
+        "format=html&filter=" + "x" * 201,
+    ):
+        assert client.get(f"{QUARTERLY}?{query}").status_code == 400, query
+    assert client.get(f"{QUARTERLY}?format=html&year=2019-2021&order=-2020").status_code == 200
+
+
+def test_the_page_shows_years_side_by_side(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """A column for each year, their sum, and which departments were above the mean of the year."""
+    hire(
+        database,
+        [("Care", "Nurse", "2019-01-01")] * 3
+        + [("Care", "Nurse", "2021-01-01")]
+        + [("Legal", "Lawyer", "2021-01-01")] * 2,
+    )
+    page = get(client, QUARTERLY + "?format=html&year=2019-2021").text
+    assert page_rows(page) == [
+        ["Care", "3", "0", "1", "4"],
+        ["Nurse", "3", "0", "1", "4"],
+        ["Legal", "0", "0", "2", "2"],
+        ["Lawyer", "0", "0", "2", "2"],
+    ]
+    page = get(client, ABOVE_MEAN + "?format=html&year=2019-2021").text
+    assert page_rows(page) == [
+        ["Care", "3", "0", "1", "4"],
+        ["Legal", "0", "0", "2 above the mean", "2"],
+    ]
+    assert "Nobody was hired" in get(client, QUARTERLY + "?format=html&year=1990-1999").text
+
+
+def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
+    """A browser gets the status and the words as a page, a program gets them as JSON."""
+    path = QUARTERLY + "?year=<b>"
+    message = client.get(path).json["error"]["message"]
+    response = client.get(path, headers={"Accept": "text/html"})
+    assert (response.status_code, response.mimetype) == (400, "text/html")
+    assert html.escape(message) in response.text
+    assert "bad_parameter" in response.text
+    assert response.headers["Content-Security-Policy"]
+    response = client.get(path + "&format=json", headers={"Accept": "text/html"})
+    assert response.mimetype == "application/json"
+    response = client.put("/truncate-tables", headers={"Accept": "text/html"})
+    assert (response.status_code, response.mimetype) == (405, "text/html")
+
+
+def test_the_reports_link_to_each_other(client: werkzeug.test.Client) -> None:
+    """The other report is a neighbour, or on Cloud Run another host, and has the same year."""
+    page = get(client, QUARTERLY + "?format=html&year=2020").text
+    assert 'href="hiring-by-department?year=2020&amp;format=html"' in page
+    query = ReportQuery(reports.HIRING_BY_DEPARTMENT, 2019, 2021)
+    page = render(query, Found([], [], []), "hiring-by-department-123.europe-west1.run.app")
+    address = "https://quarterly-hired-123.europe-west1.run.app/?year=2019-2021&amp;format=html"
+    assert f'href="{address}"' in page
+
+
+@pytest.mark.parametrize("name", ["\u202eabc", "\u2069\u202eabc", "قسم", "מכירות"])
+def test_a_name_turns_nothing_around(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """A name of any script, or with a control character in it, leaves the digits after it alone."""
+    hire(database, [(name, "a", "2021-01-01")] * 279)
+    page = get(client, QUARTERLY + "?format=html").text
+    assert f"279 hires in <bdi>{name}</bdi>." in page
+    for text in (get(client, QUARTERLY).text, re.sub(r"<bdi>.*?</bdi>|value=\".*?\"", "", page)):
+        assert not re.search("[\u202a-\u202e]", text)
+        for letter in "قמ":
+            for place in re.finditer(f"[{letter}]", re.sub(r"data-department=\".*?\"", "", text)):
+                assert "\u2068" in text[: place.start()]
 
 
 # Years
 
 
 def years_linked(page: str) -> list[str]:
-    return re.findall(r'<a href="\?year=(\d+)&amp;format=html"', page)
+    return re.findall(r'<a href="\?year=(\d+)&amp;format=html"[^>]*>\d+</a>', page)
 
 
 def test_the_page_links_to_years_with_hires(
@@ -325,9 +483,12 @@ def test_the_page_links_to_years_with_hires(
     assert years_linked(get(client, QUARTERLY + "?format=html&year=9998").text) == []
     assert years_linked(get(client, QUARTERLY + "?format=html&year=1000").text) == []
     links = re.findall('href="([^"]*)"', page)
-    assert [link for link in links if not link.startswith("?")] == ["data:,"]
+    assert [link for link in links if not link.startswith("?")] == [
+        "data:,",
+        "quarterly-hired?year=2021&amp;format=html",
+    ]
     assert [link for link in links if "html" not in link][1:] == [
-        f"?year=2021&amp;format={name}" for name in ("csv", "json", "text")
+        f"?year=2021&amp;format={name}" for name in ("csv", "json", "ndjson", "text")
     ]
 
 
@@ -370,7 +531,7 @@ def test_the_page_does_without_years_that_take_too_long(
     endless = f"{reports._LIMITED_SELECT} SUM(e1.id + e5.id), 0 FROM {tables}"
     environment.setattr(reports, "FIRST_AND_LAST_YEAR", endless)
     page = get(client, QUARTERLY + "?format=html").text
-    assert "40 hires in A." in page
+    assert "40 hires in <bdi>A</bdi>." in page
     assert years_linked(page) == []
     assert get(client, QUARTERLY + "?format=json").json[0]["Q1"] == 40
 
@@ -529,7 +690,7 @@ def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
     pairs += [("on-q1", "q1"), ("on-dark", "q2"), ("on-dark", "q3"), ("on-dark", "q4")]
     for text, behind in pairs:
         assert contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
-    for quarter in ("q1", "q2", "q3", "q4"):
+    for quarter in ("q1", "q2", "q3", "q4", "rest"):
         assert contrast(colours[quarter], colours["page"]) >= 3, quarter
 
 

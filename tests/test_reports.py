@@ -4,6 +4,7 @@ import collections
 import csv
 import datetime
 import io
+import itertools
 import json
 import random
 from typing import Any
@@ -102,6 +103,54 @@ def test_reports_agree_with_plain_python(client: Client, database: Database, yea
     assert found == quarterly(database, year)
     found = get_json(client, f"/hiring-by-department?year={year}")
     assert found == above_the_mean(database, year)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), list(itertools.combinations_with_replacement(range(2019, 2024), 2))
+)
+def test_a_range_is_its_years_one_after_the_other(
+    client: Client, database: Database, first: int, last: int
+) -> None:
+    """A report on several years has the rows of each, computed row by row, with the year first."""
+    fill(database, seed=last, hires=500)
+    for path, compute in (("quarterly-hired", quarterly), ("hiring-by-department", above_the_mean)):
+        expected = [
+            {"year": year, **row}
+            for year in range(first, last + 1)
+            for row in compute(database, year)
+        ]
+        url = f"/{path}?year={first}-{last}"
+        assert get_json(client, url) == expected
+        lines = client.get(f"{url}&format=ndjson").get_data(as_text=True).splitlines()
+        assert [json.loads(line) for line in lines] == expected
+        text = client.get(f"{url}&format=csv").get_data().decode("utf-8-sig")
+        found = csv.DictReader(io.StringIO(text))
+        assert [dict(row) for row in found] == [
+            {name: str(value) for name, value in row.items()} for row in expected
+        ]
+
+
+@pytest.mark.parametrize("kind", ["DATE", "DATETIME"])
+def test_a_month_zero_belongs_to_the_year_before(
+    client: Client, database: Database, kind: str
+) -> None:
+    """A date in the month 0 sorts before January: a range counts it where a single year does."""
+    database.execute(f"ALTER TABLE employees MODIFY datetime {kind}")
+    database.insert("departments", [(1, "A"), (2, "B")])
+    database.insert("jobs", [(1, "a")])
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        cursor = connection.cursor()
+        days = ["2021-00-15", "2021-00-00", "2021-01-01", "2020-12-31", "2020-00-07"]
+        rows = [(day, number % 2 + 1) for number, day in enumerate(days)]
+        cursor.executemany("INSERT INTO employees VALUES (NULL, 'x', %s, %s, 1)", rows)
+        connection.commit()
+    for path in ("quarterly-hired", "hiring-by-department"):
+        expected = [
+            {"year": year, **row}
+            for year in (2019, 2020, 2021)
+            for row in get_json(client, f"/{path}?year={year}")
+        ]
+        assert get_json(client, f"/{path}?year=2019-2021") == expected
 
 
 @pytest.mark.parametrize("column_type", ["DATE", "DATETIME(6)", "TIMESTAMP(3)"])
@@ -242,10 +291,11 @@ def test_the_range_is_answered_by_the_index(database: Database) -> None:
     database.execute("ANALYZE TABLE employees")
     bounds = {"start": "2021-01-01", "end": "2021-01-08"}
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
-        plan = database.execute(f"EXPLAIN FORMAT=JSON {report.statement()}", bounds)[0][0]
-        text = json.dumps(json.loads(plan))
-        assert '"employees_hired"' in text
-        assert "using_index" in text or "Covering index range scan" in text
+        for statement in (report.statement(), report.statement(several_years=True)):
+            plan = database.execute(f"EXPLAIN FORMAT=JSON {statement}", bounds)[0][0]
+            text = json.dumps(json.loads(plan))
+            assert '"employees_hired"' in text
+            assert "using_index" in text or "Covering index range scan" in text
 
 
 def test_reports_under_table_locks(database: Database) -> None:

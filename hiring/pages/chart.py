@@ -1,27 +1,51 @@
 """The chart of a report: where each bar goes, in percent of the chart's width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
 
-from hiring.pages.names import cut
+from hiring.pages.names import Label
 
 BARS = 24
 """A chart shows as many departments, those that hired most."""
-LABEL_COLUMNS = 28
-"""How wide a name in the chart may be, in columns of a terminal; a longer one is cut."""
+PANELS = 10
+"""A chart shows as many years side by side, the last ones."""
+PANELS_ON_A_PHONE = 5
+"""With more panels there is no room for numbers on a phone."""
+PANEL_PART = 0.55
+"""The part of a panel that its longest bar fills; its number needs the rest."""
 DIGIT_PERCENT = 1.2
 """What a digit in a bar takes of the chart's width on a wide screen; twice that on a phone."""
 
 
 @dataclass(frozen=True)
+class Department:
+    """What the chart shows of a department.
+
+    Attributes:
+        label: its name.
+        hires: a number for each part of its bar, or for each panel.
+        change: since the year before, as text, if there is one.
+        quiet: whether its bar is grey.
+        out: whether the filter leaves it out.
+    """
+
+    label: Label
+    hires: list[int]
+    change: str = ""
+    quiet: bool = False
+    out: bool = False
+
+
+@dataclass(frozen=True)
 class Segment:
-    """A part of a bar: one quarter's hires, or all of them.
+    """A part of a bar.
 
     Attributes:
         kind: the class that gives it its colour.
         start: where it begins, in percent of the chart's width.
         width: in percent of the chart's width.
-        label: the number in it, where there is room for one.
+        label: the number in it or, in a panel, behind it; empty where there is no room.
         tight: whether there is room on a wide screen only.
     """
 
@@ -33,23 +57,22 @@ class Segment:
 
     @property
     def middle(self) -> float:
-        """Where its label goes, in percent of the chart's width."""
+        """Where a label in it goes, in percent of the chart's width."""
         return round(self.start + self.width / 2, 3)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A department's bar in the chart; `label` is its name, cut where it is long."""
-
-    name: str
-    label: str
-    hired: int
-    segments: list[Segment]
 
     @property
     def end(self) -> float:
         """Where it ends, in percent of the chart's width."""
-        return round(sum(segment.width for segment in self.segments), 3)
+        return round(self.start + self.width, 3)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A department and its bar, or its bars in several panels."""
+
+    department: Department
+    hired: int
+    segments: list[Segment]
 
 
 @dataclass(frozen=True)
@@ -59,47 +82,90 @@ class Chart:
     Attributes:
         bars: no more than BARS.
         left_out: how many departments have no bar.
+        key: the names of a bar's parts.
+        panels: where each panel begins, in percent, by its heading; none for one bar a department.
         mean: the mean of the departments, as text, and where its line stands, in percent.
+        panels_left_out: how many years have no panel.
     """
 
     bars: list[Bar]
     left_out: int
+    key: tuple[str, ...] = ()
+    panels: tuple[tuple[str, float], ...] = ()
     mean: tuple[str, float] | None = None
+    panels_left_out: int = 0
 
 
-def draw(
-    departments: list[tuple[str, list[int]]], kinds: tuple[str, ...], mean: Any = None
+def stacked(
+    departments: list[Department], kinds: tuple[str, ...], mean: Decimal | None = None
 ) -> Chart:
-    """Places the bars: the longest is as long as the chart is wide.
+    """A bar for each department, its parts one after the other; the longest fills the chart.
 
     Args:
-        departments: name and hires, most hires first, with a number for each of `kinds`.
+        departments: most hires first, with a number for each of `kinds`.
         kinds: what the parts of a bar are.
         mean: the mean of the departments.
     """
-    longest = sum(departments[0][1])
+    longest = sum(departments[0].hires)
     bars = [
-        Bar(name, cut(name, LABEL_COLUMNS), sum(hires), _segments(hires, kinds, longest))
-        for name, hires in departments[:BARS]
+        Bar(department, sum(department.hires), _parts(department, kinds, longest))
+        for department in departments[:BARS]
     ]
-    line = None if mean is None else (f"{mean:,.1f}", percent(mean, longest))
-    return Chart(bars, len(departments) - len(bars), line)
+    line = None if mean is None else (f"{mean:,.1f}", _percent(mean, longest))
+    key = kinds if len(kinds) > 1 else ()
+    return Chart(bars, len(departments) - len(bars), key, mean=line)
 
 
-def _segments(hires: list[int], kinds: tuple[str, ...], longest: int) -> list[Segment]:
+def _parts(department: Department, kinds: tuple[str, ...], longest: int) -> list[Segment]:
     segments = []
     before = 0
-    for kind, hired in zip(kinds, hires, strict=True):
-        width = percent(hired, longest)
+    for kind, hired in zip(kinds, department.hires, strict=True):
+        width = _percent(hired, longest)
         room = width / (len(f"{hired:,}") + 0.75) / DIGIT_PERCENT
         # A bar of one part has its number at its end.
         label = f"{hired:,}" if len(kinds) > 1 and room >= 1 else ""
         if hired:
             tight = bool(label) and room < 2
-            segments.append(Segment(kind.lower(), percent(before, longest), width, label, tight))
+            kind = "rest" if department.quiet else kind.lower()
+            segments.append(Segment(kind, _percent(before, longest), width, label, tight))
         before += hired
     return segments
 
 
-def percent(part: Any, whole: int) -> float:
+def side_by_side(departments: list[Department], headings: Sequence[str]) -> Chart:
+    """A panel for each heading, all on one scale, with a bar for each department.
+
+    Args:
+        departments: most hires first, with a number for each heading.
+        headings: quarters, or years, of which the last PANELS are shown.
+    """
+    shown = headings[-PANELS:]
+    width = 100 / len(shown)
+    quarters = not shown[0].isdecimal()
+    longest = max(max(department.hires[-PANELS:]) for department in departments) or 1
+    bars = [
+        Bar(
+            department,
+            sum(department.hires),
+            [
+                Segment(
+                    heading.lower() if quarters else "hired",
+                    round(place * width, 3),
+                    round(_percent(hired, longest) * width * PANEL_PART / 100, 3),
+                    f"{hired:,}",
+                    len(shown) > PANELS_ON_A_PHONE,
+                )
+                for place, (heading, hired) in enumerate(
+                    zip(shown, department.hires[-PANELS:], strict=True)
+                )
+            ],
+        )
+        for department in departments[:BARS]
+    ]
+    panels = tuple((heading, round(place * width, 3)) for place, heading in enumerate(shown))
+    left_out = len(departments) - len(bars)
+    return Chart(bars, left_out, panels=panels, panels_left_out=len(headings) - len(shown))
+
+
+def _percent(part: Decimal | int, whole: int) -> float:
     return round(100 * float(part) / whole, 3)

@@ -1,6 +1,12 @@
-"""Names and ids as people may see them: no control characters, and no wider than there is room."""
+"""Names and ids as people may see them, whatever characters they hold."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import wcwidth
+from markupsafe import Markup
 
 import reports
 
@@ -11,6 +17,12 @@ _PICTURES = (
     | {0x7F: "\u2421"}
     | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 )
+# Characters that turn around what follows them: https://www.unicode.org/reports/tr9/
+_TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
+
+NAMELESS = "no name"
+WIDE_LETTERS, NARROW_LETTERS = "mwMW@%&", "ijltfrI.,:;'|!()[]- "
 
 
 def visible(value: object) -> str:
@@ -19,13 +31,95 @@ def visible(value: object) -> str:
     return "" if shown is None else str(shown).translate(_PICTURES)
 
 
+def straight(text: str) -> str:
+    """A text without characters that turn around what follows them."""
+    return text.translate(_TURNING)
+
+
+def isolated(text: str) -> str:
+    """A name for plain text: what stands behind it keeps its order, whatever the name's script."""
+    text = straight(text)
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
+        return f"{ISOLATE}{text}{END_OF_ISOLATE}"
+    return text
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name on the page, in HTML an element of its own that turns nothing else around.
+
+    Attributes:
+        name: as it is shown; empty where there is none.
+        note: tells it from others of the same name.
+    """
+
+    name: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        return isolated(self.name or NAMELESS) + (f" ({isolated(self.note)})" if self.note else "")
+
+    def __html__(self) -> str:
+        name = Markup("<bdi>{}</bdi>") if self.name else Markup("<i>{}</i>")
+        note = Markup(' <span class="note">(<bdi>{}</bdi>)</span>').format(self.note)
+        return name.format(self.name or NAMELESS) + (note if self.note else "")
+
+    @property
+    def short(self) -> str:
+        """The label cut to the room beside a bar."""
+        name = self.name or NAMELESS
+        note = f" ({self.note})" if self.note else ""
+        return isolated(_cut(name, LABEL_EMS - _width(note)) + note)
+
+
+def labels(names: Mapping[object, object]) -> dict[object, Label]:
+    """A label for each id; the ids are shown where a name is not the only one of its kind."""
+    shown = {identity: visible(name) for identity, name in names.items()}
+    uses = Counter(shown.values())
+    return {
+        identity: Label(name, f"id {visible(identity)}" if uses[name] > 1 else "")
+        for identity, name in shown.items()
+    }
+
+
+def plain_words(text: str) -> str:
+    """A text as the filter compares it: case and accents make no difference."""
+    letters = unicodedata.normalize("NFD", text)
+    return "".join(each for each in letters if unicodedata.category(each)[0] != "M").lower()
+
+
+LABEL_EMS = 16.0
+"""The room beside a bar, in widths of an M of its font. The browser clips what is wider still."""
+
+
+def _width(text: str) -> float:
+    return sum(_letter_width(letter) for letter in wcwidth.iter_graphemes(text))
+
+
+def _letter_width(letter: str) -> float:
+    """About the width of a letter in a font for screens, in ems."""
+    if not letter.isascii() and wcwidth.width(letter) != 1:
+        return 1.0 if wcwidth.width(letter) else 0.0
+    if letter in WIDE_LETTERS:
+        return 0.95
+    if letter in NARROW_LETTERS:
+        return 0.4
+    return 0.75 if letter.isupper() else 0.62
+
+
+def _cut(name: str, width: float) -> str:
+    """A name cut to a width in ems."""
+    if _width(name) <= width:
+        return name
+    kept = ""
+    for letter in wcwidth.iter_graphemes(name):
+        width -= _letter_width(letter)
+        if width < 1:
+            break
+        kept += letter
+    return kept.rstrip() + "…"
+
+
 def terminal_columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
     return len(text) if text.isascii() else wcwidth.width(text)
-
-
-def cut(name: str, width: int) -> str:
-    """A name cut to a width in columns of a terminal."""
-    if terminal_columns(name) <= width:
-        return name
-    return wcwidth.clip(name, 0, width - 1).rstrip() + "…"

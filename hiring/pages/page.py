@@ -1,4 +1,4 @@
-"""A report for browsers: what `templates/report.html` is filled with."""
+"""The page of a report, and of an error: what the templates are filled with."""
 
 import functools
 from dataclasses import dataclass
@@ -8,32 +8,52 @@ import jinja2
 from markupsafe import Markup
 
 import reports
+from hiring.core.connection import Connection
+from hiring.pages import by_department, quarterly, several_years
 from hiring.pages.assets import TEMPLATES, asset
-from hiring.pages.chart import draw
-from hiring.pages.names import visible
-from reports import Report, ReportRow
-
-QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+from hiring.pages.query import ReportQuery
+from reports import ReportRow
 
 
 @dataclass(frozen=True)
-class Group:
-    """One department's part of the quarterly table.
+class Found:
+    """What the page shows.
 
     Attributes:
-        name: the department's.
-        jobs: for each job its name, and its hires in each quarter and the year.
-        hires: the department's in each quarter and the year.
+        rows: of the years asked for, with those that the report leaves out.
+        before: of the year before a single year.
+        years: the years with hires to link to, None where they are not known.
     """
 
-    name: str
-    jobs: list[tuple[str, list[int]]]
-    hires: list[int]
+    rows: list[ReportRow]
+    before: list[ReportRow]
+    years: list[int] | None
 
 
-def render(report: Report, year: int, rows: list[ReportRow], years: list[int] | None) -> str:
-    """The page of a report; the arguments are those of `view`."""
-    return _environment().get_template("report.html").render(view(report, year, rows, years))
+def read(connection: Connection, query: ReportQuery) -> Found:
+    """Reads what the page shows: the report, the year before, and which years have hires."""
+    rows = reports.run(connection, query.report, query.first, query.last, every_row=True)
+    before = []
+    if query.last is None and query.first > reports.FIRST_YEAR:
+        before = reports.run(connection, query.report, query.first - 1, every_row=True)
+    return Found(rows, before, reports.years_with_hires(connection, query.first))
+
+
+def render(query: ReportQuery, found: Found, host: str = "") -> str:
+    """The page of a report.
+
+    Args:
+        query: what is asked for.
+        found: what there is.
+        host: that the request was sent to.
+    """
+    return _environment().get_template("report.html").render(view(query, found, host))
+
+
+def render_error(status: int, code: str, message: str) -> str:
+    """The page of an error, with the words that a program gets."""
+    template = _environment().get_template("error.html")
+    return template.render(status=status, code=code, message=message, style=_style())
 
 
 @functools.cache
@@ -41,104 +61,53 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
 
 
-def view(
-    report: Report, year: int, rows: list[ReportRow], years: list[int] | None
-) -> dict[str, Any]:
-    """What `templates/report.html` shows.
+def _style() -> Markup:
+    return Markup(asset("report.css"))  # noqa: S704 - a file of our own
 
-    Args:
-        report: which.
-        year: the year that the rows are of.
-        rows: as `reports.run` returns them.
-        years: the years with hires to link to, None where they are not known.
-    """
-    fill = _quarterly if report is reports.QUARTERLY_HIRED else _by_department
+
+def view(query: ReportQuery, found: Found, host: str = "") -> dict[str, Any]:
+    """What `templates/report.html` shows; the arguments are those of `render`."""
+    if query.last is not None:
+        filled = several_years.view(query, found.rows)
+    else:
+        fill = quarterly.view if query.report is reports.QUARTERLY_HIRED else by_department.view
+        filled = fill(query, found.rows, found.before, found.years)
+    years = sorted({*(found.years or []), *([] if query.last else [query.first])})
+    has_jobs = query.report is reports.QUARTERLY_HIRED
     return {
-        "report": report,
-        "year": year,
-        "years": sorted({*(years or []), year}),
+        "query": query,
+        "report": query.report,
+        "title": _title(query),
+        "years": years,
+        "every_year": (years[-reports.MOST_YEARS :][0], years[-1]) if len(years) > 1 else None,
+        "other": _link_to_other(query, host),
+        "has_jobs": has_jobs,
         "grouped": "{:,}".format,
-        "style": Markup(asset("report.css")),  # noqa: S704 - files of our own
-        **fill(year, rows, years),
-    }
-
-
-def _quarterly(year: int, rows: list[ReportRow], years: list[int] | None) -> dict[str, Any]:
-    groups = _groups(rows)
-    if not groups:
-        return {"groups": [], "summary": _nothing(year, years)}
-    hires = _sums([group.hires for group in groups])
-    by_hires = sorted(groups, key=lambda group: -group.hires[-1])
-    return {
-        "groups": groups,
-        "hires": hires,
-        "summary": _quarterly_summary(by_hires, hires),
-        "chart": draw([(group.name, group.hires[:-1]) for group in by_hires], QUARTERS),
+        "style": _style(),
         "script": Markup(asset("report.js")),  # noqa: S704
+        **filled,
     }
 
 
-def _groups(rows: list[ReportRow]) -> list[Group]:
-    """The rows by department; departments of one name are told apart by their ids."""
-    jobs: dict[tuple[object, str], list[tuple[str, list[int]]]] = {}
-    for department, job, *quarters, department_id in rows:
-        group = jobs.setdefault((department_id, visible(department)), [])
-        group.append((visible(job), [*quarters, sum(quarters)]))
-    return [
-        Group(name, group, _sums([hires for _, hires in group]))
-        for (_, name), group in jobs.items()
-    ]
+def _title(query: ReportQuery) -> str:
+    if query.report is reports.QUARTERLY_HIRED and query.last is not None:
+        return "Hires per department and job in each year"
+    if query.report is reports.HIRING_BY_DEPARTMENT:
+        return "Hires per department and their mean"
+    return query.report.title
 
 
-def _sums(rows: list[list[int]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]
+def _link_to_other(query: ReportQuery, host: str) -> tuple[str, str]:
+    """Title and address of the other report, for the same years.
 
-
-def _quarterly_summary(by_hires: list[Group], hires: list[int]) -> str:
-    *quarters, year = hires
-    most = by_hires[0]
-    where = f"in {most.name}"
-    if len(by_hires) > 1:
-        where = f"in {len(by_hires):,} departments; {most.name} hired most ({most.hires[-1]:,})"
-    busiest = max(quarters)
-    names = [name for name, hired in zip(QUARTERS, quarters, strict=True) if hired == busiest]
-    quarter, each = ("quarter", "") if len(names) == 1 else ("quarters", " each")
-    return (
-        f"{_count(year, 'hire')} {where}."
-        f" Busiest {quarter}: {' and '.join(names)}, with {busiest:,}{each}."
-    )
-
-
-def _by_department(year: int, rows: list[ReportRow], years: list[int] | None) -> dict[str, Any]:
-    if not rows:
-        return {"departments": [], "summary": _nothing_above_mean(year, years)}
-    departments = [(visible(id_), visible(name), hired) for id_, name, hired, _ in rows]
-    mean = rows[0][-1]
-    above = _count(len(rows), "department")
-    _, most, hired = departments[0]
-    return {
-        "departments": departments,
-        "hires": [sum(hired for _, _, hired in departments)],
-        "summary": f"{above} hired more than the mean of {mean:,.1f} in {year}."
-        f" {most} hired most: {hired:,}.",
-        "chart": draw([(name, [hired]) for _, name, hired in departments], ("hired",), mean),
-    }
-
-
-def _nothing(year: int, years: list[int] | None) -> str:
-    if years is not None and year in years:
-        return f"No hire of {year} has a department and a job that exist."
-    return f"Nobody was hired in {year}."
-
-
-def _nothing_above_mean(year: int, years: list[int] | None) -> str:
-    if years is not None and year not in years:
-        return _nothing(year, years)
-    return (
-        f"No department hired more than the mean in {year}."
-        " So it is where one hires alone, or all hire the same number."
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    Cloud Run gives each function a host of its own, which begins with the function's name and is
+    otherwise the same within a project; elsewhere the functions are neighbours in one folder.
+    """
+    pair = (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
+    other = pair[1] if query.report is pair[0] else pair[0]
+    link = ReportQuery(other, query.first, query.last).link()
+    titles = {pair[0].name: "hires per quarter", pair[1].name: "departments and their mean"}
+    if host.startswith(f"{query.report.name}-") and host.endswith(".run.app"):
+        host = host.replace(query.report.name, other.name, 1)
+        return titles[other.name], f"https://{host}/{link}"
+    return titles[other.name], f"{other.name}{link}"

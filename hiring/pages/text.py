@@ -6,7 +6,7 @@ import tabulate
 import wcwidth
 
 import reports
-from hiring.pages.names import terminal_columns, visible
+from hiring.pages.names import isolated, straight, terminal_columns, visible
 from reports import ReportRow
 
 TERMINAL_COLUMNS = 80
@@ -16,11 +16,11 @@ NARROWEST_NAME = 12
 
 def as_text(columns: Sequence[str], rows: list[ReportRow]) -> str:
     """The report as tabulate's grid, no wider than a terminal: long names are wrapped."""
-    shown = [[visible(value) for value in row[: len(columns)]] for row in rows]
+    shown = [[straight(visible(value)) for value in row[: len(columns)]] for row in rows]
     is_name = [column in reports.NAMES for column in columns]
     for place, width in _widths(columns, is_name, shown).items():
         for cells in shown:
-            cells[place] = "\n".join(_lines(cells[place], width))
+            cells[place] = "\n".join(map(isolated, _lines(cells[place], width)))
     grid = tabulate.tabulate(
         shown,
         columns,
