@@ -70,7 +70,7 @@ def slow_report(environment: pytest.MonkeyPatch) -> None:
         + "".join(f" JOIN employees AS {name}" for name in "bcdef")
         + " WHERE %(start)s < %(end)s"
     )
-    slow = dataclasses.replace(reports.QUARTERLY_HIRED, statement=statement)
+    slow = dataclasses.replace(reports.QUARTERLY_HIRED, template=statement)
     environment.setattr(reports, "QUARTERLY_HIRED", slow)
 
 
