@@ -11,10 +11,16 @@ from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import functions_framework
+import jinja2
 from functions_framework._http.gunicorn import GunicornApplication
+from markupsafe import Markup
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.wrappers import Request, Response
+
+from hiring.pages import assets
 
 SOURCE = Path(__file__).resolve().parent.parent / "main.py"
+INDEX = Path(__file__).with_name("index.html")
 ENTRY_POINTS = {
     "/quarterly-hired": "quarterly_hired",
     "/hiring-by-department": "hiring_by_department",
@@ -47,11 +53,23 @@ def at_root(app: WSGIApplication) -> WSGIApplication:
 
 
 def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer the paths that are no function's: `/` lists what there is."""
-    found = environment["PATH_INFO"] in ("", "/")
-    status = "200 OK" if found else "404 Not Found"
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return [f"{url}\n".encode() for url in ENTRY_POINTS]
+    """Answer the paths that are no function's: `/` shows what there is."""
+    request = Request(environment)
+    found = request.path in ("", "/")
+    # `*/*` is what curl sends: the first of equals is what it gets.
+    if found and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
+        template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
+        # The style is a file of our own.
+        style = Markup(assets.asset("report.css"))  # noqa: S704
+        response = Response(
+            template.render(url=request.host_url, style=style),
+            mimetype="text/html",
+            headers={"Content-Security-Policy": assets.content_security_policy()},
+        )
+    else:
+        listed = "".join(f"{url}\n" for url in ENTRY_POINTS)
+        response = Response(listed, 200 if found else 404, mimetype="text/plain")
+    return response(environment, start_response)
 
 
 def main() -> None:

@@ -314,6 +314,19 @@ def test_every_type_at_its_extremes(
         assert field["type"] == (expected if null == "NOT NULL" else ["null", expected]), sql
 
 
+def test_a_comment_is_the_documentation_of_its_field(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """A column's comment is its field's `doc`; a column without one has none."""
+    comment = "When, in UTC: 'quoted' – and é 😀"
+    database.execute("ALTER TABLE employees MODIFY name VARCHAR(99) COMMENT %s", (comment,))
+    fill(database)
+    schema = schema_of(client, bucket)
+    assert {name: field.get("doc") for name, field in schema.items()} == dict.fromkeys(schema) | {
+        "name": comment
+    }
+
+
 def schema_of(client: Client, bucket: Bucket) -> dict[str, Any]:
     """The fields of the schema of employees, by name."""
     answer = take(client)

@@ -257,6 +257,19 @@ def test_every_function_has_its_url(client: Any) -> None:
         assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")
 
 
+def test_a_browser_gets_a_page_that_leads_to_each_function(client: Any) -> None:
+    """`/` in a browser links to the reports and shows how to call what changes something."""
+    page = client.get("/", headers={"Accept": "text/html"})
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    for url in ("quarterly-hired", "hiring-by-department"):
+        assert f'<a href="{url}">' in page.text
+    assert "curl -X POST http://localhost/backup-data" in page.text
+    assert "curl -X POST &#39;http://localhost/truncate-tables?dry_run=true" in page.text.replace(
+        "'", "&#39;"
+    )
+    assert "<a href" not in page.text.partition("/backup-data")[2]
+
+
 # From start to stop
 
 

@@ -22,6 +22,7 @@ class Column:
     nullable: bool
     generated: bool
     invisible: bool
+    comment: str = ""
 
     @property
     def expression(self) -> str:
@@ -37,6 +38,9 @@ class Column:
         field: dict[str, Any] = {"name": self.avro_name, "type": self.type.avro}
         if self.nullable:
             field |= {"type": ["null", self.type.avro], "default": None}
+        if self.comment:
+            # BigQuery takes it for the column's description.
+            field["doc"] = self.comment
         field |= {"mysqlName": self.name, "mysqlType": self.mysql_type}
         if self.generated:
             field["mysqlGenerated"] = True
@@ -76,7 +80,8 @@ class Table:
 
 
 COLUMNS = """
-SELECT column_name, data_type, column_type, is_nullable, numeric_precision, numeric_scale, extra
+SELECT column_name, data_type, column_type, is_nullable, numeric_precision, numeric_scale, extra,
+    column_comment
 FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = %s
 ORDER BY ordinal_position
@@ -103,7 +108,7 @@ def read_table(connection: Connection, name: str) -> Table:
     avro_names = _avro_names([row[0] for row in rows])
     columns = []
     for row, avro_name in zip(rows, avro_names, strict=True):
-        column_name, data_type, column_type, is_nullable, precision, scale, extra = row
+        column_name, data_type, column_type, is_nullable, precision, scale, extra, comment = row
         columns.append(
             Column(
                 name=column_name,
@@ -113,6 +118,7 @@ def read_table(connection: Connection, name: str) -> Table:
                 nullable=is_nullable == "YES",
                 generated="VIRTUAL GENERATED" in extra or "STORED GENERATED" in extra,
                 invisible="INVISIBLE" in extra,
+                comment=comment,
             )
         )
     primary_key = tuple(column for (column,) in db.select(connection, PRIMARY_KEY, name))
