@@ -44,7 +44,7 @@ def find_backup(folder: SourceFolder, database: str) -> Backup | None:
         None where neither the folder nor any folder in it has a manifest.
 
     Raises:
-        BadSource: no backup in the folder is of the database, or the newest one holds no rows.
+        BadSource: no whole backup in the folder is of the database, or the newest holds no rows.
         StorageFailed: Cloud Storage refused or failed.
     """
     if MANIFEST in folder.names():
@@ -65,8 +65,22 @@ def find_backup(folder: SourceFolder, database: str) -> Backup | None:
             f"{folder.address} holds no backup of database {database}, only of {', '.join(others)};"
             " give the address of one backup, or --from-database"
         )
-    _check_holds_rows(complete)
-    return _found(find(complete[0].address))
+    whole = _from_first_whole(complete)
+    _check_holds_rows(whole)
+    return _found(find(whole[0].address))
+
+
+def _from_first_whole(complete: list[catalog.Folder]) -> list[catalog.Folder]:
+    """The newest backup whose objects are all there, and those before it."""
+    for place, each in enumerate(complete):
+        try:
+            Backup(find(each.address)).check_sizes()
+        except BadSource as error:
+            reason = error
+            status("backup passed over", "WARNING", backup=each.address, reason=str(error))
+            continue
+        return complete[place:]
+    raise reason
 
 
 def _found(folder: SourceFolder) -> Backup:

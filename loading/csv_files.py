@@ -7,6 +7,8 @@
 The first line may name the columns, in any order. A row that breaks a rule is an invalid record: it
 is stored with its line, its fields and every reason, and the others are loaded. A file that is not
 CSV (RFC 4180) in UTF-8 is refused as a whole: its rows are unknown.
+
+Each file may be compressed: `jobs.csv.gz`.
 """
 
 import contextlib
@@ -34,9 +36,14 @@ CSV_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES"
 SCHEMA = Path(__file__).resolve().parent / "schema.sql"
 
 FILES = {
-    "departments": ("departments.csv",),
-    "jobs": ("jobs.csv",),
-    "employees": ("employees.csv", "hired_employees.csv"),
+    "departments": ("departments.csv", "departments.csv.gz"),
+    "jobs": ("jobs.csv", "jobs.csv.gz"),
+    "employees": (
+        "employees.csv",
+        "hired_employees.csv",
+        "employees.csv.gz",
+        "hired_employees.csv.gz",
+    ),
 }
 CSV_COLUMNS = {
     "departments": ("id", "department"),
@@ -256,9 +263,32 @@ LONGEST_FIELD = 16 * 1024 * 1024
 """A longer field is taken for a quote that never closes."""
 
 
+LONGEST_ROW = 2 * LONGEST_FIELD
+"""Characters of a row; a longer line is none of a CSV file's."""
+
+
+class _BoundedLines:
+    """The lines of a text; `start_row` begins to count the characters of another row."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._left = LONGEST_ROW
+
+    def start_row(self) -> None:
+        self._left = LONGEST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(self._left + 1):
+            self._left -= len(line)
+            if self._left < 0:
+                raise csv.Error(f"a row of more than {LONGEST_ROW} characters")
+            yield line
+
+
 def _csv_lines(where: str, text: io.TextIOWrapper) -> Iterator[Line]:
     csv.field_size_limit(LONGEST_FIELD)
-    rows = csv.reader(text, strict=True)
+    lines = _BoundedLines(text)
+    rows = csv.reader(lines, strict=True)
     number = 1
     try:
         for fields in rows:
@@ -267,6 +297,7 @@ def _csv_lines(where: str, text: io.TextIOWrapper) -> Iterator[Line]:
             if fields:
                 yield Line(number, fields)
             number = rows.line_num + 1
+            lines.start_row()
     except csv.Error as error:
         raise BadSource(f"{where} is not CSV, at line {number}: {error}") from error
     except UnicodeDecodeError as error:
@@ -279,7 +310,7 @@ def _find_files(folder: SourceFolder) -> dict[str, str]:
     for table, names in FILES.items():
         files = [name for name in names if name in there]
         if not files:
-            raise BadSource(f"{folder.address} has no {' or '.join(names)}")
+            raise BadSource(f"{folder.address} has no {', '.join(names)}")
         if len(files) > 1:
             raise BadSource(f"{folder.address} has both {' and '.join(files)}: which one counts?")
         found[table] = files[0]

@@ -11,13 +11,16 @@ class BrokenRule(ValueError):
     """A field breaks a rule; the message names both."""
 
 
+BLANKS = " \t\n\r\v\f\u00a0"
+"""Allowed around a number. `str.strip` takes control characters for blanks, too."""
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
 def _number(column: Column, field: str) -> str:
-    if not re.fullmatch("[+-]?[0-9]{1,30}", field.strip()):
+    digits = field.strip(BLANKS)
+    if not re.fullmatch("[+-]?[0-9]{1,30}", digits):
         raise BrokenRule(f"{column.name} is not a number: {_shortened(field)}")
-    number = int(field)
+    number = int(digits)
     lowest, highest = _integer_range(column)
     if not lowest <= number <= highest:
         raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {number}")

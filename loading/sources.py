@@ -1,12 +1,16 @@
 """The folder that a load reads: on this machine, or in Cloud Storage.
 
-Both kinds list their files and open them as streams. Their errors become the bundle's own.
+Both kinds list their files and open them as streams. Their errors become the bundle's own. What
+Cloud Storage sends is compared with what it stores, and decompressed only then: its client takes a
+part of a compressed object for the whole.
 """
 
 import base64
 import contextlib
 import functools
+import gzip
 import io
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +27,10 @@ from hiring.export import storage_client
 BUFFER_BYTES = 1024 * 1024
 READ_CHUNK_BYTES = 2 * 1024 * 1024
 """Bytes that one request asks for; the client holds a chunk several times over."""
+
+MOST_SMALL_BYTES = 16 * 1024 * 1024
+"""A longer manifest, or script of three tables, is none of this project's."""
+GZIP_MAGIC = b"\x1f\x8b"
 
 ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -45,8 +53,8 @@ class SourceFolder(ABC):
         """The folders directly in the folder, sorted by name."""
 
     @abstractmethod
-    def size(self, name: str) -> int:
-        """Bytes of a file.
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where it is stored compressed.
 
         Raises:
             BadSource: it is not there.
@@ -62,9 +70,17 @@ class SourceFolder(ABC):
         """
 
     def read(self, name: str) -> bytes:
-        """All bytes of a small file."""
+        """All bytes of a small file.
+
+        Raises:
+            BadSource: it is longer than MOST_SMALL_BYTES; or as `open`.
+            StorageFailed: as `open`.
+        """
         with self.open(name) as reader:
-            return reader.read()
+            content = io.BufferedReader(reader, BUFFER_BYTES).read(MOST_SMALL_BYTES + 1)
+            if len(content) > MOST_SMALL_BYTES:
+                raise BadSource(f"{self.address}{name} is longer than {MOST_SMALL_BYTES} bytes")
+            return content
 
 
 class Reader(io.RawIOBase):
@@ -108,6 +124,32 @@ class Reader(io.RawIOBase):
         return base64.b64encode(self._checksum.digest()).decode()
 
 
+def _content(stored: Reader, name: str, where: str, encoding: str | None = None) -> Reader:
+    """A file's bytes as they were before it was compressed, if it is."""
+    content = stored
+    if encoding == "gzip":
+        content = _decompressed(stored, where)
+    if not name.endswith(".gz"):
+        return content
+    # `gcloud storage cp --gzip-local` compresses a .gz file again.
+    ahead = io.BufferedReader(content, BUFFER_BYTES)
+    if ahead.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
+        return _decompressed(ahead, where)
+    return Reader(ahead, contextlib.nullcontext)
+
+
+def _decompressed(stream: Any, where: str) -> Reader:
+    return Reader(gzip.GzipFile(fileobj=stream), functools.partial(_gzip_errors, where))
+
+
+@contextlib.contextmanager
+def _gzip_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadSource(f"{where} can't be decompressed: {error}") from error
+
+
 class LocalFolder(SourceFolder):
     """A folder on this machine."""
 
@@ -125,16 +167,20 @@ class LocalFolder(SourceFolder):
         with self._errors_translated(""):
             return list(self._path.iterdir())
 
-    def size(self, name: str) -> int:
+    def size(self, name: str) -> int | None:
         with self._errors_translated(name):
             return (self._path / name).stat().st_size
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:
+        path = self._path / name
         with self._errors_translated(name):
-            stream = (self._path / name).open("rb")
+            if path.exists() and not path.is_file():  # a pipe would wait, a device never end
+                raise BadSource(f"{self.address}{name} is not a file")
+            stream = path.open("rb")
         with stream:
-            yield Reader(stream, functools.partial(self._errors_translated, name))
+            stored = Reader(stream, functools.partial(self._errors_translated, name))
+            yield _content(stored, name, f"{self.address}{name}")
 
     @contextlib.contextmanager
     def _errors_translated(self, name: str) -> Iterator[None]:
@@ -174,20 +220,28 @@ class CloudFolder(SourceFolder):
             names = {blob.name.removeprefix(self._path) for blob in found}
             return names, set(found.prefixes)
 
-    def size(self, name: str) -> int:
+    def size(self, name: str) -> int | None:
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**self._limits())
         size: int = blob.size
-        return size
+        return None if blob.content_encoding == "gzip" else size
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**self._limits())  # the stream reads this generation
-        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, **self._limits())
-        yield Reader(stream, functools.partial(self._errors_translated, name))
+        where = f"{self.address}{name}"
+        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
+        stored = Reader(stream, functools.partial(self._errors_translated, name))
+        yield _content(stored, name, where, blob.content_encoding)
+        stored.drain()
+        if (stored.bytes, stored.crc32c) != (blob.size, blob.crc32c):
+            raise BadSource(
+                f"{where} came with {stored.bytes} bytes and the CRC32C {stored.crc32c}, Cloud"
+                f" Storage stores {blob.size} bytes with {blob.crc32c}"
+            )
 
     @staticmethod
     def _limits() -> dict[str, Any]:

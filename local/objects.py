@@ -166,9 +166,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
     asked = parse_range_header(request.get_header("Range"))
     if encoding == "gzip" and "gzip" not in request.get_header("Accept-Encoding", ""):
         # As Cloud Storage does it: decompressed on its way, and whole whatever the range.
-        content, asked = gzip.decompress(content), None
-    elif encoding != "identity":
-        response["Content-Encoding"] = encoding
+        content, asked, encoding = gzip.decompress(content), None, "identity"
     if asked and (within := asked.range_for_length(len(content))):
         response.status = HTTPStatus.PARTIAL_CONTENT
         response["Content-Range"] = asked.to_content_range_header(len(content))
@@ -176,6 +174,8 @@ def download(request: Request, response: Response, content: bytes, found: Resour
     elif asked:
         refuse(response, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The object is shorter.")
         return
+    if encoding != "identity":
+        response["Content-Encoding"] = encoding
     response.write_file(content, found["contentType"])
 
 

@@ -176,6 +176,41 @@ def test_the_newest_complete_backup_is_taken(
     assert loaded.log[0] | {"message": "backup found", "backup": newest["backup"]} == loaded.log[0]
 
 
+LIES = {
+    "a missing object": lambda folder: (folder / "jobs.avro").unlink(),
+    "a shorter object": lambda folder: (folder / "jobs.avro").write_bytes(b"Obj"),
+    "a missing schema": lambda folder: (folder / "schema.sql").unlink(),
+    "no manifest": lambda folder: (folder / "manifest.json").write_text("{}"),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_backup_that_is_not_whole_is_passed_over(
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows,
+    lie: Callable[[Path], Any],
+) -> None:
+    """The next whole backup is loaded, and a log line names the newer one and what it lacks."""
+    whole = download(bucket, take_backup(), tmp_path)
+    database.execute("DELETE FROM employees")
+    newest = download(bucket, take_backup(), tmp_path)
+    lie(newest)
+    loaded = run_load(whole.parent, "--replace")
+    assert loaded.status == 0, loaded.error
+    assert content(database) == rows
+    (passed,) = (line for line in loaded.log if line["message"] == "backup passed over")
+    assert (passed["severity"], passed["backup"]) == ("WARNING", f"{newest}/")
+    lie(whole)
+    loaded = run_load(whole.parent, "--replace")
+    assert loaded.status == 3
+    assert content(database) == rows
+
+
 def test_large_values_and_many_statements(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:

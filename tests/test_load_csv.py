@@ -2,6 +2,8 @@
 
 import csv
 import datetime
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from support import content
 
 from loading import csv_files
+from loading.sources import READ_CHUNK_BYTES
 from local import sample
 
 TABLES = ("departments", "jobs", "employees")
@@ -396,3 +399,100 @@ def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
         ids.add(number)
     around = {*numbers, *(number + step for number in numbers for step in (-1, 1, 512))}
     assert {number for number in around if number in ids} == set(numbers)
+
+
+# Compressed files
+
+
+def many_rows(rows: int) -> str:
+    """Employees whose names hardly compress."""
+    names = (hashlib.sha256(str(number).encode()).hexdigest() for number in range(rows))
+    return "".join(f"{number},{name},2021-01-01,1,1\n" for number, name in enumerate(names))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["employees.csv", "employees.csv.gz"])
+@pytest.mark.parametrize("encoding", ["gzip", None])
+def test_compressed_objects_are_loaded_whole(
+    database: Database, bucket: Bucket, run_load: Loader, name: str, encoding: str | None
+) -> None:
+    """Objects longer than one request load every row, with Content-Encoding, .gz, or both."""
+    rows = 100_000
+    content = many_rows(rows).encode()
+    for layer in (encoding, name.endswith(".gz")):
+        content = gzip.compress(content, 1) if layer else content
+    assert len(content) > READ_CHUNK_BYTES
+    blob = bucket.blob(f"csv/{name}")
+    blob.content_encoding = encoding
+    blob.upload_from_string(content, content_type="text/csv")
+    bucket.blob("csv/departments.csv").upload_from_string(DEPARTMENTS)
+    bucket.blob("csv/jobs.csv").upload_from_string(JOBS)
+    loaded = run_load(f"gs://{bucket.name}/csv", "--replace")
+    assert (loaded.status, loaded.outcomes["employees"]) == (0, (rows, rows, 0, ""))
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(rows,)]
+
+
+@pytest.mark.once
+def test_compressed_files_on_this_machine_are_loaded(
+    database: Database, run_load: Loader, write
+) -> None:
+    """A folder may hold .csv.gz files."""
+    folder = write("1,Ana,2021-01-01,1,1\n")
+    for file in list(folder.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert run_load(folder).outcomes["employees"] == (1, 1, 0, "")
+    assert employees(database) == [(1, "Ana", "2021-01-01 00:00:00", 1, 1)]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("damage", [lambda file: file[:-9], lambda file: file[:30] + b"x" * 40])
+def test_a_damaged_compressed_file_is_refused(
+    database: Database, run_load: Loader, write, damage: Any
+) -> None:
+    """A .gz file that is cut or changed ends the load with status 3 and loads nothing."""
+    folder = write("1,Ana,2021-01-01,1,1\n")
+    (folder / "employees.csv").unlink()
+    compressed = gzip.compress(many_rows(1000).encode())
+    (folder / "employees.csv.gz").write_bytes(damage(compressed))
+    loaded = run_load(folder)
+    assert (loaded.status, "can't be decompressed" in loaded.error) == (3, True)
+    assert content(database) == {table: [] for table in TABLES}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("encoding", ["gzip", None])
+def test_an_object_that_arrives_damaged_is_refused(
+    database: Database, bucket: Bucket, run_load: Loader, encoding: str | None
+) -> None:
+    """Bytes without the checksum that Cloud Storage has for the object are not loaded."""
+    for name, text in (
+        ("departments", DEPARTMENTS),
+        ("jobs", JOBS),
+        ("employees", "1,Ana,2021-01-01,1,1\n"),
+    ):
+        blob = bucket.blob(f"csv/{name}.csv")
+        blob.content_encoding = encoding
+        blob.upload_from_string(gzip.compress(text.encode()) if encoding else text)
+    bucket.storage.fail("b/.*/csv/jobs.csv", action="wrong_checksum", times=None)
+    loaded = run_load(f"gs://{bucket.name}/csv")
+    assert (loaded.status, "jobs.csv came with" in loaded.error) == (3, True), loaded.error
+    assert content(database) == {table: [] for table in TABLES}
+
+
+@pytest.mark.once
+def test_a_control_character_in_an_id_costs_its_row_alone(
+    database: Database, run_load: Loader, write
+) -> None:
+    """Characters that Python's int() and str.strip() disagree about make an invalid record."""
+    blanks = [chr(number) for number in range(0x110000) if chr(number).isspace()]
+    others = [char for char in blanks if char not in "\r\n"]
+    rows = "".join(
+        f'"{char}{1000 + place}",Ana,2021-01-01,1,1\n' for place, char in enumerate(others)
+    )
+    loaded = run_load(write(f"{rows}1,Bo,2021-01-01,1,1\n"))
+    assert loaded.status == 0, loaded.error
+    read, valid, invalid, _ = loaded.outcomes["employees"]
+    assert (read, valid + invalid) == (len(others) + 1, len(others) + 1)
+    assert invalid >= 4
+    assert (1, "Bo", "2021-01-01 00:00:00", 1, 1) in employees(database)

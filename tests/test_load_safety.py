@@ -1,15 +1,22 @@
 """A load that is killed, disturbed, or huge: all or nothing, in bounded memory."""
 
+import contextlib
+import io
+import json
+import os
 import signal
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import backups
+import fastavro
 import pytest
-from conftest import Database, Loader
+from conftest import Bucket, Database, Loader
 from faults import wait_until
 from support import content, insert_names
 
@@ -265,3 +272,143 @@ def test_a_million_rows_of_csv_take_little_memory(
             file.write(f"{scattered},Ana Smith,2021-01-01T00:00:00Z,1,{1 + number % 2}\n")
     assert peak_megabytes(run_load.start(tmp_path)) < 150
     assert database.execute("SELECT COUNT(*) FROM employees") == [(500_000,)]
+
+
+# Hostile sources
+
+
+def avro_file(schema: Any, *blocks: tuple[int, bytes]) -> bytes:
+    """An Avro file of any schema and any deflated blocks."""
+    sync = bytes(16)
+    file = io.BytesIO()
+    file.write(b"Obj\x01")
+    write_long(file, 2)
+    for name, value in (("avro.codec", b"deflate"), ("avro.schema", json.dumps(schema).encode())):
+        for part in (name.encode(), value):
+            write_long(file, len(part))
+            file.write(part)
+    write_long(file, 0)
+    file.write(sync)
+    for rows, encoded in blocks:
+        write_long(file, rows)
+        write_long(file, len(encoded))
+        file.write(encoded + sync)
+    return file.getvalue()
+
+
+def write_long(file: io.BytesIO, number: int) -> None:
+    fastavro.schemaless_writer(file, fastavro.parse_schema("long"), number)
+
+
+def deflated(megabytes: int) -> bytes:
+    """So many megabytes of zeros, compressed."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zeros = bytes(1024 * 1024)
+    parts = [compressor.compress(zeros) for _ in range(megabytes)]
+    return b"".join([*parts, compressor.flush()])
+
+
+def field(avro_type: Any) -> dict[str, Any]:
+    return {"name": "id", "mysqlName": "id", "mysqlType": "int", "type": avro_type}
+
+
+def record(*fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": "jobs", "fields": list(fields)}
+
+
+HOSTILE = {
+    "rows without bytes": lambda: avro_file(record(field("int")), (10**9, deflated(0))),
+    "rows without fields": lambda: avro_file(record(), (10**9, deflated(0))),
+    "rows of nulls": lambda: avro_file(record(field("null")), (10**9, deflated(0))),
+    "a recursive schema": lambda: avro_file(record(field("jobs")), (1, deflated(1))),
+    "a nested record": lambda: avro_file(record(field(record(field("int")))), (1, deflated(1))),
+    "an array": lambda: avro_file(
+        record(field({"type": "array", "items": "null"})), (1, deflated(1))
+    ),
+    "a deflate bomb": lambda: avro_file(record(field("int")), (1, deflated(1_126))),
+    "a long header": lambda: b"Obj\x01\x04" + b"\xfe" * 8 + b"\x01",
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_avro_file_is_refused(
+    tmp_path: Path,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    make: Callable[[], bytes],
+) -> None:
+    """A file that no backup could hold ends the load with status 3, soon and in little memory."""
+    copy = backups.download(bucket, take_backup(), tmp_path)
+    backups.rewrite(copy, "jobs.avro", make())
+    refused_in_little_memory(run_load.start(copy, GCS_PATH=""), "jobs.avro can't be read")
+
+
+def refused_in_little_memory(loading: "subprocess.Popen[str]", reason: str) -> None:
+    """The load ends with status 3 and this reason, within 60 s and 200 MB."""
+    started, peak = time.monotonic(), 0
+    while loading.poll() is None:
+        peak = max(peak, memory(loading.pid))
+        if time.monotonic() - started > SECONDS:
+            loading.kill()
+        time.sleep(0.02)
+    _, log = loading.communicate()
+    assert (loading.returncode, reason in log, "Traceback" in log) == (3, True, False), log[-2000:]
+    assert peak < 200 * 1024
+
+
+def memory(pid: int) -> int:
+    """The most kilobytes that a process has had."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["jobs.avro", "schema.sql", "reports/quarterly-hired-2021.json"])
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_a_file_that_is_none_is_refused(
+    tmp_path: Path, bucket: Bucket, run_load: Loader, take_backup: Backup, name: str, kind: str
+) -> None:
+    """A pipe, which nobody writes to, or a device, which never ends, is not opened."""
+    copy = backups.download(bucket, take_backup(), tmp_path)
+    (copy / name).unlink()
+    if kind == "a pipe":
+        os.mkfifo(copy / name)
+    else:
+        (copy / name).symlink_to("/dev/zero")
+    refused_in_little_memory(run_load.start(copy, GCS_PATH=""), f"{name} is not a file")
+
+
+@pytest.mark.once
+def test_a_deeply_nested_manifest_is_refused(tmp_path: Path, run_load: Loader) -> None:
+    """A manifest that Python's parser cannot follow ends the load with status 3."""
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    loading = run_load.start(tmp_path, GCS_PATH="")
+    refused_in_little_memory(loading, "manifest.json is not a manifest")
+
+
+@pytest.mark.once
+def test_a_huge_manifest_is_refused(tmp_path: Path, run_load: Loader) -> None:
+    """A manifest of 2 GB is not read into memory."""
+    with (tmp_path / "manifest.json").open("wb") as file:
+        file.truncate(2**31)
+    refused_in_little_memory(run_load.start(tmp_path, GCS_PATH=""), "is longer than")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("end", ["", "\n", '"\n'])
+@pytest.mark.parametrize("piece", ["x", "x,", '"\n",'])
+def test_a_huge_csv_row_is_refused(tmp_path: Path, run_load: Loader, piece: str, end: str) -> None:
+    """A CSV row of 400 MB, in one field, in many or over many lines, is not read into memory."""
+    (tmp_path / "departments.csv").write_text("1,Sales\n")
+    (tmp_path / "jobs.csv").write_text("1,Clerk\n")
+    with (tmp_path / "employees.csv").open("w") as file:
+        for _ in range(400):
+            file.write(piece * (2**20 // len(piece)))
+        file.write(end)
+    loading = run_load.start(tmp_path, "--dry-run")
+    refused_in_little_memory(loading, "employees.csv is not CSV, at line 1")

@@ -28,7 +28,7 @@ from pymysql.constants import CR
 
 from hiring.core.deadline import Deadline
 
-PIECE_BYTES = 64 * 1024
+SENT_BYTES = 64 * 1024
 """Bytes of a statement that must be sent within the write timeout."""
 
 
@@ -95,8 +95,8 @@ class Connection(PyMySQLConnection):
         return super()._read_packet(*arguments)
 
     def _write_bytes(self, data: bytes) -> None:
-        for start in range(0, len(data), PIECE_BYTES):
-            super()._write_bytes(memoryview(data)[start : start + PIECE_BYTES])
+        for start in range(0, len(data), SENT_BYTES):
+            super()._write_bytes(memoryview(data)[start : start + SENT_BYTES])
 
     def _create_ssl_ctx(self, *_: object) -> ssl.SSLContext:
         return _tls()

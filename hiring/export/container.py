@@ -26,11 +26,21 @@ LEVEL = 4
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
+METADATA = ("avro.codec", "avro.schema")
 CODEC = "deflate"
 USUAL_BYTES = 2 * 1024 * 1024
 """Room for the blocks of a backup: at most 1 MiB, unless a row is longer."""
-MOST_BLOCK_BYTES = 2**31 - 1
-"""Java's readers take no longer block."""
+MOST_ROW_BYTES = 2**30 + USUAL_BYTES
+"""No server sends a longer row: max_allowed_packet ends at 1 GiB."""
+MOST_HEADER_BYTES = 16 * 1024 * 1024
+"""Bytes of a schema; 4,096 columns take less."""
+VALUE_TYPES = ("int", "long", "float", "double", "string", "bytes")
+LOGICAL_TYPES = (
+    ("int", "date"),
+    ("long", "local-timestamp-micros"),
+    ("long", "timestamp-micros"),
+    ("bytes", "decimal"),
+)
 
 
 def compress(content: bytes) -> bytes:
@@ -51,6 +61,7 @@ def decompress(content: bytes) -> bytes:
         # libdeflate wants to know how large the result may be, and a block does not say it.
         with contextlib.suppress(deflate.DeflateError):
             return bytes(deflate.deflate_decompress(content, USUAL_BYTES))
+    _check_length(content)
     decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         plain = decompressor.decompress(content)
@@ -59,6 +70,23 @@ def decompress(content: bytes) -> bytes:
     if not decompressor.eof or decompressor.unused_data:
         raise ValueError("a block does not end where its compressed content does")
     return plain
+
+
+def _check_length(content: bytes) -> None:
+    """Counts what compressed content would become, in little memory."""
+    decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = MOST_ROW_BYTES
+    try:
+        while left >= 0 and not decompressor.eof:
+            some = decompressor.decompress(content, USUAL_BYTES)
+            content = decompressor.unconsumed_tail
+            left -= len(some)
+            if not some and not content:
+                break
+    except zlib.error as error:
+        raise ValueError(f"a block cannot be decompressed: {error}") from error
+    if left < 0:
+        raise ValueError(f"a block has more than {MOST_ROW_BYTES} bytes")
 
 
 class Output(Protocol):
@@ -110,29 +138,72 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], Iterator[tuple[int, bytes]]]:
     """
     if _exactly(file, len(MAGIC)) != MAGIC:
         raise ValueError("it is not an Avro file")
-    metadata: dict[str, bytes] = {}
+    metadata: dict[str, str] = {}
     while count := _read_long(file):
         if count < 0:  # the bytes of these entries follow
             _read_long(file)
         for _ in range(abs(count)):
-            name = _exactly(file, _read_long(file)).decode()
-            metadata[name] = _exactly(file, _read_long(file))
-    codec = metadata.get("avro.codec", b"null").decode()
+            name = _header_text(file)
+            if name not in METADATA or name in metadata:
+                raise ValueError("its header has an entry that no backup has")
+            metadata[name] = _header_text(file)
+    codec = metadata.get("avro.codec", "null")
     if codec not in (CODEC, "null"):
         raise ValueError(f"its codec is {codec}")
     sync = _exactly(file, SYNC_BYTES)
-    return json.loads(metadata["avro.schema"]), _blocks(file, codec, sync)
+    schema = json.loads(metadata["avro.schema"])
+    _check_schema(schema)
+    return schema, _blocks(file, codec, sync)
+
+
+def _header_text(file: BinaryIO) -> str:
+    size = _read_long(file)
+    if size > MOST_HEADER_BYTES:
+        raise ValueError("its header is too long")
+    return _exactly(file, size).decode()
+
+
+def _check_schema(schema: Any) -> None:
+    """Checks that a schema has the shape that a table's has: each row then takes a byte at least.
+
+    Raises:
+        ValueError: it has another, which a reader might never finish.
+    """
+    try:
+        ok = schema["type"] == "record" and all(
+            isinstance(field["name"], str)
+            and isinstance(field["mysqlName"], str)
+            and _is_value_type(field["type"])
+            for field in schema["fields"]
+        )
+        ok = ok and isinstance(schema["name"], str) and len(schema["fields"]) > 0
+    except (KeyError, TypeError):
+        ok = False
+    if not ok:
+        raise ValueError("its schema is not that of a table")
+
+
+def _is_value_type(avro: Any) -> bool:
+    if isinstance(avro, list):
+        is_nullable = len(avro) == 2 and avro[0] == "null" and not isinstance(avro[1], list)
+        return is_nullable and _is_value_type(avro[1])
+    if isinstance(avro, dict):
+        return (avro["type"], avro["logicalType"]) in LOGICAL_TYPES
+    return avro in VALUE_TYPES
 
 
 def _blocks(file: BinaryIO, codec: str, sync: bytes) -> Iterator[tuple[int, bytes]]:
     while first := file.read(1):
         rows, size = _read_long(file, first), _read_long(file)
-        if rows < 0 or not 0 <= size <= MOST_BLOCK_BYTES:
+        if rows < 0 or not 0 <= size <= MOST_ROW_BYTES:
             raise ValueError("a block has an impossible length")
         content = _exactly(file, size)
         if _exactly(file, SYNC_BYTES) != sync:
             raise ValueError("a block does not end with the file's marker")
-        yield rows, decompress(content) if codec == CODEC else content
+        plain = decompress(content) if codec == CODEC else content
+        if rows > len(plain):
+            raise ValueError("a block has more rows than bytes")
+        yield rows, plain
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

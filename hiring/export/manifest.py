@@ -100,7 +100,7 @@ def read_manifest(content: bytes) -> Manifest:
         )
     except KeyError as error:
         raise BadSource(f"{MANIFEST} is not a manifest: {error} is missing") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadSource(f"{MANIFEST} is not a manifest: {error}") from error
 
 
