@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import pymysql
 import requests
@@ -174,7 +175,13 @@ TYPES = {
 }
 
 
-def fill(stack: Stack, rows: int, *, nullable: bool = False) -> None:
+class Connects(Protocol):
+    """What has a server's database: a stack, or a test's database."""
+
+    def connect(self) -> "pymysql.Connection[Any]": ...
+
+
+def fill(stack: Connects, rows: int, *, nullable: bool = False) -> None:
     """Fills the tables with so many employees, hired in the eight years from FIRST_DAY on.
 
     With `nullable`, each column of employees but the id takes NULL, and a tenth of its values is.

@@ -157,7 +157,7 @@ def running_storage() -> Iterator[StorageEmulator]:
         emulator.stop()
 
 
-def settings_of(server: DatabaseServer, emulator: StorageEmulator) -> dict[str, str]:
+def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
     """The environment in which the functions and `load.py` reach the database and the bucket."""
     # Nobody needs to know it: whoever may use this account's database gets it through the stack.
     password = secrets.token_urlsafe()
@@ -169,7 +169,7 @@ def settings_of(server: DatabaseServer, emulator: StorageEmulator) -> dict[str, 
         "DB_PASS": password,
         "DB_NAME": DATABASE,
         "GCS_PATH": GCS_PATH,
-        "STORAGE_EMULATOR_HOST": emulator.url,
+        "STORAGE_EMULATOR_HOST": storage_url,
     }
     # Settings of the same purpose that the caller's shell may hold.
     settings.pop("INSTANCE_CONNECTION_NAME", None)
@@ -202,7 +202,7 @@ def serve(port: int) -> NoReturn:
     with contextlib.ExitStack() as parts:
         server = parts.enter_context(running_database())
         emulator = parts.enter_context(running_storage())
-        settings = settings_of(server, emulator)
+        settings = settings_of(server, emulator.url)
         load_sample_once(server, settings)
         functions = parts.enter_context(running_functions(port, settings))
         welcome = WELCOME.format(

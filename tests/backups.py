@@ -13,7 +13,7 @@ from conftest import Bucket
 
 def path(answer: dict[str, Any]) -> str:
     """The folder of a backup in its bucket, from the function's answer."""
-    return answer["backup"].split("/", 3)[3]
+    return str(answer["backup"]).split("/", 3)[3]
 
 
 def records(bucket: Bucket, answer: dict[str, Any], table: str) -> list[dict[str, Any]]:
@@ -30,6 +30,7 @@ def invalid_records(bucket: Bucket, answer: dict[str, Any], table: str) -> list[
 
 def entry(answer: dict[str, Any], table: str) -> dict[str, Any]:
     """The manifest's entry for a table."""
+    found: dict[str, Any]
     (found,) = (each for each in answer["tables"] if each["table"] == table)
     return found
 

@@ -52,7 +52,8 @@ REQUEST_SECONDS = 60
 def forget_settings() -> None:
     """Drop what the functions keep in this process from one request to the next."""
     current_settings.cache_clear()
-    if db := sys.modules.get("db"):
+    db: Any = sys.modules.get("db")
+    if db:
         if connection := getattr(db._kept, "connection", None):
             connection.close()
         db._kept = threading.local()
@@ -179,7 +180,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     """A running Cloud Storage emulator of the session's own."""
     folder = tmp_path_factory.mktemp("storage")
     port = process.free_port()
-    command = [sys.executable, "-m", "local.storage", folder / "objects", str(port)]
+    command = [sys.executable, "-m", "local.storage", str(folder / "objects"), str(port)]
     log = folder / "storage.log"
     with log.open("wb") as file:
         emulator = process.start(command, file, folder=PROJECT)

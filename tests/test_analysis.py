@@ -37,7 +37,7 @@ def check(client: Client, found: dict[str, Any], years: range) -> None:
     """Compares every report of every year with the function's."""
     for report in REPORTS:
         for year in years:
-            expected = client.get(f"/{report}?year={year}&format=json").json
+            expected = client.get(f"/{report}?year={year}&format=json").get_json()
             assert in_order(found.get(f"{report}-{year}.json", [])) == in_order(expected)
 
 
@@ -47,7 +47,7 @@ def test_the_sample_datas_reports(
     """The analysis of the sample data equals the functions' reports, and the manifest lists it."""
     for table, rows in sample.TABLES.items():
         database.insert(table, list(rows()))
-    backup = client.get("/backup-data").json
+    backup = client.get("/backup-data").get_json()
     found = analyse(bucket, tmp_path)
     check(client, found, range(2017, 2027))
     names = sorted(f"{report}-{year}.json" for report in REPORTS for year in range(2018, 2026))
@@ -113,7 +113,7 @@ def test_hires_that_avro_can_not_hold_count_too(
                 for department, job in [(1, 1), (2, 2), (2, 2), (9, 1), (3, 9)]
             ],
         )
-    answer = client.get("/backup-data").json
+    answer = client.get("/backup-data").get_json()
     assert [table["invalid_rows"] for table in answer["tables"]] == [0, 0, 20]
     check(client, analyse(bucket, tmp_path), range(2018, 2024))
 
@@ -158,7 +158,7 @@ def test_a_damaged_backup_is_not_analysed(
     database.insert("departments", [(1, "Legal")])
     database.insert("jobs", [(1, "Nurse")])
     database.insert("employees", [(1, "Ana", "2021-03-01", 1, 1)])
-    address = client.get("/backup-data").json["backup"]
+    address = client.get("/backup-data").get_json()["backup"]
     blob = bucket.blob(f"{address.split('/', 3)[3]}employees.avro")
     content = blob.download_as_bytes()
     blob.upload_from_string(content[:-20] + bytes(4) + content[-16:])

@@ -556,7 +556,7 @@ def test_characters_that_unicode_does_not_have(
     with database.connect(init_command="SET sql_mode = ''") as connection:
         connection.query(f"ALTER TABLE jobs MODIFY note VARCHAR(20) CHARACTER SET {characters}")
     response = client.get("/backup-data")
-    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (500, "misconfigured")
     assert f"column note of table jobs holds characters of {characters}" in response.text
 
 
@@ -574,7 +574,7 @@ def test_a_long_text_with_characters_that_unicode_does_not_have(
         response = client.get("/backup-data")
     finally:
         database.execute("SET GLOBAL max_allowed_packet = %s", (packet,))
-    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (500, "misconfigured")
     assert "column note of table jobs" in response.text
 
 
@@ -589,7 +589,7 @@ def test_an_enum_error_value_beside_an_empty_member(
     with database.connect(init_command="SET sql_mode = ''") as connection:
         connection.query("INSERT INTO jobs VALUES (3, 'Cook', 'none of them')")
     response = client.get("/backup-data")
-    assert (response.status_code, response.json["error"]["code"]) == (500, "misconfigured")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (500, "misconfigured")
     assert "column grade of table jobs holds the ENUM error value in 1 rows" in response.text
 
 
@@ -606,7 +606,7 @@ def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -
         for date, size in [("2021-01-01", 1), ("0000-00-00", 2_000_000), ("2021-01-02", 1)]:
             values = f"('Ada', '{date}', 1, 1, REPEAT('x', {size}))"
             connection.query(f"INSERT INTO employees {employee} VALUES {values}")
-    answer = client.get("/backup-data").json
+    answer = client.get("/backup-data").get_json()
     content = bucket.blob(f"{backups.path(answer)}employees.avro").download_as_bytes()
     assert [block.num_records for block in fastavro.block_reader(io.BytesIO(content))] == [1, 1]
     assert backups.entry(answer, "employees")["invalid_rows"] == 1

@@ -446,7 +446,10 @@ def test_a_backup_that_is_killed(
 
     in_the_middle(kill_it)
     response = client.get("/backup-data")
-    assert (response.status_code, response.json["error"]["code"]) == (503, "database_unavailable")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (
+        503,
+        "database_unavailable",
+    )
     assert bucket.blobs() == {}
 
 
@@ -471,7 +474,7 @@ def test_a_server_that_dies_during_a_backup(
         in_the_middle(server.kill)
         response = client.get("/backup-data")
         assert response.status_code == 503
-        assert response.json["error"]["code"] == "database_unavailable"
+        assert response.get_json()["error"]["code"] == "database_unavailable"
         assert bucket.blobs() == {}
     finally:
         server.stop()
@@ -490,7 +493,7 @@ def test_an_upload_that_fails_in_the_middle(
     many_employees(database)
     bucket.storage.fail("employees.avro", method="PUT", status=403, times=1)
     response = client.get("/backup-data")
-    assert (response.status_code, response.json["error"]["code"]) == (502, "storage_failed")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (502, "storage_failed")
     assert bucket.blobs() == {}
 
 
@@ -501,8 +504,9 @@ def test_an_upload_that_fails_in_the_middle(
 def test_another_reader(client: Client, database: Database, bucket: Bucket) -> None:
     """Apache's own reader finds the rows in a backup of several blocks."""
     many_employees(database)
-    answer = client.get("/backup-data").json
+    answer = client.get("/backup-data").get_json()
     name = f"{backups.path(answer)}employees.avro"
+    reader: Any
     with DataFileReader(io.BytesIO(bucket.blob(name).download_as_bytes()), DatumReader()) as reader:
         ids = []
         for record in reader:

@@ -258,8 +258,8 @@ def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, v
     }
     seen.page.get_by_role("link", name="Show all").click()
     seen.page.get_by_role("columnheader", name="Q1").get_by_role("link").click()
-    hires = [numbers(row)[0] for row in seen.rows() if row[0] in DEPARTMENTS]
-    assert hires == sorted(hires, reverse=True)
+    hired = [numbers(row)[0] for row in seen.rows() if row[0] in DEPARTMENTS]
+    assert hired == sorted(hired, reverse=True)
     seen.page.get_by_role("link", name="Departments only").click()
     assert len(seen.rows()) == 4
     seen.page.get_by_label("Jobs of Customer Care").check()

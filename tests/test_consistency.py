@@ -212,7 +212,7 @@ def test_taken_at_is_never_later_than_the_snapshot(
 
         with environment.context() as patch:
             step = Step(patch, number, hire)
-            answer = client.get("/backup-data").json
+            answer = client.get("/backup-data").get_json()
         step.finish()
         if not step.reached:
             break
@@ -248,7 +248,7 @@ def test_the_gtid_position_is_in_the_manifest(
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT @@GLOBAL.{variable}")
             ((position,),) = cursor.fetchall()
-        assert client.get("/backup-data").json["gtid"] == position.replace("\n", "") != ""
+        assert client.get("/backup-data").get_json()["gtid"] == position.replace("\n", "") != ""
     finally:
         server.stop()
 

@@ -316,7 +316,7 @@ def test_the_servers_connections_are_used_up(client: Client, database: Database)
     """Error 1040 is 503 with its reason and Retry-After; later the next request succeeds."""
     ((limit,),) = database.execute("SELECT @@max_connections")
     database.execute("SET GLOBAL max_connections = 10")
-    others = []
+    others: list[Any] = []
     try:
         with contextlib.suppress(pymysql.err.OperationalError):
             while len(others) < limit:

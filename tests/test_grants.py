@@ -5,10 +5,12 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
-from conftest import forget_settings
+from conftest import Database, forget_settings
+from werkzeug.test import Client
 
 GRANTS = re.sub("--.*", "", (Path(__file__).parent.parent / "deploy/grants.sql").read_text())
 STATEMENTS = [statement.strip() for statement in GRANTS.split(";") if statement.strip()]
@@ -20,7 +22,7 @@ ROWS = {"departments": 2, "jobs": 1, "employees": 2}
 
 
 @pytest.fixture
-def grant(database) -> Iterator[Callable[[list[str]], None]]:
+def grant(database: Database) -> Iterator[Callable[[list[str]], None]]:
     """Makes both users and gives them the rights of some statements of `grants.sql`, no others."""
     database.insert("departments", [(1, "Sales"), (2, "O'Neill's")])
     database.insert("jobs", [(1, "Clerk")])
@@ -41,16 +43,16 @@ def grant(database) -> Iterator[Callable[[list[str]], None]]:
 
 
 @pytest.fixture
-def granted(grant) -> None:
+def granted(grant: Callable[[list[str]], None]) -> None:
     """Both users with all that `grants.sql` gives them."""
     grant(STATEMENTS)
 
 
 @pytest.fixture
-def call(environment, client):
+def call(environment: pytest.MonkeyPatch, client: Client) -> Any:
     """Calls a function as one of the users and returns the status with the answer."""
 
-    def call(user: str, path: str):
+    def call(user: str, path: str) -> Any:
         forget_settings()
         environment.setenv("DB_USER", user)
         environment.setenv("DB_PASS", PASSWORD)
@@ -61,7 +63,7 @@ def call(environment, client):
 
 
 @contextlib.contextmanager
-def session(database, user: str) -> Iterator[pymysql.cursors.Cursor]:
+def session(database: Database, user: str) -> Iterator[pymysql.cursors.Cursor]:
     with (
         database.connect(user=user, password=PASSWORD) as connection,
         connection.cursor() as cursor,
@@ -69,7 +71,7 @@ def session(database, user: str) -> Iterator[pymysql.cursors.Cursor]:
         yield cursor
 
 
-def allowed(database, user: str, statements: list[str]) -> list[str]:
+def allowed(database: Database, user: str, statements: list[str]) -> list[str]:
     """Those of the statements that the server does not refuse for want of a right."""
     done = []
     for statement in statements:
@@ -83,12 +85,12 @@ def allowed(database, user: str, statements: list[str]) -> list[str]:
     return done
 
 
-def count_rows(database) -> dict[str, int]:
+def count_rows(database: Database) -> dict[str, int]:
     return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in ROWS}
 
 
 @contextlib.contextmanager
-def referring_table(database, where: str) -> Iterator[str]:
+def referring_table(database: Database, where: str) -> Iterator[str]:
     """A fourth table whose rows refer to employees, in the same database or in another."""
     other = f"other_{uuid.uuid4().hex[:8]}"
     name = f"{database.name if where == 'same' else other}.bonuses"
@@ -104,7 +106,7 @@ def referring_table(database, where: str) -> Iterator[str]:
         database.execute(f"DROP DATABASE {other}")
 
 
-def what_works(database, call) -> dict[str, bool]:
+def what_works(database: Database, call: Callable[..., Any]) -> dict[str, bool]:
     """Which functions do what they should, each with its own user."""
     works = {
         path: call(user, path)[0] == 200
@@ -120,7 +122,9 @@ def what_works(database, call) -> dict[str, bool]:
     return works | {"refuse to orphan rows": refused}
 
 
-def test_every_function_works_with_its_users_rights(database, granted, call):
+def test_every_function_works_with_its_users_rights(
+    database: Database, granted: None, call: Callable[..., Any]
+) -> None:
     """The reports as one user, backup and truncation as the other."""
     assert what_works(database, call) == {
         "/quarterly-hired?format=json": True,
@@ -133,21 +137,27 @@ def test_every_function_works_with_its_users_rights(database, granted, call):
 
 
 @pytest.mark.parametrize("left_out", STATEMENTS)
-def test_no_grant_is_more_than_needed(database, grant, call, left_out):
+def test_no_grant_is_more_than_needed(
+    database: Database, grant: Callable[[list[str]], None], call: Callable[..., Any], left_out: Any
+) -> None:
     """Without any one of them a function fails, or a table that refers to ours is not seen."""
     grant([statement for statement in STATEMENTS if statement != left_out])
     assert not all(what_works(database, call).values())
 
 
 @pytest.mark.parametrize("backup_first", ["false", "true"])
-def test_the_truncation_works_with_the_changes_rights(database, granted, call, backup_first):
+def test_the_truncation_works_with_the_changes_rights(
+    database: Database, granted: None, call: Callable[..., Any], backup_first: Any
+) -> None:
     """With a backup under the same locks, and without."""
     assert call(CHANGES, f"/truncate-tables?backup_first={backup_first}")[0] == 200
     assert count_rows(database) == dict.fromkeys(ROWS, 0)
 
 
 @pytest.mark.parametrize("where", ["same", "another"])
-def test_the_truncation_sees_every_table_that_refers_to_the_three(database, granted, call, where):
+def test_the_truncation_sees_every_table_that_refers_to_the_three(
+    database: Database, granted: None, call: Callable[..., Any], where: Any
+) -> None:
     """Also one that the user may not read, in whichever database it is."""
     with referring_table(database, where) as name:
         status, answer = call(CHANGES, "/truncate-tables")
@@ -181,7 +191,9 @@ EMPTYING = [
 ]
 
 
-def test_the_report_user_can_change_nothing(database, granted, call):
+def test_the_report_user_can_change_nothing(
+    database: Database, granted: None, call: Callable[..., Any]
+) -> None:
     """Nor hold up anybody with a lock, nor get a change out of the functions."""
     assert allowed(database, REPORTS, CHANGING + EMPTYING) == []
     status, answer = call(REPORTS, "/truncate-tables")
@@ -189,7 +201,9 @@ def test_the_report_user_can_change_nothing(database, granted, call):
     assert count_rows(database) == ROWS
 
 
-def test_the_changes_user_can_empty_the_tables_but_not_write_them(database, granted):
+def test_the_changes_user_can_empty_the_tables_but_not_write_them(
+    database: Database, granted: None
+) -> None:
     """The right to see foreign keys gives no right to make one."""
     reference = "ALTER TABLE jobs ADD FOREIGN KEY (id) REFERENCES departments (id)"
     assert allowed(database, CHANGES, [*CHANGING, reference]) == []

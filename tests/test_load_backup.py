@@ -122,7 +122,7 @@ def test_rows_that_refer_to_rows_of_their_own_table_are_restored(
 
 
 def test_next_ids_are_those_of_the_backup(
-    database: Database, run_load: Loader, take_backup: Backup, rows
+    database: Database, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:
     """The next ids are the backup's, higher or lower than those of the table."""
     database.execute("ALTER TABLE employees AUTO_INCREMENT = 500")
@@ -154,7 +154,7 @@ def test_a_folder_on_this_machine_is_as_good(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
 ) -> None:
     """A backup copied to this machine loads without a bucket, also from the folder above it."""
     copy = download(bucket, take_backup(), tmp_path)
@@ -164,7 +164,7 @@ def test_a_folder_on_this_machine_is_as_good(
 
 
 def test_the_newest_complete_backup_is_taken(
-    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:
     """A folder of backups loads the newest complete one, and the log names it."""
     take_backup()
@@ -329,7 +329,7 @@ def test_refused_invalid_records_are_reported(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
 ) -> None:
     """Invalid records that the server rejects are counted and named; the rest is loaded."""
     with database.connect() as connection, connection.cursor() as cursor:
@@ -366,7 +366,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_refused_or_changed_row_rolls_everything_back(
-    database: Database, run_load: Loader, take_backup: Backup, rows, change: str
+    database: Database, run_load: Loader, take_backup: Backup, rows: Any, change: str
 ) -> None:
     """A row that the server refuses or silently changes rolls back, and the old rows stay."""
     database.execute("ALTER TABLE employees MODIFY datetime DATETIME(6) NOT NULL")
@@ -386,7 +386,7 @@ def test_a_refused_or_changed_row_rolls_everything_back(
 
 
 def test_a_row_that_refers_to_nothing_is_refused(
-    database: Database, run_load: Loader, take_backup: Backup, rows
+    database: Database, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:
     """A row without its referenced row rolls back; the message names the foreign key."""
     with database.connect() as connection, connection.cursor() as cursor:
@@ -407,7 +407,7 @@ def test_a_row_that_refers_to_nothing_is_refused(
 
 
 def test_tables_with_rows_are_refused(
-    database: Database, run_load: Loader, take_backup: Backup, rows
+    database: Database, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:
     """Without --replace, tables that hold rows are refused by name and stay unchanged."""
     backup = take_backup()["backup"]
@@ -468,7 +468,7 @@ def test_unfit_tables_are_refused(
     database: Database,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
     statements: list[str],
     status: int,
     reason: str,
@@ -496,7 +496,7 @@ def operator(database: Database) -> Iterator[dict[str, str]]:
 
 
 def test_a_next_id_that_cannot_be_set_is_told(
-    database: Database, run_load: Loader, take_backup: Backup, rows, operator: dict[str, str]
+    database: Database, run_load: Loader, take_backup: Backup, rows: Any, operator: dict[str, str]
 ) -> None:
     """A next id that cannot be set is status 6 with all rows loaded; a right one is status 0."""
     backup = take_backup()["backup"]
@@ -514,7 +514,7 @@ def test_a_missing_right_is_named(
     database: Database,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
     operator: dict[str, str],
 ) -> None:
     """An account that may not insert or create is status 2, and nothing changes."""
@@ -534,7 +534,7 @@ def test_a_dry_run_changes_nothing(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
 ) -> None:
     """A dry run changes no row, table or bucket; its table shows the outcome."""
     backup = take_backup()["backup"]
@@ -554,7 +554,7 @@ def test_a_missing_table_that_the_server_cannot_create_is_named(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
 ) -> None:
     """A missing table with another server's collation is refused: the operator must create it."""
     copy = download(bucket, take_backup(), tmp_path)
@@ -609,7 +609,7 @@ def test_damaged_objects_are_refused(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
     file: str,
     damage: Callable[[bytes], bytes],
 ) -> None:
@@ -668,7 +668,7 @@ def test_edited_manifests_are_refused(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
     where: list[Any],
     value: object,
 ) -> None:
@@ -693,7 +693,12 @@ def test_a_manifest_that_is_no_json_object_is_refused(
 
 
 def test_an_unreadable_block_is_refused(
-    tmp_path: Path, database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, rows
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Backup,
+    rows: Any,
 ) -> None:
     """An unreadable block is refused, even if size, checksum and the first rows are right."""
     copy = download(bucket, take_backup(), tmp_path)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
 from hypothesis import strategies as st
 from support import content
+from werkzeug.test import Client
 
 from loading import csv_files
 from loading.sources import READ_CHUNK_BYTES
@@ -28,7 +30,7 @@ JOBS = "1,Clerk\n2,Analyst\n"
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Any:
     """Writes the three files, text as UTF-8, and returns their folder; None leaves one out."""
 
     def write(
@@ -71,7 +73,11 @@ def reasons(bucket: Bucket, table: str = "employees") -> dict[int, list[str]]:
 
 
 def test_the_challenge_loads_as_it_is(
-    database: Database, bucket: Bucket, run_load: Loader, take_backup, client
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    take_backup: Callable[..., dict[str, Any]],
+    client: Client,
 ) -> None:
     """1,929 of 1,999 hires; the others with the line and every field that is empty; then the
     reports and a backup of what is there."""
@@ -90,10 +96,10 @@ def test_the_challenge_loads_as_it_is(
     valid, invalid = read_challenge()
     assert invalid_records(bucket) == invalid
     assert employees(database) == valid
-    hires = client.get("/hiring-by-department?format=json").json
+    hires = client.get("/hiring-by-department?format=json").get_json()
     assert sum(row["hired"] for row in hires) <= len(valid)
     assert len(hires) > 0
-    assert client.get("/quarterly-hired?format=json").json != []
+    assert client.get("/quarterly-hired?format=json").get_json() != []
     assert [table["rows"] for table in take_backup()["tables"]] == [12, 183, 1929]
 
 
@@ -136,7 +142,7 @@ def test_the_sample_data_loads_into_an_empty_database(
     assert "KEY `employees_hired`" in empty_database.execute("SHOW CREATE TABLE employees")[0][1]
 
 
-def test_forms_of_csv(database: Database, run_load: Loader, write) -> None:
+def test_forms_of_csv(database: Database, run_load: Loader, write: Callable[..., Path]) -> None:
     """Header or none, columns in any order, quotes, CRLF, a byte-order mark, blank lines, no end
     of the last line: all the same rows."""
     expected = [
@@ -184,7 +190,9 @@ TIMES = {
 }
 
 
-def test_times(database: Database, bucket: Bucket, run_load: Loader, write) -> None:
+def test_times(
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
+) -> None:
     """ISO 8601, in UTC, cut to the column's seconds; anything else is invalid."""
     lines = [f'{number},Ana,"{time}",1,1' for number, time in enumerate(TIMES, start=1)]
     assert run_load(write("\n".join(lines))).status == 0
@@ -196,7 +204,7 @@ def test_times(database: Database, bucket: Bucket, run_load: Loader, write) -> N
 
 
 def test_a_field_of_any_length_is_one_invalid_record(
-    database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """A name of 200,000 characters costs its row, not the file."""
     source = write(f"1,{'x' * 200_000},2021-01-01,1,1\n2,Ana,2021-01-01,1,1\n")
@@ -205,7 +213,7 @@ def test_a_field_of_any_length_is_one_invalid_record(
 
 
 def test_every_rule_that_a_row_breaks_is_a_reason(
-    database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """With its file, the number of its first line, and its fields as they stand."""
     source = write(
@@ -272,7 +280,11 @@ def test_every_rule_that_a_row_breaks_is_a_reason(
     ],
 )
 def test_the_column_may_be_a_date_or_a_timestamp(
-    database: Database, run_load: Loader, write, column: str, expected: dict[int, str]
+    database: Database,
+    run_load: Loader,
+    write: Callable[..., Path],
+    column: str,
+    expected: dict[int, str],
 ) -> None:
     """Times are cut to a DATE's day, and have to be within what a TIMESTAMP holds."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column} NOT NULL")
@@ -286,7 +298,9 @@ def test_the_column_may_be_a_date_or_a_timestamp(
         assert {number: str(time) for number, time in cursor.fetchall()} == expected
 
 
-def test_an_id_of_zero_is_kept(database: Database, run_load: Loader, write) -> None:
+def test_an_id_of_zero_is_kept(
+    database: Database, run_load: Loader, write: Callable[..., Path]
+) -> None:
     """It is a number like others, not a request for the next id."""
     assert run_load(write("0,Zed,2021-01-01,1,1\n")).status == 0
     assert [row[0] for row in employees(database)] == [0]
@@ -309,7 +323,11 @@ NOT_CSV = {
 
 @pytest.mark.parametrize("content_of_file", NOT_CSV.values(), ids=NOT_CSV)
 def test_what_is_not_csv_loads_nothing(
-    database: Database, bucket: Bucket, run_load: Loader, write, content_of_file: bytes
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    write: Callable[..., Path],
+    content_of_file: bytes,
 ) -> None:
     """Not from the other files either, and the rows that were there stay; no record is stored."""
     database.insert("departments", [(9, "Old")])
@@ -322,7 +340,7 @@ def test_what_is_not_csv_loads_nothing(
 
 @pytest.mark.parametrize("missing", TABLES)
 def test_a_missing_file_loads_nothing(
-    database: Database, run_load: Loader, write, missing: str
+    database: Database, run_load: Loader, write: Callable[..., Path], missing: str
 ) -> None:
     """Each of the three has to be there."""
     loaded = run_load(write(**{"employees": "1,Ana,2021-01-01,1,1\n"} | {missing: None}))
@@ -330,7 +348,7 @@ def test_a_missing_file_loads_nothing(
     assert content(database) == {table: [] for table in TABLES}
 
 
-def test_two_files_for_one_table_load_nothing(run_load: Loader, write) -> None:
+def test_two_files_for_one_table_load_nothing(run_load: Loader, write: Callable[..., Path]) -> None:
     """Nobody can say which one counts."""
     write("1,Ana,2021-01-01,1,1\n", name="hired_employees.csv")
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n"))
@@ -339,7 +357,7 @@ def test_two_files_for_one_table_load_nothing(run_load: Loader, write) -> None:
 
 
 def test_files_in_cloud_storage(
-    database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """A `gs://` folder is as good as a local one."""
     for file in write("1,Ana,2021-01-01,1,1\n").iterdir():
@@ -347,14 +365,16 @@ def test_files_in_cloud_storage(
     assert run_load(f"gs://{bucket.name}/from").outcomes["employees"] == (1, 1, 0, "")
 
 
-def test_gcs_path_is_needed(database: Database, run_load: Loader, write) -> None:
+def test_gcs_path_is_needed(
+    database: Database, run_load: Loader, write: Callable[..., Path]
+) -> None:
     """Invalid records have to go somewhere: status 2, before anything is opened."""
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n"), GCS_PATH="")
     assert (loaded.status, "GCS_PATH is not set" in loaded.error) == (2, True)
 
 
 def test_invalid_records_are_stored_before_the_rest_is_committed(
-    database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """Where Cloud Storage refuses them, nothing is loaded: status 5."""
     bucket.storage.fail("invalid/", status=403, times=None)
@@ -364,7 +384,7 @@ def test_invalid_records_are_stored_before_the_rest_is_committed(
 
 
 def test_no_invalid_record_is_left_of_a_load_that_fails(
-    database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """What the server refuses beyond the rules: status 4, nothing loaded, nothing stored."""
     database.execute("ALTER TABLE employees ADD grade INT NOT NULL")
@@ -374,7 +394,11 @@ def test_no_invalid_record_is_left_of_a_load_that_fails(
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(
-    database: Database, empty_database: Database, bucket: Bucket, run_load: Loader, write
+    database: Database,
+    empty_database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    write: Callable[..., Path],
 ) -> None:
     """The same counts, with tables and without; no record stored, no table made."""
     source = write(f"1,Ana,2021-01-01,1,1\n2,{'x' * 256},2021-01-01,1,1\n-1,Bo,2021-01-01,1,1\n")

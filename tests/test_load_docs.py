@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PASSWORD, PROJECT, Bucket, Database
@@ -28,7 +30,7 @@ def test_the_restore_section_works(
     database: Database,
     empty_database: Database,
     bucket: Bucket,
-    take_backup,
+    take_backup: Callable[..., dict[str, Any]],
 ) -> None:
     """A clone, a bucket and an empty database; only the names of those are filled in."""
     database.insert("departments", [(1, "Sales"), (2, "R&D")])

@@ -82,7 +82,7 @@ def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) ->
     database = Database(server, stack.DATABASE)
     server.create_database(stack.DATABASE)
     database.execute("CREATE TABLE departments (left_over INT)")
-    settings = stack.settings_of(server, storage)
+    settings = stack.settings_of(server, storage.url)
     try:
         stack.load_sample_once(server, settings)
         assert counts() == [12, 60, 6409]

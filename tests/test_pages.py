@@ -413,7 +413,7 @@ def test_the_page_shows_years_side_by_side(
 def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
     """A browser gets the status and the words as a page, a program gets them as JSON."""
     path = QUARTERLY + "?year=<b>"
-    message = client.get(path).json["error"]["message"]
+    message = client.get(path).get_json()["error"]["message"]
     response = client.get(path, headers={"Accept": "text/html"})
     assert (response.status_code, response.mimetype) == (400, "text/html")
     assert html.escape(message) in response.text

@@ -116,7 +116,7 @@ def test_a_failed_precondition_is_412_and_changes_nothing(bucket: Bucket, upload
     for wrong in (0, generation - 1):
         with pytest.raises((exceptions.PreconditionFailed, InvalidResponse)) as caught:
             upload(bucket, "once", b"second", wrong)
-        response = getattr(caught.value, "response", None)
+        response: Any = getattr(caught.value, "response", None)
         assert response.status_code == 412
     assert bucket.blobs() == {"once": b"first"}
     upload(bucket, "once", b"second", generation)

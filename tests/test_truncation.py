@@ -111,7 +111,7 @@ def test_what_is_set_for_all_sessions_costs_no_row(
     client: Client, database: Database, bucket: Bucket, hostile_server: None, run_load: Loader
 ) -> None:
     """Report, backup, truncation and restore are as on any server."""
-    assert len(client.get("/quarterly-hired?format=json").json) == 1
+    assert len(client.get("/quarterly-hired?format=json").get_json()) == 1
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["rows"]) == (200, FULL)
     assert len(backups.records(bucket, answer["backup"], "employees")) == FULL["employees"]

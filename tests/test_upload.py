@@ -8,10 +8,12 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import real_gcloud
 import requests
+from conftest import Bucket, Database
 
 from local import process
 
@@ -87,7 +89,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_the_functions_are_uploaded(folder, needed):
+def test_only_the_functions_are_uploaded(folder: Path, needed: list[str]) -> None:
     """By `.gcloudignore`, whose rules are git's: no test, sample, stack, setting or dot-file."""
     shutil.rmtree(folder / ".git")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
@@ -101,13 +103,13 @@ def test_only_the_functions_are_uploaded(folder, needed):
     assert sorted(left.stdout.splitlines()) == needed
 
 
-def test_the_real_gcloud_lists_the_same(folder, needed, tmp_path):
+def test_the_real_gcloud_lists_the_same(folder: Path, needed: list[str], tmp_path: Path) -> None:
     """`gcloud meta list-files-for-upload` names the functions' files and no other."""
     listed = real_gcloud.ask("meta", "list-files-for-upload", str(folder), folder=tmp_path)
     assert sorted(listed) == needed
 
 
-def test_the_real_gcloud_packs_the_same(folder, needed, tmp_path):
+def test_the_real_gcloud_packs_the_same(folder: Path, needed: list[str], tmp_path: Path) -> None:
     """The archive of `gcloud functions deploy` holds the same files."""
     with zipfile.ZipFile(real_gcloud.pack(folder, tmp_path)) as archive:
         packed = [name for name in archive.namelist() if not name.endswith("/")]
@@ -138,7 +140,7 @@ def start(tmp_path: Path, archive: Path) -> Iterator[Callable[..., str]]:
         port = process.free_port()
         written = tmp_path / f"{entry_point}.log"
         with written.open("wb") as log:
-            command = [python, "-m", "functions_framework", f"--target={entry_point}"]
+            command = [str(python), "-m", "functions_framework", f"--target={entry_point}"]
             processes.append(
                 process.start(
                     [*command, "--host=127.0.0.1", f"--port={port}"],
@@ -155,7 +157,7 @@ def start(tmp_path: Path, archive: Path) -> Iterator[Callable[..., str]]:
         process.stop(started)
 
 
-def serve_all(start, database, bucket, python: Path) -> None:
+def serve_all(start: Callable[..., Any], database: Database, bucket: Bucket, python: Path) -> None:
     """All four functions answer; the reports know no bucket."""
     report = database.environment | {"THREADS": "8", "CLOUD_RUN_TIMEOUT_SECONDS": "60"}
     change = database.environment | bucket.environment | {"CLOUD_RUN_TIMEOUT_SECONDS": "3600"}
@@ -178,14 +180,18 @@ def serve_all(start, database, bucket, python: Path) -> None:
 
 
 @pytest.mark.once
-def test_the_archive_serves_all_four_functions(start, database, bucket):
+def test_the_archive_serves_all_four_functions(
+    start: Callable[..., Any], database: Database, bucket: Bucket
+) -> None:
     """Unpacked into an empty folder it starts and answers, with the packages that are here."""
     serve_all(start, database, bucket, Path(sys.executable))
 
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_the_archive_names_every_package_that_it_needs(start, archive, database, bucket, tmp_path):
+def test_the_archive_names_every_package_that_it_needs(
+    start: Callable[..., Any], archive: Path, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
     """It also serves all four in an environment that has nothing but its requirements.txt."""
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
