@@ -192,7 +192,7 @@ def test_a_backup_that_is_not_whole_is_passed_over(
     bucket: Bucket,
     run_load: Loader,
     take_backup: Backup,
-    rows,
+    rows: Any,
     lie: Callable[[Path], Any],
 ) -> None:
     """The next whole backup is loaded, and a log line names the newer one and what it lacks."""

@@ -458,7 +458,7 @@ def test_compressed_objects_are_loaded_whole(
 
 @pytest.mark.once
 def test_compressed_files_on_this_machine_are_loaded(
-    database: Database, run_load: Loader, write
+    database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """A folder may hold .csv.gz files."""
     folder = write("1,Ana,2021-01-01,1,1\n")
@@ -472,7 +472,7 @@ def test_compressed_files_on_this_machine_are_loaded(
 @pytest.mark.once
 @pytest.mark.parametrize("damage", [lambda file: file[:-9], lambda file: file[:30] + b"x" * 40])
 def test_a_damaged_compressed_file_is_refused(
-    database: Database, run_load: Loader, write, damage: Any
+    database: Database, run_load: Loader, write: Callable[..., Path], damage: Any
 ) -> None:
     """A .gz file that is cut or changed ends the load with status 3 and loads nothing."""
     folder = write("1,Ana,2021-01-01,1,1\n")
@@ -506,7 +506,7 @@ def test_an_object_that_arrives_damaged_is_refused(
 
 @pytest.mark.once
 def test_a_control_character_in_an_id_costs_its_row_alone(
-    database: Database, run_load: Loader, write
+    database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
     """Characters that Python's int() and str.strip() disagree about make an invalid record."""
     blanks = [chr(number) for number in range(0x110000) if chr(number).isspace()]
