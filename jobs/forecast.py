@@ -10,6 +10,7 @@ same forecast.
 
     gs://bucket/prefix/forecasts/20261122T151624.123456Z/
         forecast.json    department_id, department, month, hires
+        forecast.html    the same for people, beside the hires of the past three years
         errors.json      how far both were off in the years that are known, and which was better
         manifest.json    the backup, the months that were learnt from, the versions
 
@@ -18,6 +19,7 @@ Needs GCS_PATH.
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +31,8 @@ from sklearn.linear_model import PoissonRegressor
 
 from hiring.core import logs
 from hiring.core.errors import BadSource
-from jobs import command, hires, results
+from hiring.pages.names import labels
+from jobs import command, forecast_page, hires, results
 from loading import backup_source
 
 YEAR = 12
@@ -54,11 +57,13 @@ class History:
 
     Attributes:
         start: the first month, counted from the year 0.
+        coming: the first month after the backup's.
         departments: id and name by key.
         hires: by key; all of the same length.
     """
 
     start: int
+    coming: int
     departments: dict[str, tuple[Any, Any]]
     hires: dict[str, Months]
 
@@ -87,14 +92,14 @@ def read_history(backup: backup_source.Backup) -> History:
             if month and department in departments and _month(year, month) < taken:
                 counted[_month(year, month), department] += number
     if not counted:
-        return History(0, departments, {})
+        return History(0, taken + 1, departments, {})
     end = max(month for month, _ in counted) + 1
     start = max(min(month for month, _ in counted), end - LONGEST)
     months = {key: np.zeros(end - start) for key in departments}
     for (month, department), number in counted.items():
         if month >= start:
             months[department][month - start] += number
-    return History(start, departments, months)
+    return History(start, taken + 1, departments, months)
 
 
 def _month(year: int, month: int) -> int:
@@ -113,7 +118,7 @@ def same_month_last_year(months: Months, _start: int) -> Months:
     return months[-YEAR:]
 
 
-def poisson(months: Months, start: int) -> Months:
+def poisson(months: Months, start: int, skipped: int = 0) -> Months:
     """A Poisson regression with trend and season.
 
     A department's own history begins with its first hire. One of less than two years gives its
@@ -122,6 +127,7 @@ def poisson(months: Months, start: int) -> Months:
     Args:
         months: hires.
         start: the first month, counted from the year 0.
+        skipped: months between the last one and the first to forecast.
     """
     hired = np.flatnonzero(months)
     if not len(hired):
@@ -131,7 +137,7 @@ def poisson(months: Months, start: int) -> Months:
         return np.full(YEAR, months.mean())
     model = PoissonRegressor(alpha=SHRINKAGE, tol=1e-6, max_iter=1000)
     model.fit(_features(start, np.arange(len(months))), months)
-    coming: Months = model.predict(_features(start, np.arange(YEAR) + len(months)))
+    coming: Months = model.predict(_features(start, np.arange(YEAR) + len(months) + skipped))
     return coming
 
 
@@ -141,7 +147,10 @@ def _features(start: int, months: npt.NDArray[np.int64]) -> Months:
     return np.column_stack([months / YEAR, seasons])
 
 
-METHODS = {"poisson": poisson, "same_month_last_year": same_month_last_year}
+METHODS: dict[str, Callable[[Months, int], Months]] = {
+    "poisson": poisson,
+    "same_month_last_year": same_month_last_year,
+}
 
 
 # The test
@@ -195,17 +204,37 @@ def _errors(misses: Months) -> dict[str, float]:
 
 
 def forecast(history: History) -> list[dict[str, Any]]:
-    """The hires to come, a row for each department and month."""
+    """The hires to come from the month after the backup on, a row for each department and month."""
+    skipped = history.coming - history.end
     return [
         {
             "department_id": identity,
             "department": name,
-            "month": _as_text(history.end + place),
+            "month": _as_text(history.coming + place),
             "hires": round(float(number), 2),
         }
         for key, (identity, name) in history.departments.items()
-        for place, number in enumerate(poisson(history.hires[key], history.start))
+        for place, number in enumerate(poisson(history.hires[key], history.start, skipped))
     ]
+
+
+def _page(history: History, coming: list[dict[str, Any]], errors: dict[str, Any]) -> bytes:
+    """The forecast for people."""
+    months = {_as_text(history.start + place): place for place in range(history.length)}
+    names = labels(dict(history.departments.values()))
+    ahead = list(dict.fromkeys(row["month"] for row in coming))
+    departments = [
+        forecast_page.Department(
+            names[identity],
+            {month: int(history.hires[key][place]) for month, place in months.items()},
+            dict(zip(ahead, (row["hires"] for row in coming[first : first + YEAR]), strict=True)),
+        )
+        for first, (key, (identity, name)) in zip(
+            range(0, len(coming), YEAR), history.departments.items(), strict=True
+        )
+    ]
+    band = errors["all"]["poisson"]["root_mean_squared_error"]
+    return forecast_page.render(departments, band, errors["better"] == "poisson").encode()
 
 
 def run() -> None:
@@ -236,6 +265,7 @@ def run() -> None:
     }
     contents = {
         "forecast.json": results.as_json(coming),
+        "forecast.html": _page(history, coming, errors),
         "errors.json": results.as_json(errors),
     }
     results.store(location, "forecasts", contents, manifest)

@@ -25,7 +25,7 @@ FORMAT = 1
 def store(
     location: StorageLocation, kind: str, contents: Mapping[str, bytes], manifest: dict[str, Any]
 ) -> str:
-    """Stores JSON objects, then the manifest that lists them; returns the folder's address.
+    """Stores objects, then the manifest that lists them; returns the folder's address.
 
     Args:
         location: to store into.
@@ -40,7 +40,7 @@ def store(
     folder = OutputFolder(location, f"{kind}/{run}/", None, Deadline(JOB_SECONDS))
     try:
         objects = [
-            folder.put(name, "application/json", content) for name, content in contents.items()
+            folder.put(name, _media_type(name), content) for name, content in contents.items()
         ]
         backup.store_manifest(
             folder, {"format": FORMAT, "writer": WRITER, **manifest, "objects": objects}
@@ -50,6 +50,10 @@ def store(
         raise
     logs.event("results stored", kind=kind, address=folder.address)
     return folder.address
+
+
+def _media_type(name: str) -> str:
+    return "text/html; charset=utf-8" if name.endswith(".html") else "application/json"
 
 
 def as_json(content: object) -> bytes:

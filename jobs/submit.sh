@@ -80,7 +80,7 @@ copy_modules() {
     do_here mkdir -p "$1/jobs" "$1/loading"
     do_here cp -R hiring "$1"
     do_here cp ./*.py "$1"
-    do_here cp jobs/*.py "$1/jobs"
+    do_here cp jobs/*.py jobs/*.html "$1/jobs"
     do_here cp loading/*.py "$1/loading"
 }
 

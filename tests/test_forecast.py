@@ -1,7 +1,10 @@
 """The forecast: what it learns from, what it says, and when it says nothing."""
 
+import collections
 import datetime
+import html
 import json
+import re
 from typing import Any
 
 import pytest
@@ -28,7 +31,12 @@ def stored(bucket: Bucket) -> Any:
     def look() -> dict[str, Any]:
         found = bucket.blobs("hiring/forecasts/")
         assert len({name.split("/")[2] for name in found}) <= 1
-        return {name.split("/", 3)[3]: json.loads(content) for name, content in found.items()}
+        return {
+            name.split("/", 3)[3]: json.loads(content)
+            if name.endswith(".json")
+            else content.decode()
+            for name, content in found.items()
+        }
 
     return look
 
@@ -56,6 +64,38 @@ def every_month(first: int, last: int) -> list[tuple[int, int]]:
     return [(year, month) for year in range(first, last + 1) for month in range(1, 13)]
 
 
+def months_to_come() -> list[str]:
+    """Twelve months, from the one after this month on."""
+    now = datetime.datetime.now(datetime.UTC)
+    first = now.year * 12 + now.month
+    return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(first, first + 12)]
+
+
+def test_the_page_shows_years_past_and_months_to_come(sample_backup: None, stored: Any) -> None:
+    """The page has each department's sums as the tables have them, and says how old they are."""
+    forecast.run()
+    found = stored()
+    page = found["forecast.html"]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', page)
+    cells = {
+        html.unescape(re.sub("<.*?>", "", name)): re.findall(r"<td>(.*?)</td>", row)
+        for name, row in rows
+    }
+    hired = collections.Counter((row[2].year, row[3]) for row in sample.employees())
+    coming: collections.Counter[int] = collections.Counter()
+    for row in found["forecast.json"]:
+        coming[row["department_id"]] += row["hires"]
+    for number, department in enumerate(sample.DEPARTMENTS, start=1):
+        past = [str(hired[year, number]) for year in (2023, 2024, 2025)]
+        assert cells[department.name] == [*past, f"{coming[number]:,.0f}"]
+    assert "The history ends with 2025-12, " in page
+    assert page.count('<rect class="past"') == 12 * 36
+    assert page.count('<rect class="band"') == 12 * 12
+    assert f"<title>{months_to_come()[0]}: " in page
+    error = found["errors.json"]["all"]["poisson"]["root_mean_squared_error"]
+    assert f"off by {error:.1f} hires in the past" in page
+
+
 @pytest.fixture
 def sample_backup(client: Client, database: Database) -> None:
     for table, rows in sample.TABLES.items():
@@ -69,10 +109,15 @@ def test_the_sample_data_is_forecast_better_than_by_last_year(
     """Eight years of a dozen departments: twelve months each, and six years to test on."""
     assert command.run(forecast.run) == 0
     found = stored()
-    assert sorted(found) == ["errors.json", "forecast.json", "manifest.json"]
+    assert sorted(found) == [
+        "errors.json",
+        "forecast.html",
+        "forecast.json",
+        "manifest.json",
+    ]
     rows = found["forecast.json"]
     assert [(row["department_id"], row["month"]) for row in rows] == [
-        (department, f"2026-{month:02}") for department in range(1, 13) for month in range(1, 13)
+        (department, month) for department in range(1, 13) for month in months_to_come()
     ]
     assert [row["department"] for row in rows[::12]] == [
         department.name for department in sample.DEPARTMENTS
@@ -93,7 +138,11 @@ def test_the_manifest_says_what_was_learnt_from(sample_backup: None, stored: Any
     forecast.run()
     manifest = stored()["manifest.json"]
     objects = manifest.pop("objects")
-    assert [entry["name"] for entry in objects] == ["forecast.json", "errors.json"]
+    assert [entry["name"] for entry in objects] == [
+        "forecast.json",
+        "forecast.html",
+        "errors.json",
+    ]
     assert all({"bytes", "crc32c", "generation"} < set(entry) for entry in objects)
     assert manifest.pop("backup").startswith("gs://")
     assert manifest.pop("scikit_learn") == forecast.sklearn.__version__
@@ -137,9 +186,9 @@ def test_a_season_is_seen(client: Client, database: Database, stored: Any) -> No
     )
     client.get("/backup-data")
     forecast.run()
-    march = [row["hires"] for row in stored()["forecast.json"][:12]]
-    assert march.index(max(march)) == 2
-    assert march[2] > 5 * march[1]
+    hires = {row["month"][5:]: row["hires"] for row in stored()["forecast.json"][:12]}
+    assert max(hires, key=lambda month: hires[month]) == "03"
+    assert hires["03"] > 5 * hires["02"]
 
 
 def test_a_noisy_repetition_is_not_beaten_and_that_is_said(
@@ -191,7 +240,7 @@ def test_an_empty_table_is_a_short_history(
     client.get("/backup-data")
     capsys.readouterr()
     assert command.run(forecast.run) == 1
-    assert "has hires over 0 months" in capsys.readouterr().err
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["code"] == "bad_source"
     assert stored() == {}
 
 

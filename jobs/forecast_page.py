@@ -1,0 +1,102 @@
+"""The forecast for people: a page with months past and to come, and sums beside past years."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from hiring.pages.assets import asset
+from hiring.pages.names import Label
+
+TEMPLATE = Path(__file__).with_name("forecast.html")
+MONTHS_SHOWN = 36
+YEARS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Department:
+    """A department's hires by month, those known and those forecast."""
+
+    label: Label
+    past: dict[str, int]
+    coming: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Month:
+    """A column of a department's chart, in percent of its width and height."""
+
+    name: str
+    hires: float
+    kind: str
+    x: float
+    height: float
+    low: float = 0
+    high: float = 0
+
+
+def render(departments: list[Department], band: float, better: bool) -> str:
+    """The page.
+
+    Args:
+        departments: at least one, all with the same months.
+        band: how far the forecast of a month was off in the past, in hires.
+        better: whether it was nearer than the same month of the year before.
+    """
+    past, coming = list(departments[0].past), list(departments[0].coming)
+    years = sorted({month[:4] for month in past})[-YEARS_SHOWN:]
+    shown = past[-MONTHS_SHOWN:]
+    largest = sorted(departments, key=lambda department: -sum(department.coming.values()))
+    sums = [
+        (
+            department.label,
+            [sum(n for month, n in department.past.items() if month[:4] == year) for year in years],
+            sum(department.coming.values()),
+        )
+        for department in largest
+    ]
+    total = (
+        Label("Total"),
+        [sum(column) for column in zip(*(row[1] for row in sums), strict=True)],
+        sum(row[2] for row in sums),
+    )
+    first = int(coming[0][:4]) * 12 + int(coming[0][5:])
+    gap = first - int(past[-1][:4]) * 12 - int(past[-1][5:]) - 1
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    return template.render(
+        style=Markup(asset("report.css")),  # noqa: S704 - a file of our own
+        charts=[(department.label, _months(department, shown, band)) for department in largest],
+        years=years,
+        rows=[*sums, total],
+        coming=coming,
+        past=past,
+        # The month of the backup itself is not over.
+        gap=gap if gap > 1 else 0,
+        band=band,
+        better=better,
+    )
+
+
+def _months(department: Department, shown: list[str], band: float) -> list[Month]:
+    past = {month: department.past[month] for month in shown}
+    top = max([*past.values(), *(hires + band for hires in department.coming.values()), 1])
+    width = 100 / (len(past) + len(department.coming))
+    months = [
+        Month(month, hires, "past", 0, 100 * hires / top) for month, hires in past.items()
+    ] + [
+        Month(
+            month,
+            hires,
+            "coming",
+            0,
+            100 * hires / top,
+            100 * max(hires - band, 0) / top,
+            100 * (hires + band) / top,
+        )
+        for month, hires in department.coming.items()
+    ]
+    return [
+        Month(each.name, each.hires, each.kind, place * width, each.height, each.low, each.high)
+        for place, each in enumerate(months)
+    ]
