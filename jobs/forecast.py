@@ -224,7 +224,7 @@ def _page(history: History, coming: list[dict[str, Any]], errors: dict[str, Any]
     names = labels(dict(history.departments.values()))
     ahead = list(dict.fromkeys(row["month"] for row in coming))
     departments = [
-        forecast_page.Department(
+        forecast_page.ForecastDepartment(
             names[identity],
             {month: int(history.hires[key][place]) for month, place in months.items()},
             dict(zip(ahead, (row["hires"] for row in coming[first : first + YEAR]), strict=True)),

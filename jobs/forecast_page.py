@@ -15,7 +15,7 @@ YEARS_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Department:
+class ForecastDepartment:
     """A department's hires by month, those known and those forecast."""
 
     label: Label
@@ -36,7 +36,7 @@ class Month:
     high: float = 0
 
 
-def render(departments: list[Department], band: float, better: bool) -> str:
+def render(departments: list[ForecastDepartment], band: float, better: bool) -> str:
     """The page.
 
     Args:
@@ -78,7 +78,7 @@ def render(departments: list[Department], band: float, better: bool) -> str:
     )
 
 
-def _months(department: Department, shown: list[str], band: float) -> list[Month]:
+def _months(department: ForecastDepartment, shown: list[str], band: float) -> list[Month]:
     past = {month: department.past[month] for month in shown}
     top = max([*past.values(), *(hires + band for hires in department.coming.values()), 1])
     width = 100 / (len(past) + len(department.coming))
