@@ -28,7 +28,13 @@ from hiring.core.version import WRITER
 from hiring.export.manifest import FORMAT, MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.rows import StoredRows, store_rows
-from hiring.export.table import Table, check_characters, check_enums, read_table
+from hiring.export.table import (
+    Table,
+    check_characters,
+    check_enums,
+    columns_without_avro,
+    read_table,
+)
 
 
 def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:
@@ -85,6 +91,27 @@ def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     location = settings.require_storage()
     with db.snapshot(settings, deadline) as connection:
         return store(connection, location, deadline)
+
+
+def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
+    """What a backup would hold; stores nothing.
+
+    Returns:
+        The rows of each table, and the columns whose type has no Avro type.
+
+    Raises:
+        BundleError: the tables cannot be read.
+    """
+    with db.snapshot(settings, deadline) as connection:
+        return {
+            "dry_run": True,
+            "rows": db.count_rows(connection),
+            "columns_without_avro": [
+                {"table": name, "column": column, "type": kind}
+                for name in db.TABLES
+                for column, kind in columns_without_avro(connection, name)
+            ],
+        }
 
 
 StoreTables = Callable[

@@ -59,9 +59,25 @@ def _switch(name: str, value: str) -> bool:
     raise BadParameter(f"{name} takes true or false; for example {name}=true")
 
 
+def _max_age_hours(value: str) -> int:
+    short = value.isascii() and value.isdigit() and len(value) <= 4
+    if short and 1 <= int(value) <= LONGEST_AGE_HOURS:
+        return int(value)
+    raise BadParameter(
+        f"max_age_hours takes a whole number from 1 to {LONGEST_AGE_HOURS};"
+        " for example max_age_hours=26"
+    )
+
+
+LONGEST_AGE_HOURS = 8760
+"""A year."""
+
 Parameters = Mapping[str, Callable[[str], Any]]
 
-BACKUP_PARAMETERS: Parameters = {}
+BACKUP_PARAMETERS: Parameters = {
+    "dry_run": functools.partial(_switch, "dry_run"),
+    "max_age_hours": _max_age_hours,
+}
 TRUNCATION_PARAMETERS: Parameters = {
     name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
 }
@@ -267,14 +283,27 @@ def hiring_by_department(request: flask.Request) -> flask.Response:
 
 @_answering
 def backup_data(request: flask.Request) -> flask.Response:
-    """Backs up the three tables; answers the manifest."""
-    _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
+    """Backs up the three tables, or says what it would store, or how old the newest backup is."""
+    asked = _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
+    if len(asked) > 1:
+        raise BadParameter("give max_age_hours or dry_run, not both")
     settings = current_settings()
-    settings.require_storage()
+    location = settings.require_storage()
+    deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
+    from hiring.export import age, prune
 
-    return _json(backup.take(settings, settings.deadline()))
+    if "max_age_hours" in asked:
+        return _json(age.newest(location, settings.database, asked["max_age_hours"], deadline))
+    if asked.get("dry_run", False):
+        return _json(backup.preview(settings, deadline))
+    answer = backup.take(settings, deadline)
+    if settings.keep_backups_days is not None:
+        answer["pruned"] = prune.after_backup(
+            location, settings.database, settings.keep_backups_days, deadline
+        )
+    return _json(answer)
 
 
 @_answering

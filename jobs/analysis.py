@@ -23,6 +23,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import reports
+from hiring.core.settings import storage_settings
 from jobs import command, hires, results
 from loading import backup_source, sources
 
@@ -138,7 +139,7 @@ def run() -> None:
     Raises:
         BundleError: the analysis failed; no manifest was stored.
     """
-    location = command.storage_settings().require_storage()
+    location = storage_settings().require_storage()
     backup = command.newest_backup()
     spark = SparkSession.builder.appName("hiring-analysis").getOrCreate()
     found = analyse(spark, backup)

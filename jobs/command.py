@@ -22,7 +22,7 @@ import requests
 
 from hiring.core import logs
 from hiring.core.errors import BundleError, Misconfigured
-from hiring.core.settings import Settings, read_settings
+from hiring.core.settings import Settings, read_settings, storage_settings
 from loading import choice
 from loading.backup_source import Backup
 
@@ -59,27 +59,15 @@ def database_settings() -> Settings:
     return read_settings(environment)
 
 
-def storage_settings() -> Settings:
-    """The settings of a command that reads only backups and needs no password.
-
-    Raises:
-        Misconfigured: GCS_PATH is missing, or a setting is malformed.
-    """
-    settings = read_settings({"DB_PASS": "", **os.environ})
-    settings.require_storage()
-    return settings
-
-
 def newest_backup() -> Backup:
     """The newest complete backup of DB_NAME's database.
 
     Raises:
-        Misconfigured: as `storage_settings`.
+        Misconfigured: GCS_PATH is missing, or a setting is malformed.
         BadSource: there is none, or it holds no rows.
         StorageFailed: Cloud Storage refused or failed.
     """
-    settings = storage_settings()
-    return choice.newest_at(settings.require_storage(), settings.database)
+    return choice.newest_backup(storage_settings())
 
 
 def read_no_arguments(description: str | None) -> None:

@@ -31,6 +31,7 @@ from sklearn.linear_model import PoissonRegressor
 
 from hiring.core import logs
 from hiring.core.errors import BadSource
+from hiring.core.settings import storage_settings
 from hiring.pages.names import labels
 from jobs import command, forecast_page, hires, results
 from loading import backup_source
@@ -244,7 +245,7 @@ def run() -> None:
         BadSource: there is no backup, or its history is too short.
         BundleError: whatever else went wrong; nothing complete was stored.
     """
-    location = command.storage_settings().require_storage()
+    location = storage_settings().require_storage()
     backup = command.newest_backup()
     history = read_history(backup)
     if history.length < SHORTEST:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from hiring.core.deadline import Deadline
 from hiring.core.errors import BadSource
-from hiring.core.settings import StorageLocation
+from hiring.core.settings import Settings, StorageLocation
 from hiring.export import catalog
 from hiring.export.manifest import MANIFEST, read_manifest
 from loading.backup_source import Backup
@@ -20,15 +20,26 @@ LIST_SECONDS = 600
 """How long listing the backups may take."""
 
 
-def newest_at(location: StorageLocation, database: str) -> Backup:
-    """The newest complete backup of a database in Cloud Storage.
+def all_backups(settings: Settings) -> StorageLocation:
+    """The location of all backups.
+
+    Raises:
+        Misconfigured: GCS_PATH is not set.
+    """
+    location = settings.require_storage()
+    return StorageLocation(location.bucket, f"{location.prefix}{catalog.BACKUPS}")
+
+
+def newest_backup(settings: Settings) -> Backup:
+    """The newest complete backup of the settings' database.
 
     Raises:
         BadSource: there is none, or it holds no rows.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder = find(f"gs://{location.bucket}/{location.prefix}{catalog.BACKUPS}")
-    if found := find_backup(folder, database):
+    location = all_backups(settings)
+    folder = find(f"gs://{location.bucket}/{location.prefix}")
+    if found := find_backup(folder, settings.database):
         return found
     raise BadSource(f"{folder.address} holds no complete backup")
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from hiring.core import logs
 
@@ -25,15 +26,23 @@ def status(message: str, severity: str = "INFO", **fields: object) -> None:
     sys.stderr.write(f"{message}: {details}\n" if details else f"{message}\n")
 
 
+def answer(text: str) -> None:
+    """Writes what the command was asked for, apart from its progress and errors."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 class Progress:
     """The progress of a step over many rows; calling it counts a row.
 
     Args:
         step: its name, such as "loading employees".
         total: number of rows, where it is known.
+        unit: what is counted.
     """
 
-    def __init__(self, step: str, total: int | None = None) -> None:
+    def __init__(self, step: str, total: int | None = None, unit: str = "rows") -> None:
+        self._unit = unit
         self._step = step
         self._total = total
         self._rows = 0
@@ -66,13 +75,12 @@ class Progress:
         self._shown = time.monotonic()
         seconds = round(self._shown - self._started, 3)
         if not self._is_terminal:
-            logs.event(
-                "progress", step=self._step, rows=self._rows, of=self._total, seconds=seconds
-            )
+            fields: dict[str, Any] = {"step": self._step, self._unit: self._rows, "of": self._total}
+            logs.event("progress", **fields, seconds=seconds)
             return
         bar = ""
         if self._total:
             done = BAR_CHARACTERS * min(self._rows, self._total) // self._total
             bar = f" [{'#' * done:<{BAR_CHARACTERS}}]"
-        sys.stderr.write(f"\r{self._step:<24}{bar} {self._rows:,} rows, {seconds:.0f} s")
+        sys.stderr.write(f"\r{self._step:<24}{bar} {self._rows:,} {self._unit}, {seconds:.0f} s")
         sys.stderr.flush()

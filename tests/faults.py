@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import backups
 import pytest
+import stored_backup
 from conftest import ACCOUNT, Bucket, Bundle, Database
 from support import insert_names
 
@@ -33,12 +33,12 @@ def fill(database: Database) -> None:
 
 def check_whole(bucket: Bucket, answer: dict[str, Any], rows: dict[str, int] | None = None) -> None:
     """The backup that was answered is stored as its manifest says, and has these rows."""
-    content = bucket.blobs(backups.path(answer))
-    manifest = json.loads(content[f"{backups.path(answer)}manifest.json"])
+    content = bucket.blobs(stored_backup.path(answer))
+    manifest = json.loads(content[f"{stored_backup.path(answer)}manifest.json"])
     assert {"backup": answer["backup"], **manifest} == answer
     for table, expected in (FULL if rows is None else rows).items():
-        assert len(backups.records(bucket, answer, table)) == expected
-        assert backups.entry(answer, table)["rows"] == expected
+        assert len(stored_backup.records(bucket, answer, table)) == expected
+        assert stored_backup.entry(answer, table)["rows"] == expected
 
 
 def manifests(bucket: Bucket) -> list[str]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import backups
 import fastavro
 import google_crc32c
 import pytest
+import stored_backup
 from conftest import Bucket, Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket)
     """A backup holds three Avro files, two reports, the schema, and a manifest of them all."""
     fill(database)
     answer = take(client)
-    folder = backups.path(answer)
+    folder = stored_backup.path(answer)
     assert folder == f"hiring/backups/{answer['taken_at'].replace('-', '').replace(':', '')}/"
     content = {name.removeprefix(folder): data for name, data in bucket.blobs().items()}
     assert sorted(content) == [
@@ -115,16 +115,16 @@ def test_the_reports_and_the_schema_of_the_snapshot(
     """The stored reports equal the functions' answers, and schema.sql is SHOW CREATE TABLE."""
     fill(database)
     answer = take(client)
-    content = bucket.blobs(backups.path(answer))
+    content = bucket.blobs(stored_backup.path(answer))
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
         for name in ("json", "ndjson"):
-            stored = content[f"{backups.path(answer)}reports/{report.name}-2021.{name}"]
+            stored = content[f"{stored_backup.path(answer)}reports/{report.name}-2021.{name}"]
             assert stored == client.get(f"/{report.name}?format={name}").get_data()
     statements = [
         database.execute(f"SHOW CREATE TABLE {table}")[0][1]
         for table in ("departments", "jobs", "employees")
     ]
-    schema = content[f"{backups.path(answer)}schema.sql"].decode()
+    schema = content[f"{stored_backup.path(answer)}schema.sql"].decode()
     assert schema == "".join(f"{statement};\n\n" for statement in statements)
 
 
@@ -132,10 +132,10 @@ def test_empty_tables_are_valid_files(client: Client, bucket: Bucket) -> None:
     """An empty table gives an Avro file without rows, with its schema."""
     answer = take(client)
     for table in ("departments", "jobs", "employees"):
-        content = bucket.blob(f"{backups.path(answer)}{table}.avro").download_as_bytes()
+        content = bucket.blob(f"{stored_backup.path(answer)}{table}.avro").download_as_bytes()
         reader = fastavro.reader(io.BytesIO(content))
         assert (list(reader), reader.writer_schema["name"]) == ([], table)
-        assert backups.entry(answer, table)["rows"] == 0
+        assert stored_backup.entry(answer, table)["rows"] == 0
 
 
 # Every type of the contract, with its extremes. A value is given as SQL takes it, and as the
@@ -282,9 +282,9 @@ def insert(database: Database, columns: list[str], rows: list[dict[int, Any]]) -
 def check(client: Client, database: Database, bucket: Bucket, columns: list[str]) -> None:
     """Takes a backup and compares its rows with the table's."""
     answer = take(client)
-    found = {row["id"]: row for row in backups.records(bucket, answer, "employees")}
+    found = {row["id"]: row for row in stored_backup.records(bucket, answer, "employees")}
     expected = read_by_pymysql(database, columns)
-    assert len(found) == len(expected) == backups.entry(answer, "employees")["rows"]
+    assert len(found) == len(expected) == stored_backup.entry(answer, "employees")["rows"]
     for row in expected:
         for number, sql in enumerate(columns):
             name = f"c{number}"
@@ -335,7 +335,7 @@ def test_a_comment_is_the_documentation_of_its_field(
 def schema_of(client: Client, bucket: Bucket) -> dict[str, Any]:
     """The fields of the schema of employees, by name."""
     answer = take(client)
-    content = bucket.blob(f"{backups.path(answer)}employees.avro").download_as_bytes()
+    content = bucket.blob(f"{stored_backup.path(answer)}employees.avro").download_as_bytes()
     fields = fastavro.reader(io.BytesIO(content)).writer_schema["fields"]
     return {field["name"]: field for field in fields}
 
@@ -371,7 +371,7 @@ def test_types_of_one_server(client: Client, database: Database, bucket: Bucket,
         pytest.skip(f"not on this server: {error}")
     database.execute(f"UPDATE employees SET c0 = {FLAVOURS[sql]} WHERE id > 1")
     answer = take(client)
-    found = [row["c0"] for row in backups.records(bucket, answer, "employees")]
+    found = [row["c0"] for row in stored_backup.records(bucket, answer, "employees")]
     printed = database.execute("SELECT HEX(c0) FROM employees ORDER BY id")
     if AVRO_TYPES[sql] == "bytes":
         assert found == [None if value is None else bytes.fromhex(value) for (value,) in printed]
@@ -465,7 +465,7 @@ def test_what_the_schema_says_beyond_avro(
     assert schema["name"]["mysqlType"] == "varchar(255)"
     assert [name for name, field in schema.items() if field.get("mysqlGenerated")] == ["twice"]
     assert [name for name, field in schema.items() if field.get("mysqlInvisible")] == ["hidden"]
-    (row,) = backups.records(bucket, take(client), "employees")
+    (row,) = stored_backup.records(bucket, take(client), "employees")
     assert (row["gr__e_2"], row["gr__e"], row["_1st"]) == (7, None, 8)
     assert (row["twice"], row["hidden"]) == (14, "x")
 
@@ -481,11 +481,11 @@ def test_invalid_records_are_kept(client: Client, database: Database, bucket: Bu
         cursor.execute("UPDATE employees SET born = '2021-02-00', photo = X'00FF' WHERE id = 2")
         cursor.execute("UPDATE employees SET datetime = 0 WHERE id = 3")
     answer = take(client)
-    entry = backups.entry(answer, "employees")
+    entry = stored_backup.entry(answer, "employees")
     assert (entry["rows"], entry["invalid_rows"]) == (1, 2)
-    assert [row["id"] for row in backups.records(bucket, answer, "employees")] == [1]
+    assert [row["id"] for row in stored_backup.records(bucket, answer, "employees")] == [1]
     row = {"name": "Ada", "datetime": "2021-02-03 04:05:06", "department_id": "1", "job_id": "1"}
-    assert backups.invalid_records(bucket, answer, "employees") == [
+    assert stored_backup.invalid_records(bucket, answer, "employees") == [
         {
             "table": "employees",
             "primary_key": {"id": "2"},
@@ -520,9 +520,9 @@ def test_an_invalid_record_without_a_primary_key(
     with database.connect(init_command="SET sql_mode = ''", autocommit=True) as connection:
         connection.cursor().execute("INSERT INTO employees VALUES ('x', '0000-00-00', 1, 1)")
     answer = take(client)
-    (record,) = backups.invalid_records(bucket, answer, "employees")
+    (record,) = stored_backup.invalid_records(bucket, answer, "employees")
     assert record["primary_key"] is None
-    assert backups.entry(answer, "employees")["rows"] == 0
+    assert stored_backup.entry(answer, "employees")["rows"] == 0
 
 
 def test_a_type_without_a_counterpart_is_named() -> None:
@@ -534,11 +534,11 @@ def test_a_type_without_a_counterpart_is_named() -> None:
 def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Bucket) -> None:
     """Each backup has its own folder, and the first one stays unchanged."""
     fill(database)
-    first = bucket.blobs(backups.path(take(client)))
+    first = bucket.blobs(stored_backup.path(take(client)))
     second = take(client)
     assert len(bucket.blobs()) == 2 * len(first)
     assert {name: bucket.blobs()[name] for name in first} == first
-    assert backups.entry(second, "employees")["rows"] == 3
+    assert stored_backup.entry(second, "employees")["rows"] == 3
 
 
 @pytest.mark.parametrize(
@@ -607,6 +607,6 @@ def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -
             values = f"('Ada', '{date}', 1, 1, REPEAT('x', {size}))"
             connection.query(f"INSERT INTO employees {employee} VALUES {values}")
     answer = client.get("/backup-data").get_json()
-    content = bucket.blob(f"{backups.path(answer)}employees.avro").download_as_bytes()
+    content = bucket.blob(f"{stored_backup.path(answer)}employees.avro").download_as_bytes()
     assert [block.num_records for block in fastavro.block_reader(io.BytesIO(content))] == [1, 1]
-    assert backups.entry(answer, "employees")["invalid_rows"] == 1
+    assert stored_backup.entry(answer, "employees")["invalid_rows"] == 1

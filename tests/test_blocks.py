@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import backups
 import fastavro
 import numpy as np
 import pymysql
 import pytest
+import stored_backup
 from avro.datafile import DataFileReader
 from avro.io import DatumReader
 from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Bundle, Database
@@ -505,7 +505,7 @@ def test_another_reader(client: Client, database: Database, bucket: Bucket) -> N
     """Apache's own reader finds the rows in a backup of several blocks."""
     many_employees(database)
     answer = client.get("/backup-data").get_json()
-    name = f"{backups.path(answer)}employees.avro"
+    name = f"{stored_backup.path(answer)}employees.avro"
     reader: Any
     with DataFileReader(io.BytesIO(bucket.blob(name).download_as_bytes()), DatumReader()) as reader:
         ids = []

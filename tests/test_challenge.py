@@ -8,8 +8,8 @@ import csv
 import json
 from typing import Any
 
-import backups
 import pytest
+import stored_backup
 from conftest import PROJECT, Bucket, Bundle, Database
 
 FOLDER = PROJECT.parent / "shared" / "challenge"
@@ -80,9 +80,9 @@ def test_the_real_data_through_all_four_functions(
 
     answer = bundle.get("/backup-data").json()
     for table in ("departments", "jobs", "employees"):
-        found = [tuple(row.values()) for row in backups.records(bucket, answer, table)]
+        found = [tuple(row.values()) for row in stored_backup.records(bucket, answer, table)]
         assert found == database.execute(f"SELECT * FROM {table} ORDER BY id")
-    stored = bucket.blob(f"{backups.path(answer)}reports/quarterly-hired-2021.json")
+    stored = bucket.blob(f"{stored_backup.path(answer)}reports/quarterly-hired-2021.json")
     assert json.loads(stored.download_as_bytes()) == quarterly(hires)
 
     truncated = bundle.get("/truncate-tables").json()

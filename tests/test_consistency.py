@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import backups
 import pymysql
 import pytest
+import stored_backup
 from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database
 from support import insert_names
 from werkzeug.test import Client
@@ -72,13 +72,13 @@ def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Wr
     for _ in range(20):
         status, answer = take(client)
         assert status == 200
-        employees = backups.records(bucket, answer, "employees")
-        departments = {row["id"] for row in backups.records(bucket, answer, "departments")}
-        jobs = {row["id"] for row in backups.records(bucket, answer, "jobs")}
+        employees = stored_backup.records(bucket, answer, "employees")
+        departments = {row["id"] for row in stored_backup.records(bucket, answer, "departments")}
+        jobs = {row["id"] for row in stored_backup.records(bucket, answer, "jobs")}
         assert {row["department_id"] for row in employees} == departments
         assert {row["job_id"] for row in employees} == jobs
         report = bucket.blob(
-            f"{backups.path(answer)}reports/quarterly-hired-2021.json"
+            f"{stored_backup.path(answer)}reports/quarterly-hired-2021.json"
         ).download_as_bytes()
         assert sum(row["Q2"] for row in json.loads(report)) == len(employees)
         sizes.append(len(employees))
@@ -180,11 +180,11 @@ def at_step(
     step.finish()
     if status == 200:
         for name in db.TABLES:
-            records = backups.records(bucket, answer, name)
-            assert len(records) == rows[name] == backups.entry(answer, name)["rows"]
+            records = stored_backup.records(bucket, answer, name)
+            assert len(records) == rows[name] == stored_backup.entry(answer, name)["rows"]
             extra = {row.get("extra") for row in records}
             assert extra in ({None}, {7})
-            bucket.blob(f"{backups.path(answer)}{name}.avro").delete()
+            bucket.blob(f"{stored_backup.path(answer)}{name}.avro").delete()
     else:
         assert (status, answer["error"]["code"]) == (409, "busy"), answer
     return step.reached
@@ -217,7 +217,7 @@ def test_taken_at_is_never_later_than_the_snapshot(
         if not step.reached:
             break
         taken_at = datetime.datetime.fromisoformat(answer["taken_at"])
-        names = [row["department"] for row in backups.records(bucket, answer, "departments")]
+        names = [row["department"] for row in stored_backup.records(bucket, answer, "departments")]
         if committed[0] < taken_at:
             assert names.count("new") == number + 1, number
     assert number > 10

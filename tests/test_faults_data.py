@@ -1,7 +1,7 @@
 """Unusual tables are backed up whole."""
 
-import backups
 import faults
+import stored_backup
 from conftest import Bucket, Database
 from support import count, get
 from werkzeug.test import Client
@@ -18,7 +18,7 @@ def test_two_hundred_columns_of_odd_names(
     database.insert("jobs", [(1, "Clerk", *range(200))])
     status, answer = get(client, "/backup-data")
     assert status == 200, answer
-    (row,) = backups.records(bucket, answer, "jobs")
+    (row,) = stored_backup.records(bucket, answer, "jobs")
     assert list(row.values()) == [1, "Clerk", *range(200)]
 
 
@@ -32,7 +32,7 @@ def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucke
     rows = {"departments": 1, "jobs": 1, "employees": 1}
     status, answer = get(client, f"{faults.TRUNCATE}?backup_first=true")
     assert (status, answer["rows"]) == (200, rows)
-    (row,) = backups.records(bucket, answer["backup"], "employees")
+    (row,) = stored_backup.records(bucket, answer["backup"], "employees")
     assert (row["id"], row["department_id"], row["job_id"]) == (largest, largest, 0)
     assert count(database) == dict.fromkeys(rows, 0)
 
@@ -44,5 +44,5 @@ def test_any_bytes_in_latin1(client: Client, database: Database, bucket: Bucket)
     ((note,),) = database.execute("SELECT note FROM jobs")
     status, answer = get(client, "/backup-data")
     assert status == 200
-    (row,) = backups.records(bucket, answer, "jobs")
+    (row,) = stored_backup.records(bucket, answer, "jobs")
     assert (row["note"], len(note)) == (note, 5)

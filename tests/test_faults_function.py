@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import backups
 import faults
 import pytest
 import requests
+import stored_backup
 from conftest import Bucket, Bundle, Database
 from faults import EMPTY, FULL, TRUNCATE
 from support import count
@@ -148,7 +148,7 @@ def test_two_backups_at_once(bundle: Bundle, bucket: Bucket) -> None:
     answers = [request.answer.json() for request in both if request.answer]
     for answer in answers:
         faults.check_whole(bucket, answer)
-    assert len({backups.path(answer) for answer in answers}) == 2
+    assert len({stored_backup.path(answer) for answer in answers}) == 2
 
 
 def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Bucket) -> None:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import backups
 import faults
 import pytest
+import stored_backup
 from conftest import Bucket, Database
 from faults import TRUNCATE
 from support import count, error, get
@@ -63,7 +63,7 @@ def check_backup(client: Client, bucket: Bucket) -> None:
     status, answer = get(client, "/backup-data")
     assert status == 200, answer
     faults.check_whole(bucket, answer, ROWS)
-    assert len(bucket.blobs()) == len(bucket.blobs(backups.path(answer))) == 9
+    assert len(bucket.blobs()) == len(bucket.blobs(stored_backup.path(answer))) == 9
 
 
 # Passing

@@ -109,7 +109,7 @@ def test_changes_refuse_a_body(
         ("/hiring-by-department", "format=JSON"),
         ("/hiring-by-department", "dry_run=true"),
         ("/backup-data", "year=2021"),
-        ("/backup-data", "dry_run=true"),
+        ("/backup-data", "backup_first=true"),
         ("/truncate-tables", "dry_run"),
         ("/truncate-tables", "dry_run=1"),
         ("/truncate-tables", "dry_run=True"),
@@ -160,7 +160,7 @@ def test_bad_parameters_say_what_is_taken(client: Client) -> None:
             "format takes one of text, html, json, ndjson, csv; for example format=json"
         ),
         "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
-        "/backup-data?x=<script>": "unknown parameter; this function takes: none",
+        "/backup-data?x=<script>": "unknown parameter; this function takes: dry_run, max_age_hours",
     }
 
 

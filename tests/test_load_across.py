@@ -11,10 +11,10 @@ from typing import Any
 
 import every_type
 import pytest
-from backups import records
 from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, Loader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_backup import records
 
 from local.database import DatabaseServer
 from local.programs import PROGRAM_FOLDERS

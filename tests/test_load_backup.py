@@ -8,9 +8,9 @@ from typing import Any
 
 import every_type
 import pytest
-from backups import download, path, records, rewrite
 from conftest import PASSWORD, Bucket, Database, Loader
 from forwarder import Forwarder
+from stored_backup import download, path, records, rewrite
 from support import content
 
 import db

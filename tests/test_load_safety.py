@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import backups
 import fastavro
 import pytest
+import stored_backup
 from conftest import Bucket, Database, Loader
 from faults import wait_until
 from support import content, insert_names
@@ -340,8 +340,8 @@ def test_a_hostile_avro_file_is_refused(
     make: Callable[[], bytes],
 ) -> None:
     """A file that no backup could hold ends the load with status 3, soon and in little memory."""
-    copy = backups.download(bucket, take_backup(), tmp_path)
-    backups.rewrite(copy, "jobs.avro", make())
+    copy = stored_backup.download(bucket, take_backup(), tmp_path)
+    stored_backup.rewrite(copy, "jobs.avro", make())
     refused_in_little_memory(run_load.start(copy, GCS_PATH=""), "jobs.avro can't be read")
 
 
@@ -374,7 +374,7 @@ def test_a_file_that_is_none_is_refused(
     tmp_path: Path, bucket: Bucket, run_load: Loader, take_backup: Backup, name: str, kind: str
 ) -> None:
     """A pipe, which nobody writes to, or a device, which never ends, is not opened."""
-    copy = backups.download(bucket, take_backup(), tmp_path)
+    copy = stored_backup.download(bucket, take_backup(), tmp_path)
     (copy / name).unlink()
     if kind == "a pipe":
         os.mkfifo(copy / name)

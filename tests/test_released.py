@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import backups
 import every_type
 import pytest
+import stored_backup
 from conftest import Bucket, Database, Loader
 from support import content
 
@@ -65,7 +65,7 @@ def test_make_a_released_backup(
     """The folder that RELEASE names gets a backup of the present format."""
     fill(database)
     answer = take_backup()
-    for name, stored in bucket.blobs(backups.path(answer)).items():
-        file = Path(os.environ["RELEASE"]) / name.removeprefix(backups.path(answer))
+    for name, stored in bucket.blobs(stored_backup.path(answer)).items():
+        file = Path(os.environ["RELEASE"]) / name.removeprefix(stored_backup.path(answer))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(stored)

@@ -19,6 +19,7 @@ def test_defaults() -> None:
         port=3306,
         storage=None,
         function_seconds=3600,
+        keep_backups_days=None,
     )
 
 
@@ -34,6 +35,7 @@ def test_everything_set() -> None:
             "DB_PORT": "3307",
             "GCS_PATH": "gs://my-bucket/a/b/",
             "CLOUD_RUN_TIMEOUT_SECONDS": "60",
+            "KEEP_BACKUPS_DAYS": "30",
         }
     ) == Settings(
         password="",
@@ -44,6 +46,7 @@ def test_everything_set() -> None:
         port=3307,
         storage=StorageLocation("my-bucket", "a/b/"),
         function_seconds=60,
+        keep_backups_days=30,
     )
 
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import backups
 import faults
 import pymysql
 import pytest
+import stored_backup
 from conftest import ACCOUNT, Bucket, Database, Loader
 from support import count, get
 from werkzeug.test import Client
@@ -60,7 +60,7 @@ def test_backup_first(client: Client, database: Database, bucket: Bucket) -> Non
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["rows"], count(database)) == (200, FULL, EMPTY)
     for table, rows in FULL.items():
-        assert len(backups.records(bucket, answer["backup"], table)) == rows
+        assert len(stored_backup.records(bucket, answer["backup"], table)) == rows
 
 
 def test_a_failed_backup_truncates_nothing(
@@ -114,7 +114,7 @@ def test_what_is_set_for_all_sessions_costs_no_row(
     assert len(client.get("/quarterly-hired?format=json").get_json()) == 1
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["rows"]) == (200, FULL)
-    assert len(backups.records(bucket, answer["backup"], "employees")) == FULL["employees"]
+    assert len(stored_backup.records(bucket, answer["backup"], "employees")) == FULL["employees"]
     for options in ([], ["--replace"]):
         assert run_load(answer["backup"]["backup"], *options).status == 0
     assert get(client, f"{TRUNCATE}?dry_run=true")[1]["rows"] == FULL
@@ -300,7 +300,7 @@ def test_a_truncation_during_a_backup(
         assert get(client, f"{TRUNCATE}?dry_run=true")[0] == 200
     status, answer = backup.answer
     assert (status, count(database)) == (200, FULL)
-    assert len(backups.records(bucket, answer, "employees")) == 2
+    assert len(stored_backup.records(bucket, answer, "employees")) == 2
 
 
 def test_a_backup_during_a_truncation(
@@ -344,7 +344,7 @@ def test_no_row_is_lost_between_backup_and_truncation(
             time.sleep(0.2)
             status, answer = get(client, f"{TRUNCATE}?backup_first=true")
             assert status == 200, answer
-            found = len(backups.records(bucket, answer["backup"], "employees"))
+            found = len(stored_backup.records(bucket, answer["backup"], "employees"))
             assert found == answer["rows"]["employees"]
             saved += found
     finally:

@@ -10,6 +10,7 @@
     ├── PartlyEmptied         500 partly_emptied
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
+    ├── BackupMissing         503 backup_missing
     ├── TimedOut              504 timed_out
     ├── BadSource             raised by load.py only, never answered over HTTP
     └── RowRefused            raised by load.py only, never answered over HTTP
@@ -116,6 +117,13 @@ class DatabaseUnavailable(BundleError):
     status = 503
     code = "database_unavailable"
     headers = {"Retry-After": "10"}  # noqa: RUF012
+
+
+class BackupMissing(BundleError):
+    """No complete backup of the database is as young as the caller asks."""
+
+    status = 503
+    code = "backup_missing"
 
 
 class TimedOut(BundleError):

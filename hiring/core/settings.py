@@ -35,6 +35,7 @@ class Settings:
     port: int
     storage: StorageLocation | None
     function_seconds: int
+    keep_backups_days: int | None
 
     @property
     def address(self) -> str:
@@ -64,6 +65,17 @@ def current_settings() -> Settings:
         Misconfigured: as `read_settings`; the next call reads again.
     """
     return read_settings(os.environ)
+
+
+def storage_settings() -> Settings:
+    """The settings of a command that reads only backups and needs no password.
+
+    Raises:
+        Misconfigured: GCS_PATH is missing, or a setting is malformed.
+    """
+    settings = read_settings({"DB_PASS": "", **os.environ})
+    settings.require_storage()
+    return settings
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -102,6 +114,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             RESERVED_SECONDS + 1,
             DEFAULT_FUNCTION_SECONDS,
         ),
+        keep_backups_days=_keep_backups_days(optional("KEEP_BACKUPS_DAYS", "")),
     )
 
 
@@ -114,6 +127,10 @@ def _socket(instance: str, socket: str) -> str | None:
             " INSTANCE_CONNECTION_NAME=my-project:europe-west1:my-instance"
         )
     return f"/cloudsql/{instance}" if instance else socket or None
+
+
+def _keep_backups_days(days: str) -> int | None:
+    return _whole_number("KEEP_BACKUPS_DAYS", days, 1, 36500) if days else None
 
 
 def _whole_number(name: str, value: str, lowest: int, highest: int) -> int:

@@ -2,11 +2,12 @@
 
 import datetime
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from google.api_core.exceptions import NotFound
+from google.cloud.storage import Client
 
 from hiring.core.deadline import Deadline
 from hiring.core.errors import BadSource
@@ -75,55 +76,64 @@ def read(location: StorageLocation, deadline: Deadline) -> list[Folder]:
         StorageFailed: Cloud Storage refused or failed.
         TimedOut: no time is left.
     """
-    bucket = storage_client.client().bucket(location.bucket)
     folders: dict[str, dict[str, ListedObject]] = {}
-
-    def describe_cloud(name: str) -> Folder:
-        blob = bucket.blob(f"{location.prefix}{name}/{MANIFEST}")
-        address = f"gs://{location.bucket}/{location.prefix}{name}/"
-
-        def content() -> bytes | None:
-            try:
-                found: bytes = blob.download_as_bytes(**storage_client.limits(deadline))
-            except NotFound:  # pruned since it was listed
-                return None
-            return found
-
-        return describe(address, folders[name], content)
-
     try:
-        for blob in bucket.list_blobs(
-            prefix=location.prefix, fields=LISTED, **storage_client.limits(deadline)
-        ):
-            name, slash, inner = blob.name.removeprefix(location.prefix).partition("/")
-            if slash and inner:
-                folders.setdefault(name, {})[inner] = ListedObject(
-                    blob.size, blob.crc32c, blob.generation, blob.time_created
-                )
+        for inner, listed in _list(location, deadline):
+            name, slash, rest = inner.partition("/")
+            if slash and rest:
+                folders.setdefault(name, {})[rest] = listed
+        client = storage_client.client()
+
+        def describe(name: str) -> Folder:
+            place = StorageLocation(location.bucket, f"{location.prefix}{name}/")
+            return _describe(client, place, folders[name], deadline)
+
         with ThreadPoolExecutor(MANIFEST_READERS) as readers:
-            return newest_first(readers.map(describe_cloud, folders))
+            return newest_first(readers.map(describe, folders))
     except storage_client.ERRORS as error:
         raise storage_client.storage_failed(location.bucket, error) from error
 
 
-def describe(
-    address: str, objects: dict[str, ListedObject], content: Callable[[], bytes | None]
-) -> Folder:
-    """A folder with what its manifest says.
+def read_one(location: StorageLocation, deadline: Deadline) -> Folder:
+    """The folder at a location; it has no object if there is none.
 
-    Args:
-        address: of the folder.
-        objects: in the folder.
-        content: reads the manifest; None where there is none any more.
+    Raises: as `read`.
     """
+    try:
+        client = storage_client.client()
+        return _describe(client, location, dict(_list(location, deadline)), deadline)
+    except storage_client.ERRORS as error:
+        raise storage_client.storage_failed(location.bucket, error) from error
+
+
+def _list(location: StorageLocation, deadline: Deadline) -> Iterator[tuple[str, ListedObject]]:
+    bucket = storage_client.client().bucket(location.bucket)
+    for blob in bucket.list_blobs(
+        prefix=location.prefix, fields=LISTED, **storage_client.limits(deadline)
+    ):
+        yield (
+            blob.name.removeprefix(location.prefix),
+            ListedObject(blob.size, blob.crc32c, blob.generation, blob.time_created),
+        )
+
+
+def _describe(
+    client: Client,
+    location: StorageLocation,
+    objects: dict[str, ListedObject],
+    deadline: Deadline,
+) -> Folder:
+    address = f"gs://{location.bucket}/{location.prefix}"
     listed = objects.get(MANIFEST)
     if listed is None:
         return Folder(address, None, objects=objects)
     if listed.bytes > MANIFEST_BYTES:
         fault = f"{MANIFEST} has {listed.bytes} bytes, more than any manifest"
         return Folder(address, None, fault, objects)
-    found = content()
-    if found is None:
+    blob = client.bucket(location.bucket).blob(f"{location.prefix}{MANIFEST}")
+    try:
+        found: bytes = blob.download_as_bytes(**storage_client.limits(deadline))
+    except NotFound:  # pruned since it was listed
         return Folder(address, None, objects=objects)
     try:
         return Folder(address, read_manifest(found), objects=objects)
@@ -139,6 +149,37 @@ def newest_first(folders: Iterable[Folder]) -> list[Folder]:
 def complete(folders: Iterable[Folder], database: str) -> list[Folder]:
     """The complete backups of a database, in the order given."""
     return [each for each in folders if each.manifest and each.manifest.database == database]
+
+
+def faults(folder: Folder) -> list[str]:
+    """How the listed objects differ from the manifest, a sentence each; none is a whole backup.
+
+    A copy in another place has generations of its own. So they count only if at least one of them
+    is the manifest's.
+    """
+    if folder.manifest is None:
+        return [folder.fault or f"there is no {MANIFEST}"]
+    files = folder.manifest.files
+    listed = {each.name: folder.objects.get(each.name) for each in files}
+    is_copy = not any(
+        found and found.generation == each.generation
+        for each in files
+        if (found := listed[each.name])
+    )
+    sentences = []
+    for each in files:
+        found = listed[each.name]
+        if found is None:
+            sentences.append(f"{each.name} is not there")
+        elif found.bytes != each.bytes:
+            sentences.append(f"{each.name} has {found.bytes} bytes, its manifest says {each.bytes}")
+        elif found.crc32c != each.crc32c:
+            sentences.append(
+                f"{each.name} has the CRC32C {found.crc32c}, its manifest says {each.crc32c}"
+            )
+        elif found.generation != each.generation and not is_copy:
+            sentences.append(f"{each.name} was written again after its manifest")
+    return sentences
 
 
 def age_in_words(seconds: float) -> str:

@@ -75,24 +75,28 @@ def client() -> storage.Client:
 
 def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
     """The error that a caller sees for an error of the client."""
+    return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """An error of the client in a few words, with what to do where that is known."""
     # Only the status and the kind of error: the texts hold addresses of upload sessions, and
     # anyone who has such an address may write to it.
     if isinstance(error, RetryError) and error.cause:
         error = error.cause
+    kind = type(error).__name__
     if isinstance(error, GoogleAPICallError):
-        what = f"{error.code} {type(error).__name__}"
-    elif isinstance(error, InvalidResponse):
-        what = f"status {error.response.status_code}"
-    elif isinstance(error, UNREACHABLE):
-        what = f"it can't be reached ({type(error).__name__}); look at this machine's network"
-    elif isinstance(error, GoogleAuthError):
-        what = (
-            f"the Google credentials do not work ({type(error).__name__});"
+        return f"{error.code} {kind}"
+    if isinstance(error, InvalidResponse):
+        return f"status {error.response.status_code}"
+    if isinstance(error, UNREACHABLE):
+        return f"it can't be reached ({kind}); look at this machine's network"
+    if isinstance(error, GoogleAuthError):
+        return (
+            f"the Google credentials do not work ({kind});"
             " run `gcloud auth application-default login`, or look at the service account"
         )
-    else:
-        what = type(error).__name__
-    return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {what}")
+    return kind
 
 
 def limits(deadline: Deadline) -> dict[str, Any]:

@@ -125,6 +125,17 @@ def read_table(connection: Connection, name: str) -> Table:
     return Table(name, tuple(columns), primary_key)
 
 
+def columns_without_avro(connection: Connection, name: str) -> list[tuple[str, str]]:
+    """The name and the MySQL type of each column that a backup cannot store."""
+    return [
+        (column, column_type)
+        for column, data_type, column_type, _, precision, scale, *_ in db.select(
+            connection, COLUMNS, name
+        )
+        if type_mapping(data_type, column_type, precision, scale) is None
+    ]
+
+
 def _type_of(
     table: str,
     column: str,

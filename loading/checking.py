@@ -1,0 +1,68 @@
+"""`backups.py check`: whether everything that a manifest names is there and whole."""
+
+import argparse
+
+from hiring.core.deadline import Deadline
+from hiring.core.errors import BadSource
+from hiring.core.settings import Settings
+from hiring.export import catalog
+from loading.backup_source import Backup
+from loading.choice import LIST_SECONDS, all_backups
+from loading.progress import Progress, answer, status
+from loading.sources import CloudFolder, find
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Checks backups and prints each one's state; returns the exit status.
+
+    Raises:
+        BadSource: there is no backup to check, or at least one is not whole.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    broken = 0
+    for folder in _chosen(settings, options):
+        status("checking backup", backup=folder.address)
+        faults = catalog.faults(folder) or ([] if options.quick else _faults_of_content(folder))
+        for fault in faults:
+            status("fault found", "ERROR", backup=folder.address, fault=fault)
+        answer(f"{'damaged' if faults else 'whole':<8} {folder.address}")
+        broken += bool(faults)
+    if broken:
+        raise BadSource(f"{broken} of the checked backups are not whole")
+    return 0
+
+
+def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Folder]:
+    deadline = Deadline(LIST_SECONDS)
+    if options.address:
+        place = find(options.address)
+        if not isinstance(place, CloudFolder):
+            raise BadSource(f"{options.address} is not an address in Cloud Storage, gs://...")
+        folder = catalog.read_one(place.location, deadline)
+        if not folder.objects:
+            raise BadSource(f"{place.address} holds no backup")
+        return [folder]
+    location = all_backups(settings)
+    folders = catalog.read(location, deadline)
+    complete = catalog.complete(folders, settings.database)
+    # A manifest that cannot be read names no database: it may be of this one.
+    chosen = [each for each in folders if each.fault or each in complete]
+    if not options.all:
+        chosen = complete[:1]
+    if not chosen:
+        raise BadSource(
+            f"gs://{location.bucket}/{location.prefix} holds no backup of database"
+            f" {settings.database}"
+        )
+    return chosen
+
+
+def _faults_of_content(folder: catalog.Folder) -> list[str]:
+    """What only reading every byte and decoding every row shows."""
+    try:
+        backup = Backup(find(folder.address))
+        with Progress("checking", backup.all_rows) as progress:
+            backup.check(progress)
+    except BadSource as error:
+        return [str(error)]
+    return []

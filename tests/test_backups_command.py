@@ -1,0 +1,370 @@
+"""backups.py: what it lists, what it finds damaged, what it removes and never removes."""
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stored_backup
+from conftest import PROJECT, Bucket, Database, forget_settings
+
+from hiring.core.deadline import Deadline
+from hiring.core.settings import StorageLocation
+from hiring.export import catalog, prune, storage_client
+
+Backup = Callable[..., dict[str, Any]]
+NOW = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
+TABLES = ("departments", "jobs", "employees")
+
+
+def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, PROJECT / "backups.py", *map(str, arguments)],
+        env={**os.environ, **bucket.environment, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiring") -> str:
+    """Stores a small backup of a chosen time, whose objects hold a byte each; returns its name."""
+    name = f"{taken:%Y%m%dT%H%M%S.%fZ}"
+    folder = f"hiring/backups/{name}/"
+
+    def put(inner: str, content: bytes = b"x") -> dict[str, Any]:
+        blob = bucket.blob(folder + inner)
+        blob.upload_from_string(content)
+        return {
+            "name": inner,
+            "bytes": len(content),
+            "crc32c": blob.crc32c,
+            "generation": blob.generation,
+        }
+
+    manifest = {
+        "format": 1,
+        "taken_at": f"{taken:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "database": database,
+        "server_version": "10.11.0-MariaDB",
+        "tables": [
+            {"table": t, "rows": 1, "invalid_rows": 0, "objects": [put(f"{t}.avro") | {"rows": 1}]}
+            for t in TABLES
+        ],
+        "schema": put("schema.sql"),
+        "reports": [],
+    }
+    put("manifest.json", json.dumps(manifest).encode())
+    return name
+
+
+def write_backups(bucket: Bucket, ages: Iterable[int]) -> list[str]:
+    """Stores backups of these ages in days, the oldest first; returns their names as given."""
+    names = {
+        age: write_backup(bucket, NOW - datetime.timedelta(days=age))
+        for age in sorted(ages, reverse=True)
+    }
+    return [names[age] for age in ages]
+
+
+def folders(bucket: Bucket) -> dict[str, set[str]]:
+    """The names of the objects in each folder."""
+    found: dict[str, set[str]] = {}
+    for name in bucket.blobs("hiring/backups/"):
+        folder, _, inner = name.removeprefix("hiring/backups/").partition("/")
+        found.setdefault(folder, set()).add(inner)
+    return found
+
+
+def no_manifest_lies(bucket: Bucket) -> None:
+    """Every folder with a manifest has all that it names."""
+    for name, inner in folders(bucket).items():
+        if "manifest.json" in inner:
+            content = bucket.blob(f"hiring/backups/{name}/manifest.json").download_as_bytes()
+            manifest = json.loads(content)
+            named = {each["objects"][0]["name"] for each in manifest["tables"]}
+            assert named | {"schema.sql"} <= inner, name
+
+
+# List
+
+
+def test_the_list_shows_every_folder(
+    bucket: Bucket, database: Database, take_backup: Backup
+) -> None:
+    """The list has all databases' backups and a folder without a manifest, newest first."""
+    database.insert("departments", [(1, "Sales")])
+    answer = take_backup()
+    old = write_backup(bucket, NOW - datetime.timedelta(days=400), "elsewhere")
+    bucket.blob("hiring/backups/20200101T000000.000000Z/jobs.avro").upload_from_string("half")
+    done = run(bucket, "list", "--json", DB_NAME=database.name)
+    assert done.returncode == 0, done.stderr
+    first, second, third = json.loads(done.stdout)
+    assert (first["backup"], first["database"], first["complete"]) == (
+        answer["backup"],
+        database.name,
+        True,
+    )
+    assert first["rows"] == {"departments": 1, "jobs": 0, "employees": 0}
+    assert first["bytes"] == sum(map(len, bucket.blobs(stored_backup.path(answer)).values()))
+    assert (second["backup"].split("/")[-2], second["database"]) == (old, "elsewhere")
+    assert (third["complete"], third["fault"]) == (False, "there is no manifest.json")
+    shown = run(bucket, "list").stdout
+    assert "departments 1, jobs 0, employees 0" in shown
+    assert "there is no manifest.json" in shown
+
+
+def test_empty_storage_is_an_empty_list_and_a_wrong_bucket_an_error(bucket: Bucket) -> None:
+    """Empty storage is an empty list; a bucket that is not there is status 5 and named."""
+    done = run(bucket, "list", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    done = run(bucket, "list", GCS_PATH="no-such-bucket")
+    assert (done.returncode, "no-such-bucket" in done.stderr) == (5, True)
+    assert run(bucket, "list", GCS_PATH="").returncode == 2
+
+
+# Check
+
+
+def flip(bucket: Bucket, name: str) -> None:
+    content = bytearray(bucket.blob(name).download_as_bytes())
+    content[len(content) // 2] ^= 1
+    bucket.blob(name).upload_from_string(bytes(content))
+
+
+def swap(bucket: Bucket, name: str) -> None:
+    """Another object of the same size in its place."""
+    size = len(bucket.blob(name).download_as_bytes())
+    bucket.blob(name).upload_from_string(b"x" * size)
+
+
+def write_again(bucket: Bucket, name: str) -> None:
+    """The same bytes, as a new generation."""
+    bucket.blob(name).upload_from_string(bucket.blob(name).download_as_bytes())
+
+
+def cut(bucket: Bucket, name: str) -> None:
+    manifest = name.rpartition("/")[0] + "/manifest.json"
+    bucket.blob(manifest).upload_from_string(bucket.blob(manifest).download_as_bytes()[:-20])
+
+
+DAMAGES = {
+    "flipped": (flip, "employees.avro has the CRC32C"),
+    "missing": (lambda bucket, name: bucket.blob(name).delete(), "employees.avro is not there"),
+    "swapped": (swap, "employees.avro has the CRC32C"),
+    "newer": (write_again, "employees.avro was written again after its manifest"),
+    "cut manifest": (cut, "manifest.json is not a manifest"),
+}
+
+
+@pytest.mark.parametrize("quick", [["--quick"], []], ids=["quick", "full"])
+@pytest.mark.parametrize(("damage", "says"), DAMAGES.values(), ids=DAMAGES)
+def test_damage_is_found_and_named(
+    bucket: Bucket,
+    database: Database,
+    take_backup: Backup,
+    damage: Callable[[Bucket, str], None],
+    says: str,
+    quick: list[str],
+) -> None:
+    """Damage is status 3 and the object is named; before, the same check is status 0."""
+    database.insert("departments", [(1, "Sales")])
+    answer = take_backup()
+    for which in ([], ["--all"], [answer["backup"]]):
+        done = run(bucket, "check", *which, *quick, DB_NAME=database.name)
+        assert (done.returncode, done.stdout) == (0, f"whole    {answer['backup']}\n"), done
+    damage(bucket, f"{stored_backup.path(answer)}employees.avro")
+    for which in (["--all"], [answer["backup"]]):
+        done = run(bucket, "check", *which, *quick, DB_NAME=database.name)
+        assert (done.returncode, done.stdout) == (3, f"damaged  {answer['backup']}\n"), done
+        assert says in done.stderr
+
+
+def test_only_content_shows_rows_that_cannot_be_read(bucket: Bucket) -> None:
+    """A full check decodes every row: objects that are no Avro pass the quick check alone."""
+    write_backup(bucket, NOW)
+    assert run(bucket, "check", "--quick").returncode == 0
+    done = run(bucket, "check")
+    assert (done.returncode, "departments.avro can't be read" in done.stderr) == (3, True)
+
+
+def test_no_such_backup_is_never_well(bucket: Bucket) -> None:
+    """A backup that is not there, and a database without any, are status 3."""
+    missing = f"gs://{bucket.name}/hiring/backups/20260101T000000.000000Z/"
+    write_backup(bucket, NOW, "elsewhere")
+    for arguments in ([], ["--all"], [missing], ["--quick", missing], ["."]):
+        assert run(bucket, "check", *arguments).returncode == 3, arguments
+
+
+# Prune
+
+
+def test_either_rule_keeps_a_backup(bucket: Bucket) -> None:
+    """The newest two and those of ten days stay; a dry run removes nothing; reasons are said."""
+    ages = (0, 3, 9, 11, 40)
+    names = write_backups(bucket, ages)
+    before = folders(bucket)
+    arguments = ("prune", "--keep-last", "2", "--keep-days", "10")
+    dry = run(bucket, *arguments, "--dry-run")
+    assert (dry.returncode, folders(bucket)) == (0, before)
+    done = run(bucket, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(dry.stdout)
+    assert set(folders(bucket)) == set(names[:3])
+    assert "is one of the newest 2" in done.stdout
+    assert "is within 10 days of the newest" in done.stdout
+
+
+def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
+    """Other databases' backups, foreign objects, broken and young folders stay."""
+    broken, old, newest = reversed(write_backups(bucket, (0, 90, 92)))
+    other = write_backup(bucket, NOW - datetime.timedelta(days=91), "elsewhere")
+    bucket.blob(f"hiring/backups/{broken}/jobs.avro").delete()
+    bucket.blob(f"hiring/backups/{old}/notes.txt").upload_from_string("mine")
+    for name in ("20200101T000000.000000Z/jobs.avro", "by-hand/jobs.avro", "loose.txt"):
+        bucket.blob(f"hiring/backups/{name}").upload_from_string("x")
+    before = folders(bucket)
+    done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")
+    assert done.returncode == 0, done.stderr
+    assert folders(bucket) == before | {old: {"notes.txt"}}
+    for name, why in (
+        (newest, "is the newest complete backup"),
+        (other, "is a backup of database elsewhere"),
+        (broken, "is not whole: jobs.avro is not there"),
+        ("20200101T000000.000000Z", "has no manifest and may be under way"),
+        ("by-hand", "has not the name of a backup"),
+    ):
+        assert f"{name}/ {why}" in done.stdout
+
+
+def listed(bucket: Bucket) -> list[catalog.Folder]:
+    return catalog.read(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+
+
+@pytest.fixture
+def stored_backups(bucket: Bucket, environment: pytest.MonkeyPatch) -> list[str]:
+    """Three backups, a day between; this process finds the bucket."""
+    for name, value in bucket.environment.items():
+        environment.setenv(name, value)
+    forget_settings()
+    return write_backups(bucket, range(3))
+
+
+@pytest.mark.parametrize("years", [-1, 0, 10])
+def test_no_clock_removes_what_should_stay(
+    bucket: Bucket, stored_backups: list[str], years: int
+) -> None:
+    """A clock a year behind or ten years ahead removes nothing that the right one keeps."""
+    now = NOW.replace(year=NOW.year + years)
+    decisions = prune.decide(listed(bucket), "hiring", keep_last=0, keep_days=1, now=now)
+    staying = [each.folder.name for each in decisions if each.stays]
+    assert staying == stored_backups[: 3 if years < 0 else 2]
+    decisions = prune.decide(listed(bucket)[:-1], "hiring", keep_last=0, keep_days=0, now=now)
+    assert decisions[0].stays
+
+
+def test_the_one_stored_last_stays_though_its_clock_was_behind(
+    bucket: Bucket, stored_backups: list[str]
+) -> None:
+    """A backup that was just stored by a server whose clock is a year behind is not removed."""
+    behind = write_backup(bucket, NOW - datetime.timedelta(days=365))
+    decisions = prune.decide(listed(bucket), "hiring", keep_last=1, keep_days=0, now=NOW)
+    assert [each.folder.name for each in decisions if each.stays] == [stored_backups[0], behind]
+
+
+def test_an_old_folder_without_a_manifest_goes(bucket: Bucket, stored_backups: list[str]) -> None:
+    """It goes when all it holds is two days older than the last backup that was stored."""
+    bucket.blob(f"hiring/backups/{stored_backups[2]}/manifest.json").delete()
+    found = listed(bucket)
+    later = datetime.timedelta(days=3)
+    aged = [
+        each
+        if each.manifest
+        else catalog.Folder(
+            each.address,
+            None,
+            objects={
+                name: catalog.ListedObject(o.bytes, o.crc32c, o.generation, o.created - later)
+                for name, o in each.objects.items()
+            },
+        )
+        for each in found
+    ]
+    far = NOW.replace(year=2100)
+    decisions = prune.decide(aged, "hiring", keep_last=9, keep_days=9, now=far)
+    assert [(each.stays, each.why) for each in decisions][2] == (False, "has no manifest")
+    assert prune.decide(found, "hiring", keep_last=9, keep_days=9, now=far)[2].stays
+    place = StorageLocation(bucket.name, "hiring/backups/")
+    (removal,) = prune.remove(place, [found[2]], Deadline(60))
+    assert (removal.left, stored_backups[2] in folders(bucket)) == ({}, False)
+
+
+@pytest.mark.parametrize("after", range(10))
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_prune_that_fails_at_any_request_leaves_no_lie(
+    bucket: Bucket,
+    stored_backups: list[str],
+    environment: pytest.MonkeyPatch,
+    status: int,
+    after: int,
+) -> None:
+    """No manifest outlives its objects, the newest stays, and what is left is named."""
+    environment.setattr(storage_client, "RETRY_SECONDS", 0.2)
+    going = listed(bucket)[1:]
+    bucket.storage.fail(bucket.name, method="DELETE", after=after, status=status, times=None)
+    place = StorageLocation(bucket.name, "hiring/backups/")
+    removals = prune.remove(place, going, Deadline(60))
+    bucket.storage.heal()
+    no_manifest_lies(bucket)
+    assert len(folders(bucket)[stored_backups[0]]) == 5
+    assert any(each.left for each in removals)
+    prune.remove(place, listed(bucket)[1:], Deadline(60))
+    assert set(folders(bucket)) == {stored_backups[0]}
+
+
+@pytest.mark.parametrize("requests", range(1, 11))
+def test_a_killed_prune_leaves_no_lie(
+    bucket: Bucket, stored_backups: list[str], requests: int, tmp_path: Path
+) -> None:
+    """SIGKILL after each request: no manifest outlives its objects, and the newest stays."""
+    killed = subprocess.run(
+        [sys.executable, PROJECT / "tests" / "killed_prune.py", str(requests)],
+        env={**os.environ, **bucket.environment},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    no_manifest_lies(bucket)
+    assert len(folders(bucket)[stored_backups[0]]) == 5
+
+
+def test_two_prunes_at_once_end_well(bucket: Bucket, stored_backups: list[str]) -> None:
+    """Two prunes at once remove what one would, and neither finds anything to complain of."""
+    arguments = ("prune", "--keep-last", "1", "--keep-days", "0")
+    newest = write_backup(bucket, NOW + datetime.timedelta(days=1))
+    with ThreadPoolExecutor(2) as both:
+        ended = list(both.map(lambda _: run(bucket, *arguments), range(2)))
+    assert [each.returncode for each in ended] == [0, 0], ended
+    assert set(folders(bucket)) == {newest}
+
+
+def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:
+    """A retention policy's refusal is status 6, with the object and the reason."""
+    write_backup(bucket, NOW + datetime.timedelta(days=1))
+    bucket.storage.fail(f"{stored_backups[1]}.*manifest", method="DELETE", status=403, times=None)
+    done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")
+    assert done.returncode == 6
+    assert f"{stored_backups[1]}/manifest.json" in done.stderr
+    assert "403 Forbidden" in done.stderr
+    assert len(folders(bucket)[stored_backups[1]]) == 5
+    assert stored_backups[2] not in folders(bucket)
