@@ -17,12 +17,12 @@ END
 
 main() {
     read_arguments "" "$@"
-    prepare PROJECT_ID REGION GCS_PATH
+    prepare PROJECT_ID REGION GCS_PATH DB_NAME
     step "enable the service"
     run services enable dataproc.googleapis.com
     ensure_jobs_account roles/dataproc.worker
     pack_for_dataproc
-    submit_to_dataproc analysis jobs/analysis.py GCS_PATH="$GCS_PATH"
+    submit_to_dataproc analysis jobs/analysis.py GCS_PATH="$GCS_PATH" DB_NAME="$DB_NAME"
 }
 
 main "$@"

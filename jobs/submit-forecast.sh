@@ -40,7 +40,7 @@ main() {
     # A project of a domain, example.com:name, is a folder of it in an image's name.
     local image
     read_arguments "" "$@"
-    prepare PROJECT_ID REGION GCS_PATH
+    prepare PROJECT_ID REGION GCS_PATH DB_NAME
     image=$REGION-docker.pkg.dev/${PROJECT_ID/://}/$REPOSITORY/forecast:$RUN
     step "enable the services"
     run services enable aiplatform.googleapis.com artifactregistry.googleapis.com \
@@ -52,7 +52,7 @@ main() {
     submit ai custom-jobs create --region="$REGION" --display-name="hiring-forecast-$RUN" \
         --service-account="$(account "$JOBS_ACCOUNT")" \
         --worker-pool-spec="machine-type=$MACHINE,replica-count=1,container-image-uri=$image" \
-        --command="env,GCS_PATH=$GCS_PATH,GOOGLE_CLOUD_PROJECT=$PROJECT_ID,python,-m,jobs.forecast"
+        --command="env,GCS_PATH=$GCS_PATH,DB_NAME=$DB_NAME,GOOGLE_CLOUD_PROJECT=$PROJECT_ID,python,-m,jobs.forecast"
 }
 
 main "$@"

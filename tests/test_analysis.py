@@ -20,9 +20,14 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "challenge"
 REPORTS = ("quarterly-hired", "hiring-by-department")
 
 
-def analyse(bucket: Bucket, folder: Path) -> dict[str, Any]:
+def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
+    """The settings of the job: where backups are, and of which database."""
+    return {**bucket.environment, "DB_NAME": database.name}
+
+
+def analyse(database: Database, bucket: Bucket, folder: Path) -> dict[str, Any]:
     """Runs an analysis of the newest backup; returns its objects by name."""
-    done = engine.run(bucket.environment, folder, "analysis")
+    done = engine.run(settings_of(database, bucket), folder, "analysis")
     assert done.returncode == 0, done.stdout
     found = bucket.blobs("hiring/analyses/")
     return {name.rpartition("/")[2]: json.loads(content) for name, content in found.items()}
@@ -48,7 +53,7 @@ def test_the_sample_datas_reports(
     for table, rows in sample.TABLES.items():
         database.insert(table, list(rows()))
     backup = client.get("/backup-data").get_json()
-    found = analyse(bucket, tmp_path)
+    found = analyse(database, bucket, tmp_path)
     check(client, found, range(2017, 2027))
     names = sorted(f"{report}-{year}.json" for report in REPORTS for year in range(2018, 2026))
     assert sorted(found) == [*names[:8], "manifest.json", *names[8:]]
@@ -85,7 +90,7 @@ def test_the_real_datas_reports(
             ]
         database.insert(table, rows)
     client.get("/backup-data")
-    check(client, analyse(bucket, tmp_path), range(2020, 2024))
+    check(client, analyse(database, bucket, tmp_path), range(2020, 2024))
 
 
 def test_hires_that_avro_can_not_hold_count_too(
@@ -115,7 +120,7 @@ def test_hires_that_avro_can_not_hold_count_too(
         )
     answer = client.get("/backup-data").get_json()
     assert [table["invalid_rows"] for table in answer["tables"]] == [0, 0, 20]
-    check(client, analyse(bucket, tmp_path), range(2018, 2024))
+    check(client, analyse(database, bucket, tmp_path), range(2018, 2024))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ def test_any_type_of_time(
             ],
         )
     client.get("/backup-data")
-    check(client, analyse(bucket, tmp_path), range(2019, 2023))
+    check(client, analyse(database, bucket, tmp_path), range(2019, 2023))
 
 
 @pytest.mark.slow
@@ -162,7 +167,7 @@ def test_a_damaged_backup_is_not_analysed(
     blob = bucket.blob(f"{address.split('/', 3)[3]}employees.avro")
     content = blob.download_as_bytes()
     blob.upload_from_string(content[:-20] + bytes(4) + content[-16:])
-    done = engine.run(bucket.environment, tmp_path, "analysis")
+    done = engine.run(settings_of(database, bucket), tmp_path, "analysis")
     assert done.returncode == 1
     assert "employees.avro has the CRC32C" in done.stdout
     assert bucket.blobs("hiring/analyses/") == {}

@@ -138,7 +138,7 @@ ANALYSIS = f"""
 services enable dataproc.googleapis.com --project=acme
 {ACCOUNT}{WORKER}{UPLOAD}
 dataproc batches submit pyspark jobs/analysis.py --batch=hiring-analysis-RUN {BATCH}
-    {PROPERTIES} --project=acme
+    {PROPERTIES},spark.dataproc.driverEnv.DB_NAME=hiring --project=acme
 """
 BACKUP = f"""
 services enable dataproc.googleapis.com secretmanager.googleapis.com --project=acme
@@ -168,7 +168,7 @@ builds submit WORK/image --tag={IMAGE} --region=europe-west1
 ai custom-jobs create --region=europe-west1 --display-name=hiring-forecast-RUN
     --service-account=hiring-jobs@acme.iam.gserviceaccount.com
     --worker-pool-spec=machine-type=e2-standard-4,replica-count=1,container-image-uri={IMAGE}
-    --command=env,GCS_PATH=gs://acme-backups/hiring,GOOGLE_CLOUD_PROJECT=acme,python,-m,jobs.forecast
+    --command=env,GCS_PATH=gs://acme-backups/hiring,DB_NAME=hiring,GOOGLE_CLOUD_PROJECT=acme,python,-m,jobs.forecast
     --project=acme
 """
 EXPECTED = {"backup": BACKUP, "analysis": ANALYSIS, "forecast": FORECAST}
