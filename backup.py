@@ -22,7 +22,7 @@ import reports
 from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
-from hiring.core.errors import BundleError, StorageFailed
+from hiring.core.errors import BundleError, StorageFailed, TimedOut
 from hiring.core.settings import Settings, StorageLocation
 from hiring.core.version import WRITER
 from hiring.export.manifest import FORMAT, MANIFEST
@@ -164,7 +164,7 @@ def store(
     except BaseException as error:
         reason = error.code if isinstance(error, BundleError) else type(error).__name__
         logs.event("backup failed", "ERROR", backup=folder.address, reason=reason)
-        folder.remove()
+        folder.remove(first=MANIFEST)
         raise
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)
@@ -214,6 +214,11 @@ def store_manifest(folder: OutputFolder, manifest: dict[str, Any]) -> None:
         StorageFailed: it could not be stored, or does not read back as it was written.
     """
     content = json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
-    folder.put(MANIFEST, "application/json", content)
-    if folder.read(MANIFEST) != content:
-        raise StorageFailed(f"{folder.address}{MANIFEST} does not read back as it was written")
+    try:
+        folder.put(MANIFEST, "application/json", content)
+        if folder.read(MANIFEST) != content:
+            raise StorageFailed(f"{folder.address}{MANIFEST} does not read back as it was written")
+    except (StorageFailed, TimedOut):
+        # A manifest that is stored and right makes a backup, whatever failed on the way.
+        if not folder.holds(MANIFEST, content):
+            raise

@@ -12,9 +12,10 @@ from typing import Any
 
 import pymysql
 
+from hiring.core import session
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
-from hiring.core.errors import DatabaseUnavailable, Misconfigured
+from hiring.core.errors import DatabaseUnavailable, Misconfigured, TimedOut
 from hiring.core.server_errors import MISCONFIGURED, UNAVAILABLE, translate
 from hiring.core.settings import Settings
 
@@ -37,19 +38,12 @@ LOCKED_IDLE_SECONDS = 60
 KEEP_ALIVE_SECONDS = 10
 """How often an idle connection is pinged while its owner waits for something else."""
 
-SESSION_DEFAULTS = {
-    "autocommit": 1,
-    "completion_type": 0,
-    "sql_select_limit": 2**64 - 1,
-    "sql_big_selects": 1,
-    "sql_safe_updates": 0,
-    "sql_quote_show_create": 1,
-}
-"""Session variables that a global default could change and thereby lose rows. Set explicitly:
-PyMySQL sends `autocommit` only where the server does not claim it already, and can be wrong."""
+SILENT = "it does not answer in time"
 
 
 # Connections
+
+is_mariadb = session.is_mariadb
 
 
 @contextlib.contextmanager
@@ -60,13 +54,12 @@ def _translated_errors() -> Iterator[None]:
         raise translate(error) from error
 
 
-def is_mariadb(connection: Connection) -> bool:
-    """Whether the server is MariaDB, not MySQL."""
-    return "MariaDB" in connection.server_version
-
-
 def connect(
-    settings: Settings, read_timeout: float, *, statement_seconds: int = 0, **session: Any
+    settings: Settings,
+    read_timeout: float,
+    *,
+    statement_seconds: int = 0,
+    **variables: Any,
 ) -> Connection:
     """Opens a connection under the session rules: utf8mb4, UTC, autocommit, short lock waits.
 
@@ -74,7 +67,7 @@ def connect(
         settings: of the database.
         read_timeout: seconds that each wait for the server may take.
         statement_seconds: after which the server stops a SELECT; 0 for never.
-        session: further session variables and their values.
+        variables: further session variables and their values.
 
     Raises:
         DatabaseUnavailable: the server can't be reached or refuses the login.
@@ -82,24 +75,20 @@ def connect(
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
     connection = _open(settings)
-    connection.read_timeout = read_timeout
-    _set_session(
-        connection,
-        {
-            "time_zone": "+00:00",
-            "sql_mode": "",
-            "lock_wait_timeout": LOCK_WAIT_SECONDS,
-            "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS,
-            **SESSION_DEFAULTS,
-            **_statement_limit(connection, statement_seconds),
-            **session,
-        },
-    )
+    waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
+    try:
+        session.begin(connection, settings.database, statement_seconds, waits | variables)
+    except BaseException as error:
+        _drop(connection)
+        if isinstance(error, TimedOut):
+            raise _unavailable(SILENT) from error
+        raise
+    connection.deadline, connection.read_timeout = None, read_timeout
     return connection
 
 
 def _open(settings: Settings) -> Connection:
-    """Logs in.
+    """Logs in; the connection's deadline is that of connecting.
 
     PyMySQL uses TLS where the server offers it, on unix sockets too: without TLS, a server whose
     password cache is cold refuses a `caching_sha2_password` login there.
@@ -120,32 +109,24 @@ def _open(settings: Settings) -> Connection:
         defer_connect=True,
     )
     connection.read_timeout = CONNECT_SECONDS
+    connection.deadline = Deadline(CONNECT_SECONDS)
     try:
         connection.connect()
     except UnicodeError as error:
         raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
+    except TimedOut as error:
+        raise _unavailable(SILENT) from error
     except pymysql.err.Error as error:
         # The frames hold a socket that PyMySQL has not closed.
         traceback.clear_frames(error.__traceback__)
         if error.args[0] in MISCONFIGURED:
             raise
-        reason = UNAVAILABLE.get(error.args[0], "it can't be reached")
-        raise DatabaseUnavailable(f"the database server is not available: {reason}") from error
+        raise _unavailable(UNAVAILABLE.get(error.args[0], "it can't be reached")) from error
     return connection
 
 
-def _set_session(connection: Connection, variables: dict[str, Any]) -> None:
-    assignments = ", ".join(f"SESSION {name} = %s" for name in variables)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET {assignments}", tuple(variables.values()))
-
-
-def _statement_limit(connection: Connection, seconds: int) -> dict[str, int]:
-    # https://mariadb.com/kb/en/server-system-variables/#max_statement_time, in seconds, and
-    # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html, in milliseconds
-    if is_mariadb(connection):
-        return {"max_statement_time": seconds}
-    return {"max_execution_time": seconds * 1000}
+def _unavailable(reason: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"the database server is not available: {reason}")
 
 
 def _drop(connection: Connection) -> None:
@@ -160,15 +141,18 @@ _kept = threading.local()
 def report_connection(settings: Settings) -> Iterator[Connection]:
     """This thread's connection for reports, reused between requests and replaced when it is dead.
 
-    The server stops a statement on it after REPORT_SECONDS.
+    The server stops a statement on it after REPORT_SECONDS. The client stops a while later, however
+    slowly the answer arrives.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
+        deadline = Deadline(REPORT_SECONDS + READ_SLACK_SECONDS)
         connection = _living_connection() or connect(
             settings, REPORT_SECONDS + READ_SLACK_SECONDS, statement_seconds=REPORT_SECONDS
         )
+        connection.deadline = deadline
         _kept.connection = None  # kept again only after this use succeeds
         try:
             yield connection
@@ -183,8 +167,9 @@ def _living_connection() -> Connection | None:
     if connection is None:
         return None
     try:
+        connection.deadline = Deadline(CONNECT_SECONDS)
         _ping(connection)
-    except pymysql.err.Error:
+    except (pymysql.err.Error, TimedOut):
         _kept.connection = None
         _drop(connection)
         return None
@@ -200,14 +185,18 @@ def _ping(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def own_connection(settings: Settings, deadline: Deadline, **session: Any) -> Iterator[Connection]:
+def own_connection(
+    settings: Settings, deadline: Deadline, **variables: Any
+) -> Iterator[Connection]:
     """A connection for one backup, truncation or load, always closed at the end.
+
+    `variables` are further session variables and their values.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
-        connection = connect(settings, deadline.remaining(), **session)
+        connection = connect(settings, deadline.remaining(), **variables)
         connection.deadline = deadline
         try:
             yield connection
@@ -279,7 +268,6 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
         wait_timeout=SNAPSHOT_IDLE_SECONDS,
     ) as connection:
         with connection.cursor() as cursor:
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION READ ONLY")
             for table in TABLES:
                 cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
@@ -317,6 +305,11 @@ def check_base_tables(
         if table not in kinds:
             raise Misconfigured(f"table {table} is missing, or DB_USER may not see it")
         table_type, table_engine = kinds[table]
+        if table_type == "SYSTEM VERSIONED":
+            raise Misconfigured(
+                f"{table} is a system-versioned table: a backup would hold its current rows without"
+                " their history, and the server does not truncate it"
+            )
         if table_type != "BASE TABLE":
             raise Misconfigured(f"{table} is not a base table but a {table_type}")
         if table_engine.upper() == "MRG_MYISAM":

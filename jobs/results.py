@@ -15,6 +15,7 @@ from hiring.core import logs
 from hiring.core.deadline import Deadline
 from hiring.core.settings import StorageLocation
 from hiring.core.version import WRITER
+from hiring.export.manifest import MANIFEST
 from hiring.export.objects import OutputFolder
 from jobs.command import JOB_SECONDS
 
@@ -46,7 +47,7 @@ def store(
             folder, {"format": FORMAT, "writer": WRITER, **manifest, "objects": objects}
         )
     except BaseException:
-        folder.remove()
+        folder.remove(first=MANIFEST)
         raise
     logs.event("results stored", kind=kind, address=folder.address)
     return folder.address

@@ -28,7 +28,7 @@ from local.objects import Store, carry_out, refuse
 
 CRC32C = re.compile(rb'(crc32c(?:=|": "))[A-Za-z0-9+/]{6}==')
 PIECES = 20
-ACTIONS = ("none", "status", "reset", "lose_answer", "wrong_checksum", "delay", "slow")
+ACTIONS = ("none", "status", "reset", "lose_answer", "wrong_checksum", "delay", "slow", "nonsense")
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -43,7 +43,8 @@ class Fault:
             through the request's body and does nothing, or, without one, halfway through the
             answer; `lose_answer` carries the request out and closes the connection without an
             answer; `wrong_checksum` answers a CRC32C that is not the object's; `delay` waits
-            `seconds` before it reads the body; `slow` sends the answer in pieces over `seconds`.
+            `seconds` before it reads the body; `slow` sends the answer in pieces over `seconds`;
+            `nonsense` carries the request out and answers an empty list.
     """
 
     match: str = ""
@@ -124,6 +125,8 @@ class Handler(RequestHandler):
             else:
                 with self.server.lock:
                     carry_out(Request(self, self.command), response, self.server.store)
+                if fault.action == "nonsense":
+                    response.json([])
         except (ValueError, TypeError, re.error) as error:
             refuse(response, HTTPStatus.BAD_REQUEST, str(error))
         response.close()

@@ -42,8 +42,10 @@ class Forwarder:
         try:
             while data := source.recv(65536):
                 self._passing.wait()
-                time.sleep(len(data) / self.bytes_per_second)
-                target.sendall(data)
+                piece = max(1, int(min(len(data), self.bytes_per_second / 10)))
+                for start in range(0, len(data), piece):
+                    time.sleep(piece / self.bytes_per_second)
+                    target.sendall(data[start : start + piece])
             self._passing.wait()
             target.shutdown(socket.SHUT_WR)
         except OSError:

@@ -1,5 +1,6 @@
 """Each error of the contract, provoked for real, and what its answer and its log line show."""
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -395,3 +396,60 @@ def test_many_callers_at_once(bundle: Bundle, database: Database) -> None:
         thread.join(60)
     expected = {"department": "Sales", "job": "Clerk", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}
     assert [(answer.status_code, answer.json()) for answer in answers] == [(200, [expected])] * 30
+
+
+@contextlib.contextmanager
+def for_all_sessions(database: Database, name: str, value: str) -> Iterator[None]:
+    """An administrator sets a global variable for a while."""
+    with database.connect() as administrator, administrator.cursor() as cursor:
+        cursor.execute(f"SELECT @@GLOBAL.{name}")
+        ((before,),) = cursor.fetchall()
+        cursor.execute(f"SET GLOBAL {name} = %s", (value,))
+        try:
+            yield
+        finally:
+            cursor.execute(f"SET GLOBAL {name} = %s", (before,))
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_failing_init_connect_is_named(client: Client, database: Database, url: str) -> None:
+    """A server whose init_connect fails lets nobody in, and the answer says why."""
+    with for_all_sessions(database, "init_connect", "no statement at all"):
+        assert get(client, url) == (
+            503,
+            "database_unavailable",
+            "the database server is not available: its init_connect fails",
+        )
+
+
+@pytest.mark.parametrize(
+    "init_connect",
+    ["START TRANSACTION", "SET autocommit = 0", "USE information_schema", "LOCK TABLES jobs READ"],
+)
+def test_what_init_connect_begins_is_ended(
+    client: Client, database: Database, init_connect: str
+) -> None:
+    """A kept report connection shows each new row, and no lock of it stops a truncation."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    with for_all_sessions(database, "init_connect", init_connect):
+        for number in (1, 2):
+            database.insert("employees", [(number, "Ada", "2021-02-03", 1, 1)])
+            (row,) = json.loads(client.get("/quarterly-hired?format=json").get_data())
+            assert row["Q1"] == number
+        answer = json.loads(client.get("/backup-data").get_data())
+        assert [table["rows"] for table in answer["tables"]] == [1, 1, 2]
+        assert client.get("/truncate-tables").status_code == 200
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(0,)]
+
+
+def test_a_report_shows_nothing_that_is_rolled_back(client: Client, database: Database) -> None:
+    """Though an administrator made every session READ UNCOMMITTED."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    name = "tx_isolation" if database.server.is_mariadb else "transaction_isolation"
+    with for_all_sessions(database, name, "READ-UNCOMMITTED"), database.connect() as other:
+        other.begin()
+        other.cursor().execute("INSERT INTO employees VALUES (1, 'Ada', '2021-02-03', 1, 1)")
+        assert client.get("/quarterly-hired?format=json").json == []
+        other.rollback()

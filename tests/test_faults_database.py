@@ -490,3 +490,33 @@ def test_a_lost_backup_does_not_hold_changes_up_for_ever(
     assert error(client, "/backup-data") == TIMED_OUT
     with within(5):
         database.execute("ALTER TABLE jobs ADD extra INT NULL")
+
+
+# A network that drips
+
+
+@pytest.mark.parametrize("url", [REPORT, "/backup-data", TRUNCATE])
+def test_a_network_that_drips_before_the_login(
+    client: Client, network: Forwarder, url: str
+) -> None:
+    """Ten bytes a second are as good as none: it is 503 after the time that connecting may take."""
+    network.bytes_per_second = 10
+    with within(6):
+        assert error(client, url) == UNAVAILABLE
+
+
+def test_a_network_that_drips_in_a_report(
+    client: Client, network: Forwarder, environment: pytest.MonkeyPatch
+) -> None:
+    """It is 504 after the report's limit, though no single byte is waited for so long."""
+    environment.setattr(db, "REPORT_SECONDS", 1)
+    environment.setattr(db, "READ_SLACK_SECONDS", 1)
+    run = reports.run
+
+    def dripping(*arguments: Any) -> Any:
+        network.bytes_per_second = 10
+        return run(*arguments)
+
+    environment.setattr(reports, "run", dripping)
+    with within(6):
+        assert error(client, REPORT) == TIMED_OUT

@@ -1,6 +1,7 @@
 """Cloud Storage breaks: the backup is whole, or it is refused and there is no manifest."""
 
 import gc
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -186,3 +187,102 @@ def test_storage_that_falls_silent(
     assert time.monotonic() - started < 33
     bucket.storage.heal()
     assert faults.manifests(bucket) == []
+
+
+# A manifest never lies
+
+MANIFEST_READ = KINDS["read"]
+MANIFEST_LOOK = {"match": r"/o/.*manifest\.json(?!.*alt=media)", "method": "GET"}
+MANIFEST_REMOVED = {"match": r"/o/.*manifest\.json", "method": "DELETE"}
+
+
+def check_no_lie(bucket: Bucket) -> list[dict[str, Any]]:
+    """Every object that a manifest names is there as it says; returns the manifests."""
+    content = bucket.blobs()
+    found = []
+    for name in faults.manifests(bucket):
+        manifest = json.loads(content[name])
+        found.append(manifest)
+        objects = [each for table in manifest["tables"] for each in table["objects"]]
+        for each in (*objects, *manifest["reports"], manifest["schema"]):
+            assert len(content[name.removesuffix("manifest.json") + each["name"]]) == each["bytes"]
+    return found
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_manifest_that_does_not_read_back_once(
+    client: Client, bucket: Bucket, impatient: None, status: int
+) -> None:
+    """A manifest that is stored and right makes a backup, though its first reading fails."""
+    bucket.storage.fail(**MANIFEST_READ, status=status, times=1)
+    check_backup(client, bucket)
+
+
+@pytest.mark.parametrize("status", [401, 403, 412, 503])
+@pytest.mark.parametrize("kind", [MANIFEST_REMOVED, MANIFEST_LOOK])
+def test_a_manifest_that_can_not_be_removed(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    impatient: None,
+    kind: dict[str, str],
+    status: int,
+) -> None:
+    """While a manifest may be there, every object that it names stays; no row is gone."""
+    bucket.storage.fail(**MANIFEST_READ, status=403, times=None)
+    # The first look is that of the upload.
+    bucket.storage.fail(**kind, status=status, after=int(kind is MANIFEST_LOOK), times=None)
+    assert error(client, f"{TRUNCATE}?backup_first=true") == FAILED
+    bucket.storage.heal()
+    assert len(check_no_lie(bucket)) == 1
+    assert count(database) == ROWS
+
+
+def test_a_manifest_that_arrives_after_all(
+    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """Where its upload can't be cancelled and is carried out late, all that it names is there."""
+    environment.setattr(storage_client, "RETRY_SECONDS", 0.5)
+    environment.setattr(storage_client, "TIMEOUT_SECONDS", (1, 1))
+    upload = r"upload_id.*manifest\.json"
+    bucket.storage.fail(upload, method="PUT", action="delay", seconds=3)
+    bucket.storage.fail(upload, method="PUT", status=503, times=None)
+    bucket.storage.fail(upload, method="DELETE", status=503, times=None)
+    assert error(client, "/backup-data") == FAILED
+    assert faults.manifests(bucket) == []
+    time.sleep(4)
+    bucket.storage.heal()
+    assert len(check_no_lie(bucket)) == 1
+
+
+# A limit holds whatever a socket does
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_storage_that_drips(
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch, kind: str
+) -> None:
+    """An answer that comes in small pieces ends at the function's limit, with nothing left."""
+    environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "33")
+    bucket.storage.fail(**KINDS[kind], action="slow", seconds=60, times=None)
+    started = time.monotonic()
+    assert error(client, f"{TRUNCATE}?backup_first=true") == (504, "timed_out")
+    assert time.monotonic() - started < 3 + 20
+    assert count(database) == ROWS
+    bucket.storage.heal()
+    time.sleep(1)
+    check_no_lie(bucket)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", [{"action": "nonsense"}, {"status": 204}, {"status": 200}])
+def test_an_answer_that_makes_no_sense(
+    client: Client, database: Database, bucket: Bucket, impatient: None, kind: str, fault: Any
+) -> None:
+    """It is 502, or the backup is whole; no manifest lies, and no row is gone."""
+    bucket.storage.fail(**KINDS[kind], **fault, times=None)
+    status, answer = get(client, "/backup-data")
+    assert (status, answer.get("error", {}).get("code")) in [(200, None), FAILED]
+    bucket.storage.heal()
+    assert len(check_no_lie(bucket)) == (1 if status == 200 else 0)
+    assert count(database) == ROWS

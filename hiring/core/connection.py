@@ -3,29 +3,30 @@
 Checked with PyMySQL 1.2.4, which `requirements.txt` pins. PyMySQL has no public way to do any of
 the following; `tests/test_private.py` fails where one of the names is gone.
 
-    _read_packet, _read_timeout   a timeout for each packet: PyMySQL has one for login and all that
-                                  follows. Without it, a limit shorter than the longest query is
-                                  impossible.
+    _rfile                        where PyMySQL reads: replaced by a stream that sets a timeout
+                                  before each read. PyMySQL's own timeout starts again with each
+                                  byte, and is the same for a login and the longest query.
     _write_bytes                  a write timeout for each piece of a statement: PyMySQL has one for
                                   the whole, which a long statement on a slow line exceeds.
     _create_ssl_ctx               one TLS context for all connections: PyMySQL loads every authority
                                   of the system for each connection, 20 ms each.
     _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads.
     _next_seq_id                  the number of the next packet, to check that none is missing.
-    _sock, _rfile,                the bytes of the rows, without a Python object for each value: the
-    _current_timeout              reason why a backup is fast.
+    _sock, _read_timeout,         the socket, and the timeouts that PyMySQL believes it has.
+    _current_timeout
     _read_bytes                   the rest of a row that is longer than the buffer.
     _force_close                  closes a connection whose protocol state is unknown.
 """
 
 import functools
+import io
 import ssl
-from typing import Any
 
 from pymysql import err
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CR
 
+from hiring.core.bounded import BoundedReader
 from hiring.core.deadline import Deadline
 
 SENT_BYTES = 64 * 1024
@@ -38,10 +39,32 @@ class Connection(PyMySQLConnection):
     Attributes:
         read_timeout: seconds that each wait for the server may take.
         deadline: ends every wait, if there is one.
+        reader: where PyMySQL reads, while connected.
     """
 
     read_timeout: float
     deadline: Deadline | None = None
+    reader: io.BufferedReader | None = None
+
+    @property
+    def _rfile(self) -> io.BufferedReader | None:
+        return self.reader
+
+    @_rfile.setter
+    def _rfile(self, stream: io.BufferedReader | None) -> None:
+        if stream is None:
+            self.reader = None
+            return
+        raw = stream.detach()
+        self.reader = io.BufferedReader(BoundedReader(raw, self._sock, self.patience))
+
+    def patience(self) -> float:
+        """How long the next read may take, and what PyMySQL must know of it."""
+        seconds = self.read_timeout
+        if self.deadline:
+            seconds = min(seconds, self.deadline.remaining())
+        self._read_timeout = self._current_timeout = seconds
+        return seconds
 
     def start_rows(self, statement: str) -> int:
         """Sends a statement whose rows `receive` then reads; returns the first row's packet number.
@@ -58,17 +81,16 @@ class Connection(PyMySQLConnection):
 
         Args:
             most: bytes to return at most.
-            deadline: when to stop waiting.
+            deadline: when to stop waiting; it becomes the connection's.
 
         Raises:
             TimedOut: the deadline has passed.
             pymysql.err.OperationalError: the connection was lost.
         """
-        self._read_timeout = self._current_timeout = deadline.remaining()
-        self._sock.settimeout(self._read_timeout)
+        self.deadline = deadline
         try:
             # readinto1 would wait for more bytes although some are buffered.
-            received: bytes = self._rfile.read1(most)
+            received: bytes = self._rfile.read1(most) if self._rfile else b""
         except OSError as error:
             self._force_close()
             message = f"Lost connection to MySQL server during query ({error})"
@@ -87,12 +109,6 @@ class Connection(PyMySQLConnection):
         """
         received: bytes = self._read_bytes(count)
         return received
-
-    def _read_packet(self, *arguments: Any) -> Any:
-        self._read_timeout = self.read_timeout
-        if self.deadline:
-            self._read_timeout = min(self._read_timeout, self.deadline.remaining())
-        return super()._read_packet(*arguments)
 
     def _write_bytes(self, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):

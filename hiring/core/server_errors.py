@@ -11,6 +11,7 @@ UNAVAILABLE = {
     1045: "it refuses the login of DB_USER",
     1053: "it is shutting down",
     1129: "it blocks this host",
+    1184: "its init_connect fails",
     1203: "DB_USER has too many connections",
     1226: "DB_USER has used up a resource limit",
     1317: "an administrator stopped the query",

@@ -18,10 +18,10 @@ import db
 from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
+from hiring.core.errors import StorageFailed, TimedOut
 from hiring.core.settings import StorageLocation
 from hiring.export import storage_client
 from hiring.export.pipeline import Stage
-from hiring.export.storage_client import CLEAN_UP_LIMITS
 
 PIECE_BYTES = 256 * 1024
 """Bytes that the storing thread gets at a time."""
@@ -30,6 +30,9 @@ CHUNK_BYTES = 2 * 1024 * 1024
 
 The client holds each chunk twice. Two processors send some ten of them a second.
 """
+
+REMOVE_OTHERS_SECONDS = 600
+"""How long removing the objects of lost attempts may take, thousands for a large job."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class OutputFolder:
         self._deadline = deadline
         self._writers: dict[str, ObjectWriter] = {}
         self._stored: list[StoredObject] = []
+        self._pending: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -137,15 +141,15 @@ class OutputFolder:
         )
         try:
             with Stage("store", self._deadline) as storing:
-                writer = self._writers[blob.name] = ObjectWriter(stream, storing)
+                writer = self._writers[blob.name] = ObjectWriter(
+                    storage_client.Translated(stream, self._bucket.name), storing
+                )
                 yield writer
                 writer.pass_on()
                 storing.submit(self._finish, blob, stream, writer)
                 self.wait_for(storing)
-        except BaseException as error:
-            storage_client.cancel(stream)
-            if isinstance(error, storage_client.ERRORS):
-                raise storage_client.storage_failed(self._bucket.name, error) from error
+        except BaseException:
+            self._cancel(blob.name, stream)
             raise
 
     def wait_for(self, stage: Stage) -> None:
@@ -163,18 +167,27 @@ class OutputFolder:
         was lost. The checksum tells the two cases apart.
         """
         refused = None
-        try:
-            stream.close()
-        except storage_client.ERRORS as error:
-            refused = error
-            storage_client.cancel(stream)
-        try:
-            blob.reload(**storage_client.limits(self._deadline))
-        except NotFound as error:
-            raise refused or error from None
-        if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
-            raise refused or DataCorruption(None, "the object differs from what was sent")
-        self._stored.append(StoredObject(blob.name, blob.size, blob.crc32c, blob.generation))
+        with storage_client.translated(self._bucket.name):
+            try:
+                stream.close()
+            except storage_client.ERRORS as error:
+                refused = error
+                self._cancel(blob.name, stream)
+            try:
+                blob.reload(**storage_client.limits(self._deadline))
+            except NotFound as error:
+                raise refused or error from None
+            if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
+                raise refused or DataCorruption(None, "the object differs from what was sent")
+            stored = StoredObject(blob.name, blob.size, blob.crc32c, blob.generation)
+        self._stored.append(stored)
+
+    def _cancel(self, name: str, stream: Any) -> None:
+        """Cancels an upload, and notes whether a request in flight may still complete it."""
+        if storage_client.cancel(stream):
+            self._pending.discard(name)
+        else:
+            self._pending.add(name)
 
     def stored(self, name: str) -> dict[str, Any]:
         """The manifest's entry for a stored object, with its name in the folder."""
@@ -188,35 +201,75 @@ class OutputFolder:
         return self.stored(name)
 
     def read(self, name: str) -> bytes:
-        """The current content of an object."""
-        try:
-            content: bytes = self._bucket.blob(self._path + name).download_as_bytes(
-                **storage_client.limits(self._deadline)
-            )
-        except storage_client.ERRORS as error:
-            raise storage_client.storage_failed(self._bucket.name, error) from error
+        """The current content of an object.
+
+        Raises:
+            StorageFailed, TimedOut: as they say.
+        """
+        return self._read(name, storage_client.limits(self._deadline))
+
+    def _read(self, name: str, limits: dict[str, Any]) -> bytes:
+        with storage_client.translated(self._bucket.name):
+            content: bytes = self._bucket.blob(self._path + name).download_as_bytes(**limits)
         return content
 
-    def remove(self) -> None:
+    def holds(self, name: str, content: bytes) -> bool:
+        """Whether an object is there with this content, after all that failed before."""
+        limits = storage_client.clean_up_limits(Deadline(storage_client.CLEAN_UP_SECONDS))
+        try:
+            return self._read(name, limits) == content
+        except (StorageFailed, TimedOut):
+            return False
+
+    def remove(self, first: str | None = None) -> None:
         """Removes the objects that this run stored, as far as possible.
+
+        Args:
+            first: the object that names the others, if there is one. While it may be there, or may
+                still arrive, the others stay: a manifest never names an object that is gone.
+        """
+        deadline = Deadline(storage_client.CLEAN_UP_SECONDS)
+        names = list(reversed(self._writers))
+        manifest = self._path + (first or "")
+        left: dict[str, str] = {}
+        if manifest in names:
+            names.remove(manifest)
+            reason = self._remove(manifest, deadline)
+            if not reason and manifest in self._pending:
+                reason = "its upload may still be completed"
+            if reason:
+                left = {manifest: reason} | dict.fromkeys(names, "the manifest may name it")
+                names = []
+        for name in names:
+            if reason := self._remove(name, deadline):
+                left[name] = reason
+        if left:
+            logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
+
+    def _remove(self, name: str, deadline: Deadline) -> str:
+        """Removes an object of this run; returns why it may still be there, empty if it is gone.
 
         An upload may have succeeded although its response was lost: an object with the size and
         the checksum of what was sent is this run's.
         """
-        deadline = Deadline(storage_client.CLEAN_UP_SECONDS)
-        left: dict[str, str] = {}
-        for name, writer in reversed(self._writers.items()):
-            if deadline.passed:
-                left[name] = "no time left"
-                continue
-            try:
-                blob = self._bucket.get_blob(name, **CLEAN_UP_LIMITS)
-                if blob and (blob.size, blob.crc32c) == (writer.bytes, writer.crc32c):
-                    blob.delete(if_generation_match=blob.generation, **CLEAN_UP_LIMITS)
-            except storage_client.ERRORS as error:
-                left[name] = type(error).__name__
-        if left:
-            logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
+        writer = self._writers[name]
+        try:
+            with storage_client.translated(self._bucket.name):
+                blob = self._bucket.get_blob(name, **storage_client.clean_up_limits(deadline))
+                if not blob:
+                    return ""
+                if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
+                    return "it is not what was sent"
+                with contextlib.suppress(NotFound):
+                    blob.delete(
+                        if_generation_match=blob.generation,
+                        **storage_client.clean_up_limits(deadline),
+                    )
+        except StorageFailed as error:
+            return type(error.__cause__).__name__
+        except TimedOut:
+            return "no time left"
+        return ""
 
     def remove_others(self, names: set[str]) -> None:
         """Removes objects that other processes stored here, as far as possible.
@@ -224,10 +277,13 @@ class OutputFolder:
         Args:
             names: of the objects that stay.
         """
+        deadline = Deadline(REMOVE_OTHERS_SECONDS)
+        limits = storage_client.clean_up_limits(deadline)
         try:
-            for blob in self._bucket.list_blobs(prefix=self._path, **CLEAN_UP_LIMITS):
-                if blob.name.removeprefix(self._path) not in names:
-                    blob.delete(if_generation_match=blob.generation, **CLEAN_UP_LIMITS)
-        except storage_client.ERRORS as error:
-            reason = type(error).__name__
+            with storage_client.translated(self._bucket.name):
+                for blob in self._bucket.list_blobs(prefix=self._path, **limits):
+                    if blob.name.removeprefix(self._path) not in names:
+                        blob.delete(if_generation_match=blob.generation, **limits)
+        except (StorageFailed, TimedOut) as error:
+            reason = type(error.__cause__ or error).__name__
             logs.event("objects left behind", "WARNING", folder=self.address, reason=reason)

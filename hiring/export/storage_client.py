@@ -3,6 +3,8 @@
 Checked with google-cloud-storage 3.17.1, which `requirements.txt` pins. `tests/test_private.py`
 fails where one of these names is gone:
 
+    Client._http                       to mount an adapter whose answers end in time, however slowly
+                                       their bytes arrive: the client's timeouts bound each read.
     BlobWriter._buffer                 drops what a writer holds. A writer that is left open stores
                                        its bytes when it is collected, and no method discards them.
     BlobWriter._upload_and_transport   the address of the upload session, to cancel it. The writer's
@@ -11,37 +13,40 @@ fails where one of these names is gone:
 """
 
 import contextlib
+import contextvars
+import dataclasses
 import functools
-from collections.abc import Callable
+import http.client
+import io
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
+import urllib3
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
 
+from hiring.core.bounded import BoundedReader
 from hiring.core.deadline import Deadline
-from hiring.core.errors import NoCredentials, StorageFailed
+from hiring.core.errors import NoCredentials, StorageFailed, TimedOut
 
 TIMEOUT_SECONDS = (10, 15)
-"""Limits of one request: connecting, and each wait for an answer.
-
-A thread that waits cannot be stopped: at the deadline this time and one wait before a repetition
-must fit into the seconds that a function keeps for cleaning up.
-"""
+"""Limits of one request: connecting, and each wait for an answer."""
 RETRY_SECONDS = 60
 """How long the client repeats a request that failed for a passing reason."""
 RETRY_WAIT_SECONDS = 5
 """The longest wait before a repetition."""
 CLEAN_UP_SECONDS = 5
-CLEAN_UP_LIMITS: dict[str, Any] = {
-    "retry": DEFAULT_RETRY.with_timeout(CLEAN_UP_SECONDS),
-    "timeout": CLEAN_UP_SECONDS,
-}
+"""How long removing the objects of a failed backup may take."""
 CANCEL_SECONDS = 3
 """How long cancelling an upload may take; it is tried once."""
+CANCELLED = (204, 404, 410, 499)
+"""The answers to a cancellation after which the upload's session is gone."""
 
 ERRORS = (
     GoogleAPIError,
@@ -56,6 +61,54 @@ UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, Time
 """Errors that come before an answer."""
 
 
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+"""What the client raises for an answer that it did not expect, such as a list for an object."""
+
+_deadline: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
+    "deadline", default=None
+)
+"""Ends the request that this thread sends."""
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that has to be complete when the deadline of its request has come."""
+
+    def __init__(self, connected: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(connected, *arguments, **options)
+        patience = connected.gettimeout()
+
+        def seconds() -> float | None:
+            deadline = _deadline.get()
+            if deadline is None:
+                return patience
+            return min(patience or deadline.remaining(), deadline.remaining())
+
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(BoundedReader(raw, connected, seconds))
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
 @functools.cache
 def client() -> storage.Client:
     """This process's client, made at the first call.
@@ -64,13 +117,42 @@ def client() -> storage.Client:
         NoCredentials: there are none; the next call looks again.
     """
     try:
-        return storage.Client()
+        made = storage.Client()
     except GoogleAuthError as error:
         raise NoCredentials(
             "there are no usable Google credentials for Cloud Storage: run"
             " `gcloud auth application-default login`, or let GOOGLE_APPLICATION_CREDENTIALS name a"
             " file of credentials"
         ) from error
+    for scheme in ("http://", "https://"):
+        made._http.mount(scheme, _BoundedAdapter())
+    return made
+
+
+@contextlib.contextmanager
+def translated(bucket: str) -> Iterator[None]:
+    """Turns what the client raises, for whatever reason, into what a caller sees.
+
+    Raises:
+        StorageFailed: Cloud Storage refused, failed or answered nonsense.
+    """
+    try:
+        yield
+    except (*ERRORS, *NONSENSE) as error:
+        raise storage_failed(bucket, error) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Translated:
+    """A writer of an object whose errors are those that a caller sees."""
+
+    stream: Any
+    bucket: str
+
+    def write(self, data: bytes) -> None:
+        """Stores bytes."""
+        with translated(self.bucket):
+            self.stream.write(data)
 
 
 def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
@@ -96,11 +178,17 @@ def reason(error: BaseException) -> str:
             f"the Google credentials do not work ({kind});"
             " run `gcloud auth application-default login`, or look at the service account"
         )
-    return kind
+    return kind if isinstance(error, ERRORS) else f"an answer that makes no sense ({kind})"
 
 
-def limits(deadline: Deadline) -> dict[str, Any]:
-    """The `retry` and `timeout` of a request: no attempt starts after the deadline.
+def limits(
+    deadline: Deadline, patience: float | tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """The `retry` and `timeout` of a request: it ends at the deadline, repetitions included.
+
+    Args:
+        deadline: ends it.
+        patience: limits of one attempt, in seconds; TIMEOUT_SECONDS unless given.
 
     Raises:
         TimedOut: the deadline has passed.
@@ -111,22 +199,48 @@ def limits(deadline: Deadline) -> dict[str, Any]:
     def retry_until(send: Callable[[], Any]) -> Callable[[], Any]:
         def attempt() -> Any:
             deadline.remaining()
-            return send()
+            before = _deadline.set(deadline)
+            try:
+                return send()
+            finally:
+                _deadline.reset(before)
 
-        return retry(attempt)  # type: ignore[no-any-return]
+        def repeat() -> Any:
+            try:
+                return retry(attempt)()
+            except ERRORS:
+                deadline.remaining()  # past the limit, a failure is its consequence
+                raise
 
-    return {"retry": retry_until, "timeout": TIMEOUT_SECONDS}
+        return repeat
+
+    return {"retry": retry_until, "timeout": patience or TIMEOUT_SECONDS}
 
 
-def cancel(stream: Any) -> None:
-    """Cancels an upload; a request still in flight cannot create the object.
+def clean_up_limits(deadline: Deadline) -> dict[str, Any]:
+    """The `retry` and `timeout` of a request that cleans up.
+
+    Raises:
+        TimedOut: the deadline has passed.
+    """
+    return limits(deadline, CLEAN_UP_SECONDS)
+
+
+def cancel(stream: Any) -> bool:
+    """Cancels an upload, and tells whether it is known that no later request can complete it.
 
     https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
     """
-    if stream.closed:
-        return
-    stream._buffer.close()
-    if stream._upload_and_transport:
-        upload, transport = stream._upload_and_transport
-        with contextlib.suppress(*ERRORS):
-            transport.delete(upload.resumable_url, timeout=CANCEL_SECONDS)
+    if not stream.closed:
+        stream._buffer.close()
+    if not stream._upload_and_transport:
+        return True
+    upload, transport = stream._upload_and_transport
+    deadline = _deadline.set(Deadline(CANCEL_SECONDS))
+    try:
+        answer = transport.delete(upload.resumable_url, timeout=CANCEL_SECONDS)
+    except (*ERRORS, TimedOut):
+        return False
+    finally:
+        _deadline.reset(deadline)
+    return answer.status_code in CANCELLED
