@@ -110,9 +110,10 @@ def load(settings: Settings, options: Options) -> list[Outcome]:
     try:
         with target.loading(settings, deadline, source.sql_mode) as connection:
             outcomes = _fill(connection, source, settings, deadline, replace)
+            next_ids = source.next_ids()  # read before the commit: storage may fail
             committing = True
             connection.commit()
-            _set_next_ids(connection, source.next_ids())
+            _set_next_ids(connection, next_ids)
     except (BundleError, KeyboardInterrupt) as error:
         if not committing:
             raise
@@ -160,7 +161,8 @@ def _check_tables(
 
 
 def _create_missing_tables(source: Source, settings: Settings, deadline: Deadline) -> None:
-    with db.own_connection(settings, deadline) as connection:
+    # Foreign keys may point to a table that is created later.
+    with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
         for name in target.missing_tables(connection):
             statement = source.statements().get(name)
             if statement is None:

@@ -121,6 +121,38 @@ def test_rows_that_refer_to_rows_of_their_own_table_are_restored(
     ]
 
 
+def test_tables_that_refer_to_each_other_are_restored(
+    database: Database,
+    empty_database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    rows: dict[str, list[tuple[Any, ...]]],
+) -> None:
+    """Foreign keys among the three may point in any direction, in circles and to themselves."""
+    for table in ("departments", "jobs"):
+        database.execute(f"ALTER TABLE {table} ADD head INT UNSIGNED")
+        database.execute(
+            f"ALTER TABLE {table} ADD CONSTRAINT {table}_head FOREIGN KEY (head)"
+            " REFERENCES employees (id) ON DELETE CASCADE"
+        )
+        database.execute(f"UPDATE {table} SET head = 9")
+    database.execute("ALTER TABLE departments ADD part_of INT UNSIGNED")
+    database.execute(
+        "ALTER TABLE departments ADD FOREIGN KEY (part_of) REFERENCES departments (id)"
+    )
+    database.execute("UPDATE departments SET part_of = 8 - id")
+    backup = take_backup()["backup"]
+    before, tables = checksums(database), create_statements(database)
+    for options in ([], ["--replace"]):
+        loaded = run_load(backup, *options, DB_NAME=empty_database.name)
+        assert loaded.status == 0, loaded.error
+        assert checksums(empty_database) == before
+        assert create_statements(empty_database) == tables
+    database.execute("UPDATE departments SET head = 5, part_of = NULL")
+    assert run_load(backup, "--replace").status == 0
+    assert checksums(database) == before
+
+
 def test_next_ids_are_those_of_the_backup(
     database: Database, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:

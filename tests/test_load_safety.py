@@ -199,6 +199,21 @@ def test_storage_that_fails_at_any_moment_changes_nothing(
     assert content(database) == before
 
 
+@pytest.mark.parametrize("after", range(1, 8))
+def test_storage_that_refuses_the_schema_changes_nothing(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, after: int
+) -> None:
+    """Everything is read before the commit: a refused schema.sql is status 5, with the old rows."""
+    fill(database, 100)
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM employees WHERE id > 50")
+    before = content(database)
+    bucket.storage.fail("schema.sql", method="GET", after=after, status=403, times=None)
+    loaded = run_load(backup, "--replace")
+    assert (loaded.status, "refused or failed: " in loaded.error) == (5, True), loaded.log
+    assert content(database) == before
+
+
 def test_an_object_that_changes_after_the_check_rolls_everything_back(
     database: Database, bucket: Any, run_load: Loader, take_backup: Backup, environment: Any
 ) -> None:

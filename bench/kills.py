@@ -1,0 +1,350 @@
+"""Kills worker, database and storage at random moments, and checks that no row is lost.
+
+    python -m bench.kills [--kills 100] [--seconds SECONDS]
+
+Each kill is a SIGKILL in a backup, a `backup_first` truncation or a `load.py --replace`, beside a
+writer. Then every committed row is in the database or in a complete backup, each manifest is true,
+the locks are free and the next call works. The first violation ends the run with status 1.
+"""
+
+import argparse
+import base64
+import contextlib
+import io
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import fastavro
+import google_crc32c
+import pymysql
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from bench.stack import ACCOUNT, BUCKET, DATABASE, PROJECT, START_SECONDS, children, numbers
+from local import process
+from local.database import DatabaseServer
+
+PASSWORD = "kills"
+ROWS = 20_000
+FIRST_WRITTEN = 100_000_000
+"""The writer's ids begin here."""
+REQUEST_SECONDS = 200
+FREE_SECONDS = 15
+VICTIMS = ("worker", "database", "storage")
+PATHS = {"backup": "/backup-data", "backup_first": "/truncate-tables?backup_first=true"}
+OPERATIONS = (*PATHS, "load")
+
+
+class Violated(Exception):
+    """A promise does not hold; the message says which."""
+
+
+class Parts:
+    """The server, the emulator and the functions, each of which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.server = DatabaseServer(folder / "server")
+        self.server.start()
+        self.server.create_database(DATABASE)
+        self.server.run_script(PROJECT / "loading/schema.sql", DATABASE)
+        self.server.create_account(ACCOUNT, PASSWORD, DATABASE)
+        self._storage_port, self._port = process.free_port(), process.free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._storage_url = f"http://127.0.0.1:{self._storage_port}"
+        self.environment = {
+            **os.environ,
+            "DB_SOCKET": str(self.server.socket),
+            "DB_USER": ACCOUNT,
+            "DB_PASS": PASSWORD,
+            "DB_NAME": DATABASE,
+            "GCS_PATH": f"{BUCKET}/kills",
+            "STORAGE_EMULATOR_HOST": self._storage_url,
+        }
+        self._start_storage()
+        self.client = storage.Client(
+            "test", AnonymousCredentials(), client_options={"api_endpoint": self._storage_url}
+        )
+        self.client.create_bucket(BUCKET)
+        self._functions = self._start("local.serve", str(self._port))
+        process.wait_for_port(self._functions, self._port, START_SECONDS, str)
+
+    def _start(self, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self._folder / f"{module}.log").open("ab") as log:
+            command = [sys.executable, "-m", module, *arguments]
+            return process.start(command, log, folder=PROJECT, environment=self.environment)
+
+    def _start_storage(self) -> None:
+        arguments = (str(self._folder / "objects"), str(self._storage_port))
+        self._storage = self._start("local.storage", *arguments)
+        process.wait_for_port(self._storage, self._storage_port, START_SECONDS, str)
+
+    def kill(self, victim: str, load: "subprocess.Popen[bytes] | None") -> None:
+        """Kills a part; what does not come back by itself is started again."""
+        if victim == "database":
+            self.server.kill()
+            self.server.start()
+        elif victim == "storage":
+            process.kill(self._storage)
+            self._start_storage()
+        elif load:
+            load.kill()
+        else:
+            for worker in children(self._functions.pid):
+                os.kill(worker, signal.SIGKILL)
+
+    def connect(self) -> "pymysql.Connection[Any]":
+        """A connection as root that commits each statement."""
+        connection = self.server.connect(database=DATABASE, autocommit=True, read_timeout=30)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_wait_timeout = 10, innodb_lock_wait_timeout = 10")
+        return connection
+
+    def employees(self) -> set[int]:
+        """The ids in the table."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM employees")
+            return {number for (number,) in cursor.fetchall()}
+
+    def stop(self) -> None:
+        """Ends everything."""
+        process.stop(self._functions)
+        process.stop(self._storage)
+        self.client.close()
+        self.server.stop()
+
+
+class Writer(threading.Thread):
+    """Inserts an employee after the other until it is stopped, through every failure.
+
+    Attributes: `committed` (ids whose commit the server confirmed, in order), `open` (ids whose
+    commit was sent without an answer).
+    """
+
+    def __init__(self, parts: Parts, first: int) -> None:
+        super().__init__()
+        self._parts = parts
+        self._next = first
+        self._stopped = threading.Event()
+        self.committed: list[int] = []
+        self.open: set[int] = set()
+        self.start()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(pymysql.err.Error, OSError):
+                self._write()
+
+    def _write(self) -> None:
+        with self._parts.connect() as connection, connection.cursor() as cursor:
+            while not self._stopped.is_set():
+                self._insert(cursor)
+
+    def _insert(self, cursor: Any) -> None:
+        self._next += 1
+        self.open.add(self._next)
+        # A truncation empties the referenced tables, too.
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("INSERT INTO employees VALUES (%s, 'W', NOW(), 1, 1)", (self._next,))
+        self.committed.append(self._next)
+        self.open.discard(self._next)
+        time.sleep(0.002)
+
+    def stop(self) -> int:
+        """Stops, and returns the last id that was tried."""
+        self._stopped.set()
+        self.join()
+        return self._next
+
+
+class Trial:
+    """All kills of a run, with what was committed so far."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._last = FIRST_WRITTEN
+        self._filled = itertools.count(1)
+        self._committed: set[int] = set()
+        self._stored: dict[str, set[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def fill(self) -> None:
+        """Puts rows in, so that there are enough to be interrupted at."""
+        if len(self._parts.employees()) >= ROWS:
+            return
+        first = next(self._filled) * ROWS
+        with self._parts.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            cursor.execute("REPLACE INTO departments VALUES (1, 'Sales')")
+            cursor.execute("REPLACE INTO jobs VALUES (1, 'Clerk')")
+            cursor.execute(
+                f"INSERT INTO employees SELECT {first} + n, 'Ana', '2021-02-03', 1, 1"
+                f" FROM {numbers(ROWS)}"
+            )
+        self._committed |= set(range(first + 1, first + ROWS + 1))
+
+    def measure(self) -> None:
+        """Runs each operation once without a kill; its time bounds the random moment."""
+        for operation in OPERATIONS:
+            self.run(operation, None)
+
+    def run(self, operation: str, victim: str | None) -> str:
+        """One operation with a kill, or without one; returns how it ended."""
+        self.fill()
+        newest = self._backup()
+        writer = Writer(self._parts, self._last)
+        started = time.monotonic()
+        load = self._start_load(newest) if operation == "load" else None
+        answers: list[str] = []
+        caller = threading.Thread(target=lambda: answers.append(self._finish(operation, load)))
+        caller.start()
+        if victim:
+            time.sleep(random.uniform(0, self._seconds[operation]))  # noqa: S311 - no secret
+            self._parts.kill(victim, load)
+        caller.join(REQUEST_SECONDS)
+        if caller.is_alive():
+            raise Violated(f"{operation} without an end {REQUEST_SECONDS} s after a kill")
+        if not victim:
+            self._seconds[operation] = time.monotonic() - started
+        self._await_free(writer)
+        self._last = writer.stop()
+        self._check(writer, newest, is_load=operation == "load")
+        self._backup()
+        return answers[0]
+
+    def _start_load(self, backup: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "load.py", backup, "--replace", "--yes"]
+        environment, quiet = self._parts.environment, subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=quiet, stderr=quiet)
+
+    def _finish(self, operation: str, load: "subprocess.Popen[bytes] | None") -> str:
+        if load:
+            return f"status {load.wait()}"
+        url = f"{self._parts.url}{PATHS[operation]}"
+        try:
+            return str(requests.get(url, timeout=REQUEST_SECONDS).status_code)
+        except requests.ConnectionError:
+            return "connection lost"
+
+    def _await_free(self, writer: Writer) -> None:
+        """Waits until the writer commits: nothing holds a lock."""
+        before, end = len(writer.committed), time.monotonic() + FREE_SECONDS
+        while len(writer.committed) < before + 5:
+            if time.monotonic() > end:
+                writer.stop()
+                raise Violated(f"a lock is held {FREE_SECONDS} s after the operation's end")
+            time.sleep(0.01)
+
+    def _backup(self) -> str:
+        """The next call: a backup, whose address it returns."""
+        end = time.monotonic() + FREE_SECONDS
+        while True:
+            try:
+                answer = requests.get(f"{self._parts.url}/backup-data", timeout=REQUEST_SECONDS)
+            except requests.ConnectionError:  # gunicorn starts the next worker
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+                continue
+            if answer.status_code != 200:
+                raise Violated(f"the next backup answers {answer.status_code}: {answer.text}")
+            return str(answer.json()["backup"])
+
+    def _check(self, writer: Writer, loaded: str, *, is_load: bool) -> None:
+        """Compares what was committed with what is there."""
+        there = self._parts.employees()
+        self._committed |= set(writer.committed)
+        self._read_backups()
+        if is_load:
+            self._check_load(writer, there, self._stored[loaded])
+        in_backups = set().union(*self._stored.values())
+        lost = self._committed - there - in_backups
+        if lost:
+            raise Violated(f"{len(lost)} committed rows are lost, such as {min(lost)}")
+        invented = there - self._committed - writer.open
+        if invented - in_backups:
+            raise Violated(f"{len(invented)} rows were never committed, such as {min(invented)}")
+        self._committed |= there
+
+    def _check_load(self, writer: Writer, there: set[int], loaded: set[int]) -> None:
+        """Either all rows as they were, or the backup's and the writer's later ones: no gap."""
+        missing = [number for number in writer.committed if number not in there]
+        if missing and writer.committed[: len(missing)] != missing:
+            raise Violated("a load lost rows that were written after it")
+        if not loaded <= there:
+            raise Violated("a load left neither the former rows nor the backup's")
+        self._committed -= set(missing)  # replaced, as was asked
+
+    def _read_backups(self) -> None:
+        """Checks each new manifest against its objects, and reads the ids of its employees."""
+        content = {blob.name: blob for blob in self._parts.client.list_blobs(BUCKET)}
+        for name in content:
+            folder, slash, file = name.rpartition("/")
+            address = f"gs://{BUCKET}/{folder}/"
+            if file != "manifest.json" or address in self._stored:
+                continue
+            self._stored[address] = set()
+            manifest = json.loads(content[name].download_as_bytes())
+            for stored in _objects(manifest):
+                if f"{folder}{slash}{stored['name']}" not in content:
+                    raise Violated(f"{name} names {stored['name']}, which is not there")
+                data = content[f"{folder}{slash}{stored['name']}"].download_as_bytes()
+                crc32c = base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+                if (len(data), crc32c) != (stored["bytes"], stored["crc32c"]):
+                    raise Violated(f"{name} lies about {stored['name']}")
+                if stored["name"] == "employees.avro":
+                    records = cast(Iterator[dict[str, Any]], fastavro.reader(io.BytesIO(data)))
+                    self._stored[address] = {record["id"] for record in records}
+
+
+def _objects(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    tables = manifest["tables"]
+    objects = [each for table in tables for each in table["objects"]]
+    return [*objects, manifest["schema"], *manifest["reports"]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the kills; returns 0 where every promise held."""
+    parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="of each victim and operation")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none later")
+    options = parser.parse_args(arguments)
+    ends: dict[tuple[str, str], Counter[str]] = {}
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        parts = Parts(Path(folder))
+        try:
+            trial = Trial(parts)
+            trial.measure()
+            for _ in range(options.kills):
+                for victim, operation in itertools.product(VICTIMS, OPERATIONS):
+                    if time.monotonic() - started > options.seconds:
+                        break
+                    end = trial.run(operation, victim)
+                    ends.setdefault((victim, operation), Counter())[end] += 1
+        except Violated as error:
+            print(f"violated: {error}")
+            return 1
+        finally:
+            parts.stop()
+            for (victim, operation), counted in ends.items():
+                how = ", ".join(f"{end}: {count}" for end, count in counted.most_common())
+                print(f"{victim} in {operation}: {counted.total()} kills ({how})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
