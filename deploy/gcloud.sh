@@ -1,24 +1,43 @@
-# shellcheck shell=bash
-# What deploy.sh and the jobs' submit scripts share: settings, steps, and calls of gcloud. Sourced
-# from the project's folder.
+# shellcheck shell=bash disable=SC2034,SC2119,SC2120
+# How gcloud is called: in named steps, only printed under --dry-run, repeated while Google is not ready.
+# Sourced from the project's folder.
 
-# Every name that deploy.env may hold.
-SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
-    RUNTIME PUBLIC_REPORTS INVOKERS VPC_CONNECTOR JOBS_DB_HOST JOBS_SUBNET)
-
-ACTION=""
 DRY_RUN=false
 STEP=""
+# What gcloud reads on its standard input; never what the script itself was given.
+SENT=""
+# A folder for this run's files, removed at its end.
+WORK=""
+
+# Google answers like this for a minute or two after something was made, enabled or allowed.
+NOT_YET='SERVICE_DISABLED|has not been used in project|[Dd]oes not exist|NOT_FOUND|not found'
+NOT_YET+='|Permission denied on secret|does not have storage\.|actAs.* denied'
+BUSY='RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|HTTPError (409|429|503)|concurrent policy changes'
+BUSY+='|Quota exceeded|status.: .(429|503)'
+WAITS=(5 10 15 20 30 40) # seconds, two minutes in all
+
+ABSENT='NOT_FOUND|[Nn]ot found|[Cc]annot find|status=\[404\]|SERVICE_DISABLED|has not been used in project'
+PRESENT='ALREADY_EXISTS|already exists|already own it|HTTPError 409'
 
 stop() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
 }
 
+# The end of a run whose step did not succeed.
+fail() {
+    [[ -z $COMPLAINT ]] || printf '%s\n' "$COMPLAINT" >&2
+    stop "failed: $STEP. ${1:-What is done so far stays; run it again to go on.}"
+}
+
 # Names what is being done, for the reader and for the message if it fails.
 step() {
-    STEP=$1
-    if "$DRY_RUN"; then printf '# %s\n' "$STEP"; else printf -- '- %s\n' "$STEP"; fi
+    STEP=$1 COMPLAINT=""
+    if "$DRY_RUN"; then note "# $STEP"; else note "- $STEP"; fi
+}
+
+note() {
+    printf '%s\n' "$*" >&"$OUTPUT"
 }
 
 # A command as one would type it: quoted only where the shell asks for it.
@@ -31,113 +50,76 @@ as_typed() {
     printf '%s\n' "${typed[*]}"
 }
 
-# The one place where gcloud is called, or under --dry-run only printed (to the script's own output:
-# callers send or read what gcloud says elsewhere). What follows a -- is not gcloud's but a job's.
+# Everything before the first call. Standard input stays with the script, as INPUT.
+# shellcheck disable=SC2034 # INPUT is for the callers
+begin() {
+    exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
+    export CLOUDSDK_CORE_DISABLE_PROMPTS=1
+    WORK=$(mktemp -d)
+    trap 'rm -rf "$WORK"' EXIT
+}
+
+# The one place where gcloud is called, or under --dry-run only printed. What follows a -- is not
+# gcloud's but a job's.
 call() {
     local argument owner=(--project="$PROJECT_ID") command=(gcloud)
+    [[ " $*" != *" --project="* ]] || owner=()
     for argument in "$@"; do
         if [[ $argument == -- ]]; then command+=("${owner[@]}") owner=(); fi
         command+=("$argument")
     done
     command+=("${owner[@]}")
-    if "$DRY_RUN"; then as_typed "${command[@]}" >&"$OUTPUT"; else "${command[@]}"; fi
+    if "$DRY_RUN"; then note "$(as_typed "${command[@]}")"; else "${command[@]}"; fi
 }
 
-# Carries a step out; the first that fails ends the script.
+# usage: attempt PATTERN ARGUMENT...
+# Calls gcloud, and again after growing waits while it complains like the pattern. Sets ANSWER to its
+# output and COMPLAINT to its errors.
+attempt() {
+    local pattern=$1 seconds
+    shift
+    for seconds in "${WAITS[@]}" none; do
+        if ANSWER=$(call "$@" 2>"$WORK/errors" < <(printf '%s' "$SENT")); then
+            COMPLAINT=""
+            return 0
+        fi
+        COMPLAINT=$(<"$WORK/errors")
+        [[ $seconds != none && $COMPLAINT =~ $pattern ]] || return 1
+        note "  Google is not ready for this yet; once more in $seconds s"
+        sleep "$seconds"
+    done
+}
+
+# Carries out what changes something; the first that fails ends the script.
 run() {
-    call "$@" >/dev/null || stop "failed: $STEP. What is done so far stays; run it again to go on."
+    attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# Sets ANSWER to what a command prints.
-# shellcheck disable=SC2034 # for the callers
+# Makes something; that it is there already is as good.
+create() {
+    ! "$DRY_RUN" || note "# unless it exists:"
+    attempt "${BUSY/409|/}|$NOT_YET" "$@" || [[ $COMPLAINT =~ $PRESENT ]] || fail
+}
+
+# Removes something; that it is not there is as good.
+remove() {
+    ! "$DRY_RUN" || note "# if it exists:"
+    attempt "$BUSY" "$@" || [[ $COMPLAINT =~ $ABSENT ]] || fail
+}
+
+# Sets ANSWER to what gcloud says of something that must be there.
 ask() {
-    ANSWER=$(call "$@") || stop "failed: $STEP"
+    ANSWER=""
+    "$DRY_RUN" || attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# Whether `describe` finds something. Only a plain "not found" counts as no, or a service that was
-# never enabled: a lapsed login must not read as an invitation to create.
+# Whether something is there; sets ANSWER to what gcloud says of it. Only a plain "not found" counts
+# as no, or a service that was never enabled: a lapsed login is no invitation to create.
 exists() {
-    local complaint
-    if "$DRY_RUN"; then
-        [[ $ACTION != delete ]] || { printf '# if it exists:\n' && return 0; }
-        printf '# unless it exists:\n' && return 1
-    fi
-    if complaint=$(call "$@" 2>&1 >/dev/null); then return 0; fi
-    if [[ $complaint =~ NOT_FOUND|[Nn]ot\ found|status=\[404\]|SERVICE_DISABLED ]]; then return 1; fi
-    stop "failed: $STEP (looking whether it exists): $complaint"
-}
-
-# What the environment says wins over deploy.env, so that one setting can be changed for one run.
-# The file is read, not sourced: it holds values, and a mistyped name is found.
-read_settings() {
-    local name value
-    [[ -f deploy.env ]] || return 0
-    while IFS='=' read -r name value || [[ -n $name ]]; do
-        [[ -n $name && $name != \#* ]] || continue
-        [[ " ${SETTINGS[*]} " == *" $name "* ]] ||
-            stop "deploy.env: unknown setting: $name (deploy/deploy.env.example has them all)"
-        [[ -v $name ]] || printf -v "$name" '%s' "$value"
-    done <deploy.env
-}
-
-# Every missing setting is named at once, before anything is called.
-require_settings() {
-    local name missing=()
-    for name in "$@"; do
-        [[ -n ${!name:-} ]] || missing+=("$name")
-    done
-    ((${#missing[@]} == 0)) ||
-        stop "missing in the environment and in deploy.env: ${missing[*]}" \
-            "(deploy/deploy.env.example explains them)"
-}
-
-# A comma would end a value on gcloud's command line.
-check_plain() {
-    local name
-    for name in "$@"; do
-        [[ ${!name:-} != *[\"\',[:space:]]* ]] ||
-            stop "$name holds a quote, a space or a comma: ${!name}"
-    done
-}
-
-check_gcs_path() {
-    [[ $GCS_PATH =~ ^(gs://)?[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?$ ]] ||
-        stop "GCS_PATH is bucket, bucket/folder or gs://bucket/folder, not: $GCS_PATH"
-}
-
-# Prints the bucket of GCS_PATH.
-bucket() {
-    local path=${GCS_PATH#gs://}
-    printf '%s' "${path%%/*}"
-}
-
-# gcloud gets no standard input of ours: it could swallow the passwords.
-# shellcheck disable=SC2034 # INPUT is for the callers
-begin() {
-    "$DRY_RUN" || command -v gcloud >/dev/null ||
-        stop "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
-    export CLOUDSDK_CORE_DISABLE_PROMPTS=1
-    exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
-}
-
-# An account's address; a project of a domain, example.com:name, turns its name round in it.
-account() {
-    local domain=""
-    [[ $PROJECT_ID != *:* ]] || domain=.${PROJECT_ID%%:*}
-    printf '%s@%s%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID##*:}" "$domain"
-}
-
-ensure_account() {
-    local name=$1 purpose=$2
-    step "service account $name"
-    exists iam service-accounts describe "$(account "$name")" ||
-        run iam service-accounts create "$name" --display-name="$purpose"
-}
-
-# A backup creates, reads back and lists objects, and deletes those of a failed run. objectUser has
-# all of that; objectAdmin could also say who else may read them.
-grant_bucket() {
-    step "rights of $2: the objects of gs://$1"
-    run storage buckets add-iam-policy-binding "gs://$1" --condition=None \
-        --member="serviceAccount:$(account "$2")" --role=roles/storage.objectUser
+    ANSWER=""
+    ! "$DRY_RUN" || return 1
+    if attempt "$BUSY" "$@"; then return 0; fi
+    [[ $COMPLAINT =~ $ABSENT ]] || fail
+    COMPLAINT=""
+    return 1
 }

@@ -5,7 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=jobs/submit.sh
 source jobs/submit.sh
 
-REPOSITORY=hiring
 MACHINE=e2-standard-4
 
 usage() {
@@ -20,9 +19,8 @@ END
 
 ensure_repository() {
     step "repository $REPOSITORY"
-    exists artifacts repositories describe "$REPOSITORY" --location="$REGION" ||
-        run artifacts repositories create "$REPOSITORY" --location="$REGION" \
-            --repository-format=docker
+    create artifacts repositories create "$REPOSITORY" --location="$REGION" \
+        --repository-format=docker
 }
 
 # Vertex AI takes an image; Cloud Build makes it, as the account that builds the functions.
@@ -31,9 +29,12 @@ build_image() {
     copy_modules "$WORK/image"
     do_here cp requirements.txt jobs/Dockerfile "$WORK/image"
     do_here cp jobs/requirements.txt "$WORK/image/jobs"
+    run storage buckets add-iam-policy-binding "gs://$(source_bucket)" --condition=None \
+        --member="serviceAccount:$(account hiring-build)" --role=roles/storage.objectUser
     run builds submit "$WORK/image" --tag="$1" --region="$REGION" \
         --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
-        --default-buckets-behavior=regional-user-owned-bucket
+        --gcs-source-staging-dir="gs://$(source_bucket)/forecast/source" \
+        --gcs-log-dir="gs://$(source_bucket)/forecast/log"
 }
 
 main() {

@@ -4,13 +4,15 @@
 
 # shellcheck source=deploy/gcloud.sh
 source deploy/gcloud.sh
+# shellcheck source=deploy/settings.sh
+source deploy/settings.sh
+# shellcheck source=deploy/resources.sh
+source deploy/resources.sh
 
 # The reports' database user may read the three tables, and that is all a backup does.
 JOBS_ACCOUNT=hiring-jobs
 DATAPROC_VERSION=2.3 # Spark 3.5, Python 3.11
 DATAPROC_PYTHON=3.11
-# What a file that is made here is put into; nothing of it stays.
-WORK=""
 # Of one submission: the name of the batch or job, and of its folder in the bucket.
 RUN=$(date -u +%Y%m%d-%H%M%S)
 
@@ -41,16 +43,13 @@ read_arguments() {
 prepare() {
     read_settings
     require_settings "$@"
-    check_plain JOBS_SUBNET "$@"
-    check_gcs_path
+    check_forms
     begin
-    WORK=$(mktemp -d)
-    trap 'rm -rf "$WORK"' EXIT
 }
 
 # A command of this machine, or under --dry-run its text.
 do_here() {
-    if "$DRY_RUN"; then as_typed "$@"; else "$@" || stop "failed: $STEP"; fi
+    if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
 }
 
 # The last step, whose output is the job's own.

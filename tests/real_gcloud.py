@@ -35,7 +35,7 @@ def ask(*arguments: str, folder: Path) -> list[str]:
     """
     answer = subprocess.run(
         [command(), *arguments],
-        env=os.environ | {"CLOUDSDK_CONFIG": str(folder / "gcloud")},
+        env=os.environ | {"CLOUDSDK_CONFIG": str(folder / "config")},
         capture_output=True,
         text=True,
         check=True,
@@ -58,13 +58,19 @@ def check(commands: list[str], folder: Path) -> None:
     assert [verdict for verdict in verdicts if not verdict["success"]] == []
 
 
-def pack(source: Path, folder: Path) -> Path:
-    """The archive that `gcloud functions deploy` uploads: made in `folder` by gcloud's own code."""
+def installation(folder: Path) -> tuple[str, str]:
+    """The Python that gcloud runs with, and the folder that it is installed in."""
     where = "--format=value[separator='|'](basic.python_location,installation.sdk_root)"
     ((python, root),) = (line.split("|") for line in ask("info", where, folder=folder))
+    return python, root
+
+
+def pack(source: Path, folder: Path) -> Path:
+    """The archive that `gcloud functions deploy` uploads: made in `folder` by gcloud's own code."""
+    python, root = installation(folder)
     answer = subprocess.run(
         [python, "-IS", "-c", PACK, root, source, folder],
-        env={"CLOUDSDK_CONFIG": str(folder / "gcloud"), "PATH": os.environ["PATH"]},
+        env={"CLOUDSDK_CONFIG": str(folder / "config"), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=True,

@@ -105,7 +105,6 @@ def commands(text: str) -> list[str]:
 
 
 ACCOUNT = f"""
-iam service-accounts describe hiring-jobs@acme.iam.gserviceaccount.com --project=acme
 iam service-accounts create hiring-jobs
     --display-name="Backups, analyses and forecasts on Dataproc and Vertex AI" --project=acme
 storage buckets add-iam-policy-binding gs://acme-backups --condition=None --member={MEMBER}
@@ -159,12 +158,15 @@ services enable aiplatform.googleapis.com artifactregistry.googleapis.com
 {ACCOUNT}
 projects add-iam-policy-binding acme --condition=None --member={MEMBER}
     --role=roles/logging.logWriter --project=acme
-artifacts repositories describe hiring --location=europe-west1 --project=acme
 artifacts repositories create hiring --location=europe-west1 --repository-format=docker
     --project=acme
+storage buckets add-iam-policy-binding gs://run-sources-acme-europe-west1 --condition=None
+    --member=serviceAccount:hiring-build@acme.iam.gserviceaccount.com
+    --role=roles/storage.objectUser --project=acme
 builds submit WORK/image --tag={IMAGE} --region=europe-west1
     --service-account=projects/acme/serviceAccounts/hiring-build@acme.iam.gserviceaccount.com
-    --default-buckets-behavior=regional-user-owned-bucket --project=acme
+    --gcs-source-staging-dir=gs://run-sources-acme-europe-west1/forecast/source
+    --gcs-log-dir=gs://run-sources-acme-europe-west1/forecast/log --project=acme
 ai custom-jobs create --region=europe-west1 --display-name=hiring-forecast-RUN
     --service-account=hiring-jobs@acme.iam.gserviceaccount.com
     --worker-pool-spec=machine-type=e2-standard-4,replica-count=1,container-image-uri={IMAGE}

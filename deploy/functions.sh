@@ -1,0 +1,175 @@
+# shellcheck shell=bash disable=SC2034
+# The four functions: what each is given, how a new revision takes over, and whether it answers.
+
+REPORTS=(quarterly-hired hiring-by-department)
+FUNCTIONS=("${REPORTS[@]}" backup-data truncate-tables)
+
+# Connections stay within what the smallest Cloud SQL instance takes (250):
+#   reports              2 functions x 5 instances x 8 threads, each thread keeping one   =  80
+#   backup, truncation   2 functions x 2 instances x 1 request with one                   =   4
+# and twice that for the moments in which a new revision takes over from the old one        168
+# Cloud Run itself allows 100 to each instance. More than one request at a time needs a whole CPU.
+# CLOUD_RUN_TIMEOUT_SECONDS is stated because no page promises it; a backup that has to stop itself
+# before the platform does must know its limit.
+REPORT_THREADS=8
+REPORT_TIMEOUT=60
+REPORT_LIMITS=(--memory=512Mi --cpu=1 --timeout="$REPORT_TIMEOUT"
+    --concurrency="$REPORT_THREADS" --max-instances=5)
+CHANGE_TIMEOUT=3600
+CHANGE_LIMITS=(--memory=1Gi --cpu=2 --timeout="$CHANGE_TIMEOUT" --concurrency=1 --max-instances=2)
+
+AUTHORITY_SECRET=hiring-server-ca
+AUTHORITY_FILE=/certificates/server-ca.pem
+# The tag under which a new revision is tried before it gets traffic.
+CANDIDATE=next
+ANSWER_SECONDS=90
+
+# usage: describe_database WHO
+# Sets VARIABLES, SECRETS and NETWORK: the way to the database of an account.
+describe_database() {
+    SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
+    VARIABLES=DB_NAME=$DB_NAME,GOOGLE_CLOUD_PROJECT=$PROJECT_ID
+    if [[ -z $DB_HOST ]]; then
+        VARIABLES+=,INSTANCE_CONNECTION_NAME=$INSTANCE_CONNECTION_NAME
+        NETWORK=(--set-cloudsql-instances="$INSTANCE_CONNECTION_NAME" --clear-network)
+    else
+        VARIABLES+=,DB_HOST=$DB_HOST,DB_SSL_CA=$AUTHORITY_FILE
+        SECRETS+=,$AUTHORITY_FILE=$AUTHORITY_SECRET:${VERSION_OF[authority]}
+        NETWORK=(--clear-cloudsql-instances --network="$VPC_NETWORK" --subnet="$VPC_SUBNET"
+            --vpc-egress=private-ranges-only)
+    fi
+}
+
+# usage: deploy_function NAME ENTRY_POINT WHO VARIABLES LIMIT...
+# One revision has code, settings, password and socket. Where one serves already, the new one gets no
+# traffic until it has answered. A function begins closed; open_functions lets people in.
+deploy_function() {
+    local name=$1 entry_point=$2 who=$3 variables=$4 access=() traffic=()
+    shift 4
+    describe_database "$who"
+    if [[ -n ${READY_OF[$name]:-} ]]; then
+        traffic=(--no-traffic --tag="$CANDIDATE")
+    else
+        access=(--no-allow-unauthenticated)
+    fi
+    step "function $name: build and deploy (this takes minutes)"
+    run run deploy "$name" --region="$REGION" --source=. --function="$entry_point" \
+        --base-image="$RUNTIME" \
+        --image="$REGION-docker.pkg.dev/$PROJECT_ID/$REPOSITORY/$name" \
+        --service-account="$(account "hiring-$who")" \
+        --build-service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
+        --set-env-vars="$variables,$VARIABLES" --set-secrets="$SECRETS" \
+        "${NETWORK[@]}" "${access[@]}" "${traffic[@]}" "$@"
+    ((${#traffic[@]} == 0)) || take_over "$name"
+}
+
+# usage: take_over FUNCTION
+# Gives the traffic to the new revision when it has answered at its own address.
+take_over() {
+    local name=$1 url=${URL_OF[$1]}
+    step "function $name: the new revision answers"
+    try_function "$name" "${url/:\/\//://$CANDIDATE---}" "$url"
+    [[ $OUTCOME != failed* ]] ||
+        fail "The new revision $OUTCOME. The one before goes on serving. Log: $(log_of "$name")"
+    note "  $OUTCOME"
+    step "function $name: the new revision serves"
+    run run services update-traffic "$name" --region="$REGION" --to-latest --remove-tags="$CANDIDATE"
+}
+
+deploy_report() {
+    deploy_function "$1" "$2" reports \
+        "THREADS=$REPORT_THREADS,CLOUD_RUN_TIMEOUT_SECONDS=$REPORT_TIMEOUT,DB_USER=$DB_USER_REPORTS" \
+        "${REPORT_LIMITS[@]}"
+}
+
+deploy_change() {
+    deploy_function "$1" "$2" changes \
+        "CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH,DB_USER=$DB_USER_CHANGES" \
+        "${CHANGE_LIMITS[@]}"
+}
+
+# Prints what a function can be asked that changes nothing.
+harmless_query() {
+    case $1 in
+    backup-data | truncate-tables) printf 'dry_run=true' ;;
+    *) printf 'format=json' ;;
+    esac
+}
+
+log_of() {
+    printf 'https://console.cloud.google.com/run/detail/%s/%s/logs?project=%s' \
+        "$REGION" "$1" "$PROJECT_ID"
+}
+
+# usage: find_identity AUDIENCE
+# Sets IDENTITY to a token, or to nothing where gcloud has none to give. A service account has one for
+# each audience, a person one for all.
+find_identity() {
+    IDENTITY=$(call auth print-identity-token --audiences="$1" 2>/dev/null) ||
+        IDENTITY=$(call auth print-identity-token 2>/dev/null) || IDENTITY=""
+}
+
+# usage: is_open FUNCTION
+# Whether everyone may call it at this moment.
+is_open() {
+    local caller
+    find_callers "$1"
+    for caller in "${CALLERS[@]}"; do
+        [[ $caller != *" allUsers" ]] || return 0
+    done
+    return 1
+}
+
+# usage: try_function FUNCTION ADDRESS AUDIENCE
+# Sets OUTCOME to what became of one call that changes nothing: `answered`, `not tried: ...` or
+# `failed: ...`. The rights may be a minute on their way.
+try_function() {
+    local name=$1 address=$2 audience=$3 open=false header="" seconds status
+    if is_open "$name"; then
+        open=true
+    else
+        find_identity "$audience"
+        [[ -n $IDENTITY ]] || { OUTCOME="not tried: gcloud has no identity token to give" && return; }
+        header="header = \"Authorization: Bearer $IDENTITY\""
+    fi
+    for seconds in "${WAITS[@]}" none; do
+        # The token stays out of the list of processes.
+        status=$(curl --silent --show-error --config - --max-time "$ANSWER_SECONDS" \
+            --output "$WORK/answer" --write-out '%{http_code}' \
+            "$address/?$(harmless_query "$name")" <<<"$header" 2>"$WORK/errors") || status=000
+        [[ $seconds != none && ($status == 404 || ($open == true && $status == 403)) ]] || break
+        sleep "$seconds"
+    done
+    case $status in
+    200) OUTCOME=answered ;;
+    409) OUTCOME="answered: busy" ;;
+    401 | 403) OUTCOME="not tried: whoever deploys may not call it" ;;
+    000) OUTCOME="failed: $(<"$WORK/errors")" ;;
+    *) OUTCOME="failed with $status: $(head -c 500 "$WORK/answer")" ;;
+    esac
+}
+
+# Calls all four, and says how to. A function that answers wrongly makes the run fail.
+try_functions() {
+    local name identity answered=0 failed=()
+    find_functions
+    for name in "${FUNCTIONS[@]}"; do
+        step "call $name"
+        ! "$DRY_RUN" || continue
+        try_function "$name" "${URL_OF[$name]}" "${URL_OF[$name]}"
+        identity=" -H \"Authorization: Bearer \$(gcloud auth print-identity-token)\""
+        ! is_open "$name" || identity=""
+        note "  $OUTCOME"
+        note "  curl$identity '${URL_OF[$name]}?$(harmless_query "$name")'"
+        case $OUTCOME in
+        answered*) ((answered += 1)) ;;
+        failed*) failed+=("$name") ;;
+        esac
+    done
+    ! "$DRY_RUN" || return 0
+    note "$answered of ${#FUNCTIONS[@]} answered"
+    for name in "${failed[@]}"; do
+        note "log of $name: $(log_of "$name")"
+    done
+    ((${#failed[@]} == 0)) || stop "did not answer as they should: ${failed[*]}"
+}

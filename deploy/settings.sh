@@ -1,0 +1,103 @@
+# shellcheck shell=bash disable=SC2034
+# The settings of deploy.sh and of the jobs' submit scripts: read from deploy.env, checked by name.
+
+# Every name that deploy.env may hold.
+SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
+    PUBLIC_REPORTS REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME
+    JOBS_DB_HOST JOBS_SUBNET)
+EXAMPLE=deploy/deploy.env.example
+
+# What the environment says wins over deploy.env, so that one setting can be changed for one run.
+# The file is read, not run: nothing in it is a command, and a mistyped name is found.
+read_settings() {
+    local line name value seen=" "
+    [[ -f deploy.env ]] || return 0
+    while IFS= read -r line || [[ -n $line ]]; do
+        [[ $line != $'\xef\xbb\xbf'* ]] ||
+            stop "deploy.env begins with a byte-order mark; save it as UTF-8 without one"
+        [[ $line != *$'\r' ]] || stop "deploy.env has Windows line ends; save it with Unix ones"
+        [[ -n $line && $line != \#* ]] || continue
+        name=${line%%=*} value=${line#*=}
+        [[ $line == *=* && " ${SETTINGS[*]} " == *" $name "* && $name != *" "* ]] ||
+            stop "deploy.env: unknown setting: $name ($EXAMPLE has them all)"
+        [[ $seen != *" $name "* ]] || stop "deploy.env sets $name twice"
+        seen+="$name "
+        [[ -v $name ]] || printf -v "$name" '%s' "$value"
+    done <deploy.env
+}
+
+# Every missing setting is named at once, before anything is called.
+require_settings() {
+    local name missing=()
+    for name in "$@"; do
+        [[ -n ${!name:-} ]] || missing+=("$name")
+    done
+    ((${#missing[@]} == 0)) ||
+        stop "missing in the environment and in deploy.env: ${missing[*]} ($EXAMPLE explains them)"
+}
+
+# usage: check_form NAME PATTERN EXAMPLE
+# A setting that is set has a form.
+check_form() {
+    local name=$1 pattern=$2 example=$3
+    [[ -z ${!name:-} || ${!name} =~ ^($pattern)$ ]] ||
+        stop "$name is malformed: ${!name@Q}; for example $name=$example"
+}
+
+# The forms keep out what would end a value on gcloud's command line: commas, quotes, blanks, lines.
+check_forms() {
+    local word='[A-Za-z0-9_.@$-]+'
+    check_form PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]+' my-project
+    check_form REGION '[a-z]+-[a-z]+[0-9]+' europe-west1
+    check_form INSTANCE_CONNECTION_NAME '([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+' \
+        my-project:europe-west1:my-instance
+    check_form GCS_PATH '(gs://)?[a-z0-9][a-z0-9._-]+[a-z0-9](/[^,"'\''[:space:][:cntrl:]]*)?' \
+        gs://my-bucket/hiring
+    check_form DB_NAME "$word" hiring
+    check_form DB_USER_REPORTS "$word" hiring_reports
+    check_form DB_USER_CHANGES "$word" hiring_changes
+    check_form PUBLIC_REPORTS 'yes|no' no
+    check_form RUNTIME 'python3[0-9]+' python313
+    check_form DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
+    check_form VPC_NETWORK '[a-z0-9/._-]+' default
+    check_form VPC_SUBNET '[a-z0-9/._-]+' default
+    check_form JOBS_DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
+    check_form JOBS_SUBNET '[a-z0-9/._-]+' default
+}
+
+# usage: check_members NAME
+# Sets MEMBERS to the people and accounts that a list names, and refuses what stands for everybody.
+check_members() {
+    local name=$1 list member kept=()
+    list=${!name:-}
+    [[ $list != *[[:cntrl:]]* ]] || stop "$name is more than one line"
+    IFS=, read -ra MEMBERS <<<"$list"
+    for member in "${MEMBERS[@]}"; do
+        read -r member <<<"$member"
+        [[ -n $member ]] || continue
+        [[ $member =~ ^(user|group|serviceAccount):[^[:space:]:,@\"\']+@[A-Za-z0-9.-]+$ ||
+            $member =~ ^domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$ ]] ||
+            stop "$name takes user:, group:, serviceAccount: and domain:, not: ${member@Q}"
+        kept+=("$member")
+    done
+    MEMBERS=("${kept[@]}")
+}
+
+# Prints the bucket of GCS_PATH.
+bucket() {
+    local path=${GCS_PATH#gs://}
+    printf '%s' "${path%%/*}"
+}
+
+# An account's address; a project of a domain, example.com:name, turns its name round in it.
+account() {
+    local domain=""
+    [[ $PROJECT_ID != *:* ]] || domain=.${PROJECT_ID%%:*}
+    printf '%s@%s%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID##*:}" "$domain"
+}
+
+# The bucket into which gcloud uploads source, by its own rule for the name.
+source_bucket() {
+    local project=${PROJECT_ID//[:.]/_}
+    printf 'run-sources-%s-%s' "${project//google/elgoog}" "$REGION"
+}

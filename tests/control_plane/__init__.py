@@ -1,0 +1,16 @@
+"""A small Google Cloud on loopback: the control plane that the real gcloud talks to in tests.
+
+It keeps state, and refuses what Google refuses. gcloud reaches it as its HTTP proxy, under the
+names of Google's services; nothing leaves the machine.
+
+    project.py     the state: services, accounts, policies, and what happened to each function
+    resources.py   services, accounts, policies, buckets, secrets, instances, scheduler
+    functions.py   builds, revisions, traffic, and calls of the deployed functions
+    server.py      the proxy, and errors as Google words them
+    gcloud.py      the real gcloud, connected to it
+"""
+
+from control_plane.gcloud import Gcloud
+from control_plane.project import Fault, Project
+
+__all__ = ["Fault", "Gcloud", "Project"]

@@ -1,0 +1,156 @@
+"""The state of a project, and what happened in it."""
+
+import copy
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from control_plane import functions, resources
+from control_plane.server import Raw, Refused, Request, Server, find
+
+ID, NUMBER = "acme", 424242
+
+# Which service has to be enabled for requests to a host.
+SERVICE_OF = re.compile(r"(?:[a-z]+-[a-z]+[0-9]-)?([a-z0-9]+)\.googleapis\.com")
+ALWAYS_ON = {"serviceusage", "cloudresourcemanager", "oauth2"}
+
+
+@dataclass
+class Fault:
+    """Answers to requests that go wrong.
+
+    Args:
+        address: a pattern that is searched for in `METHOD host/path`.
+        status, word, message: of the answer.
+        times: how many requests fail.
+    """
+
+    address: str
+    status: int = 403
+    word: str = "PERMISSION_DENIED"
+    message: str = "Permission 'x' denied on resource."
+    times: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was so of a function after a request changed something.
+
+    Attributes:
+        name: the function's.
+        serving: the revision with the traffic, or nothing.
+        socket: the Cloud SQL instances of that revision.
+        variables: the environment of that revision.
+        secrets: its secrets, as `name:version`.
+        callers: who may call; everyone is `allUsers`.
+    """
+
+    name: str
+    serving: str
+    socket: str
+    variables: dict[str, str]
+    secrets: tuple[str, ...]
+    callers: frozenset[str]
+
+
+@dataclass
+class Project:
+    """A project of Google Cloud, empty but for a Cloud SQL instance.
+
+    Attributes:
+        clock: a file with a line for each wait, in seconds: nobody really waits.
+        visible_after: seconds until a new account, or a service that was enabled, is known.
+        forbids_all_users: whether an organisation's policy keeps everyone out.
+        answer: what a function answers when it is called, given its revision and the query.
+        owners: who may call every function, whatever its policy says.
+        build_fails: whether builds fail whatever they get.
+        history: what was so of each function, from change to change.
+        requests: `METHOD host/path` of each request.
+    """
+
+    clock: Path
+    visible_after: float = 0
+    forbids_all_users: bool = False
+    build_fails: bool = False
+    owners: frozenset[str] = frozenset({"user:owner@example.com"})
+    answer: Callable[[dict, str], Raw] | None = None
+    enabled: dict[str, float] = field(default_factory=dict)
+    accounts: dict[str, float] = field(default_factory=dict)
+    policies: dict[str, dict] = field(default_factory=dict)
+    buckets: dict[str, dict] = field(default_factory=dict)
+    objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    secrets: dict[str, list[dict]] = field(default_factory=dict)
+    repositories: dict[str, dict] = field(default_factory=dict)
+    instances: dict[str, dict] = field(default_factory=dict)
+    scheduled: dict[str, dict] = field(default_factory=dict)
+    services: dict[str, dict] = field(default_factory=dict)
+    revisions: dict[str, dict] = field(default_factory=dict)
+    builds: dict[str, dict] = field(default_factory=dict)
+    images: dict[str, dict] = field(default_factory=dict)
+    submitted: list[dict] = field(default_factory=list)
+    uploads: dict[str, dict] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    history: list[Moment] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock.touch()
+        self._lock = threading.RLock()
+        self.instances["people"] = resources.instance("people")
+        self.server = Server(self._answer)
+
+    def close(self) -> None:
+        self.server.close()
+
+    @property
+    def now(self) -> float:
+        return sum(float(line) for line in self.clock.read_text().split())
+
+    def _answer(self, request: Request) -> Any:
+        with self._lock:
+            line = f"{request.method} {request.host}{request.path}"
+            if not request.host.endswith(".run.app"):
+                self.requests.append(line)
+            for fault in self.faults:
+                if fault.times > 0 and re.search(fault.address, line):
+                    fault.times -= 1
+                    raise Refused(fault.status, fault.word, fault.message)
+            if request.host.endswith(".run.app"):
+                return functions.call(self, request)
+            self._require_service(request.host)
+            handler, parts = find(request)
+            answer = handler(self, request, **parts)
+            self._remember()
+            return copy.deepcopy(answer)
+
+    def _require_service(self, host: str) -> None:
+        match = SERVICE_OF.fullmatch(host)
+        service = match[1] if match else host
+        if service not in ALWAYS_ON and not self.is_enabled(f"{service}.googleapis.com"):
+            raise Refused(
+                403,
+                "PERMISSION_DENIED",
+                f"{service} API has not been used in project {NUMBER} before or it is disabled.",
+                "SERVICE_DISABLED",
+            )
+
+    def is_enabled(self, service: str) -> bool:
+        return self.enabled.get(service, float("inf")) <= self.now
+
+    def is_known(self, account: str) -> bool:
+        return self.accounts.get(account, float("inf")) <= self.now
+
+    def holders(self, resource: str, *roles: str) -> set[str]:
+        """The members that have one of the roles on a resource."""
+        bindings = self.policies.get(resource, {}).get("bindings", [])
+        return {member for each in bindings if each["role"] in roles for member in each["members"]}
+
+    def _remember(self) -> None:
+        last = {moment.name: moment for moment in self.history}
+        for name in self.services:
+            moment = functions.moment(self, name)
+            if last.get(name) != moment:
+                self.history.append(moment)
