@@ -1,8 +1,9 @@
-"""Lists, checks and prunes backups. An operator's command that needs no database.
+"""Lists, checks, prunes and exports backups. An operator's command that needs no database.
 
     python backups.py list [--json]
     python backups.py check [ADDRESS | --all] [--quick]
     python backups.py prune --keep-last N --keep-days D [--dry-run]
+    python backups.py bigquery ADDRESS --dataset DATASET
 
 It reads GCS_PATH, and DB_NAME for whose backups are meant: `list` shows all of them, the others act
 on that database's. The exit statuses are those of loading/exit_statuses.py.
@@ -14,7 +15,7 @@ import sys
 from hiring.core.errors import BundleError
 from hiring.core.settings import storage_settings
 from hiring.core.version import VERSION
-from loading import checking, exit_statuses, listing, pruning
+from loading import bigquery, checking, exit_statuses, listing, pruning
 from loading.progress import status
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="backups.py", description="Lists, checks and prunes backups."
+        prog="backups.py", description="Lists, checks, prunes and exports backups."
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -62,6 +63,10 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         pruned.add_argument(name, metavar=metavar, type=_count, required=True, help=what)
     pruned.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
     pruned.set_defaults(run=pruning.run)
+    exported = commands.add_parser("bigquery", help="print the bq lines that load a backup")
+    exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
+    exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
+    exported.set_defaults(run=bigquery.run)
     return parser.parse_args(arguments)
 
 
