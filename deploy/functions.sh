@@ -83,9 +83,10 @@ deploy_report() {
 }
 
 deploy_change() {
-    deploy_function "$1" "$2" changes \
-        "CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH,DB_USER=$DB_USER_CHANGES" \
-        "${CHANGE_LIMITS[@]}"
+    local variables=CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH
+    variables+=,DB_USER=$DB_USER_CHANGES
+    [[ -z ${KEEP_BACKUPS_DAYS:-} ]] || variables+=,KEEP_BACKUPS_DAYS=$KEEP_BACKUPS_DAYS
+    deploy_function "$1" "$2" changes "$variables" "${CHANGE_LIMITS[@]}"
 }
 
 # Prints what a function can be asked that changes nothing.
