@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pymysql
+from pymysql.constants import CLIENT
 
 from hiring.core import session
 from hiring.core.connection import Connection
@@ -103,6 +104,7 @@ def _open(settings: Settings) -> Connection:
         database=settings.database,
         charset="utf8mb4",
         autocommit=True,
+        client_flag=CLIENT.LOCAL_FILES,  # for `send_lines`: PyMySQL itself sends no file
         connect_timeout=CONNECT_SECONDS,
         read_timeout=CONNECT_SECONDS,
         write_timeout=CONNECT_SECONDS,

@@ -21,8 +21,10 @@ from hiring.export import container
 from hiring.export.manifest import MANIFEST, StoredFile, StoredTable, read_manifest
 from hiring.export.table import Table
 from loading import target
-from loading.literals import RowWriter, SqlRow
-from loading.progress import CountRow
+from loading.cells import Cells
+from loading.decoding import decode, field_of
+from loading.literals import PrintedRow
+from loading.progress import CountRows
 from loading.sources import BUFFER_BYTES, Reader, SourceFolder
 
 BACKUP_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
@@ -118,11 +120,11 @@ class Backup:
                     f" its manifest says {stored.bytes}"
                 )
 
-    def check(self, progress: CountRow) -> None:
+    def check(self, progress: CountRows) -> None:
         """Reads every object to its end.
 
         Args:
-            progress: called for each row.
+            progress: called with the number of rows read.
 
         Raises:
             BadSource: an object is missing, is not the one that the manifest describes, or can't be
@@ -134,11 +136,11 @@ class Backup:
                 pass  # its end compares size and checksum
         for table in self._manifest.tables.values():
             for stored in table.objects:
-                for _ in self.records(stored):
-                    progress()
+                for cells in self._blocks(stored):
+                    progress(len(cells[0].nulls))
             for stored in table.invalid_objects:
                 for _ in self.invalid_records(stored):
-                    progress()
+                    progress(1)
 
     @contextlib.contextmanager
     def _open(self, stored: StoredFile) -> Iterator[io.BufferedReader]:
@@ -156,6 +158,23 @@ class Backup:
                 _check_sum(where, stored, reader)
                 raise BadSource(f"{where} can't be read: {error!r}") from error
             _check_sum(where, stored, reader)
+
+    def _blocks(self, stored: StoredFile) -> Iterator[list[Cells]]:
+        """The rows of an Avro file by column, a block at a time.
+
+        Raises:
+            BadSource, StorageFailed: as `check`.
+        """
+        rows = 0
+        with self._open(stored) as stream:
+            schema, blocks = container.read(stream)
+            self._fields[stored.name] = {field["mysqlName"]: field for field in schema["fields"]}
+            fields = [field_of(field["type"]) for field in schema["fields"]]
+            for count, content in blocks:
+                rows += count
+                if count:
+                    yield decode(fields, count, content)
+        self._check_rows(stored, rows)
 
     def records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
         """The records of an Avro file.
@@ -248,33 +267,31 @@ class Backup:
 
     # The rows
 
-    def read_rows(self, table: Table) -> Iterator[SqlRow]:
-        """A table's rows.
+    def read_rows(self, table: Table) -> Iterator[list[Cells]]:
+        """A table's rows, a block at a time, with the columns in the table's order.
 
         Raises:
             BadSource, StorageFailed: the backup has changed since its check.
         """
-        writer = RowWriter(table.columns)
         for stored in self._manifest.tables[table.name].objects:
-            fields = self._fields[stored.name]
-            names = [fields[column.name]["name"] for column in table.columns]
-            for record in self.records(stored):
-                yield writer.from_values([record[name] for name in names])
+            names = list(self._fields[stored.name])
+            places = [names.index(column.name) for column in table.columns]
+            for cells in self._blocks(stored):
+                yield [cells[place] for place in places]
 
-    def read_invalid_rows(self, table: Table) -> Iterator[tuple[str, SqlRow]]:
-        """A table's invalid records: (origin, row) each.
+    def read_invalid_rows(self, table: Table) -> Iterator[tuple[str, PrintedRow]]:
+        """A table's invalid records: (origin, values) each.
 
         Raises:
             BadSource, StorageFailed: as `read_rows`; or a record lacks a column.
         """
-        writer = RowWriter(table.columns)
         for stored in self._manifest.tables[table.name].invalid_objects:
             for line, record in enumerate(self.invalid_records(stored), start=1):
                 where = f"{self._folder.address}{stored.name} line {line}"
                 missing = [column.name for column in table.columns if column.name not in record]
                 if missing:
                     raise BadSource(f"{where}: there is no column {missing[0]}")
-                yield where, writer.from_printed([record[each.name] for each in table.columns])
+                yield where, [record[each.name] for each in table.columns]
 
 
 def _check_sum(where: str, stored: StoredFile, reader: Reader) -> None:

@@ -26,8 +26,8 @@ from hiring.core.errors import BadSource, Misconfigured
 from hiring.export import mapping
 from hiring.export.objects import ObjectWriter, OutputFolder
 from hiring.export.table import Column, Table
+from loading.cells import Cells, from_rows
 from loading.csv_rules import RULES, BrokenRule
-from loading.literals import RowWriter, SqlRow
 from loading.progress import status
 from loading.sources import BUFFER_BYTES, SourceFolder
 
@@ -81,6 +81,8 @@ class Line(NamedTuple):
     fields: list[str]
 
 
+BLOCK_BYTES, BLOCK_ROWS = 512 * 1024, 10_000
+"""The rows of a block have more bytes, or there are so many of them."""
 SHOWN_RECORDS = 20
 """Invalid records of a file that a dry run shows; it stores none."""
 
@@ -182,8 +184,8 @@ class CsvFiles:
             table, columns=tuple(columns[name] for name in CSV_COLUMNS[table.name])
         )
 
-    def read_rows(self, table: Table, invalid: InvalidRows) -> Iterator[SqlRow]:
-        """A table's valid rows; `invalid` gets the others.
+    def read_rows(self, table: Table, invalid: InvalidRows) -> Iterator[list[Cells]]:
+        """A table's valid rows by column, some at a time; `invalid` gets the others.
 
         Read the tables in the order of `db.TABLES`: a row may refer to valid rows of the tables
         before it.
@@ -196,8 +198,12 @@ class CsvFiles:
             BadSource: the file is not CSV; the message says where.
             StorageFailed: Cloud Storage refused or failed.
         """
+        rows = self._valid_rows(table, invalid)
+        while some := list(_up_to(BLOCK_BYTES, rows)):
+            yield from_rows(table.columns, some)
+
+    def _valid_rows(self, table: Table, invalid: InvalidRows) -> Iterator[list[bytes]]:
         loaded = self._loaded[table.name] = Ids()
-        writer = RowWriter(table.columns)
         expected = len(table.columns)
         for line in self._lines(table):
             if len(line.fields) != expected:
@@ -208,7 +214,7 @@ class CsvFiles:
                 invalid.add(self._names[table.name], line, reasons)
                 continue
             loaded.add(int(values["id"]))
-            yield writer.from_printed([values[each.name].encode() for each in table.columns])
+            yield [values[each.name].encode() for each in table.columns]
 
     def _check(self, table: Table, fields: list[str]) -> tuple[dict[str, str], list[str]]:
         """The valid values by column, and a reason for each broken rule."""
@@ -257,6 +263,16 @@ class CsvFiles:
                 yield Line(number, [fields[place] for place in order] or fields)
             if not is_csv:
                 raise BadSource(f"{where} has no line with the fields {', '.join(columns)}")
+
+
+def _up_to(limit: int, rows: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+    """The next rows, until they have more than so many bytes, or there are so many."""
+    size = 0
+    for row in itertools.islice(rows, BLOCK_ROWS):
+        yield row
+        size += sum(map(len, row))
+        if size > limit:
+            return
 
 
 LONGEST_FIELD = 16 * 1024 * 1024

@@ -8,10 +8,9 @@ from typing import Any
 
 from hiring.core import logs
 
-CountRow = Callable[[], None]
-"""Called for each finished row."""
+CountRows = Callable[[int], None]
+"""Called with the number of rows that are finished."""
 
-CHECK_EVERY_ROWS = 500
 DRAW_SECONDS = 0.1
 LOG_SECONDS = 10
 BAR_CHARACTERS = 30
@@ -33,7 +32,7 @@ def answer(text: str) -> None:
 
 
 class Progress:
-    """The progress of a step over many rows; calling it counts a row.
+    """The progress of a step over many rows; calling it counts rows.
 
     Args:
         step: its name, such as "loading employees".
@@ -62,11 +61,9 @@ class Progress:
         if self._is_terminal:
             sys.stderr.write("\n")
 
-    def __call__(self) -> None:
-        """Counts a row."""
-        self._rows += 1
-        if self._rows % CHECK_EVERY_ROWS:
-            return
+    def __call__(self, rows: int = 1) -> None:
+        """Counts rows."""
+        self._rows += rows
         pause = DRAW_SECONDS if self._is_terminal else LOG_SECONDS
         if time.monotonic() - self._shown > pause:
             self._show()

@@ -190,9 +190,10 @@ def _try(source: Source, tables: dict[str, Table]) -> list[Outcome]:
         table = tables.get(name) or source.missing_table(name)
         valid = 0
         with Progress(f"checking {name}") as progress:
-            for _ in source.read_rows(table, invalid):
-                progress()
-                valid += 1
+            for cells in source.read_rows(table, invalid):
+                rows = len(cells[0].nulls)
+                progress(rows)
+                valid += rows
         outcomes.append(Outcome(name, valid + invalid.count, valid, invalid.count, "not stored"))
     return outcomes
 

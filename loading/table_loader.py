@@ -1,35 +1,51 @@
 """Inserts rows into a table, many in one statement, and verifies that the table then holds them.
 
-Each inserted row has a fingerprint, and so has each row that is read back as a backup reads it. The
-sums over all rows are equal only when the rows are, in any order; memory does not grow with their
-number. The server's warnings are not enough: it cuts fractions of a second and pads binary values
-without one.
+The digest of all inserted rows is compared with the digest of all rows that are read back as a
+backup reads them, see `digest`; memory does not grow with their number. The server's warnings are
+not enough: it cuts fractions of a second and pads binary values without one.
+
+Rows go as LOAD DATA LOCAL where the server allows it, which takes a quarter less of its time, else
+as INSERT. Both give the same rows; what differs is that LOAD DATA skips a row that it refuses, with
+a warning, and the comparison finds it missing.
 """
 
 import contextlib
 import functools
-import io
 import itertools
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, cast
-
-import fastavro
+from dataclasses import dataclass
 
 import db
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import RowRefused
-from hiring.export import blocks, container
+from hiring.export.blocks import keep_freed_memory
+from hiring.export.mapping import BYTES
+from hiring.export.packets import read_rows
 from hiring.export.pipeline import Stage
-from hiring.export.table import Table
-from loading import target
-from loading.literals import RowWriter, SqlRow
-from loading.progress import CountRow
+from hiring.export.table import Table, read_table
+from hiring.export.values import split
+from loading import literals, sql_text, target
+from loading.cells import Cells, from_rows, from_values
+from loading.digest import Digest, digest
+from loading.literals import PrintedRow
+from loading.progress import CountRows
 
-STATEMENT_BYTES = 1024 * 1024
-"""Longest INSERT, unless one row alone is longer."""
+STATEMENT_BYTES = 128 * 1024
+"""Longest INSERT, unless one row alone is longer. MySQL takes a tenth longer for a megabyte."""
+LOAD_DATA_ROW_BYTES = 64 * 1024
+"""Longest row for LOAD DATA, which lets a row exceed max_allowed_packet: it could not be read."""
 TRIED_ROWS = 256
 """Invalid records that one INSERT tries; those of a refused INSERT are tried in halves."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are ready to be sent: statements, or the lines of one LOAD DATA."""
+
+    digest: Digest
+    statements: list[bytes]
+    lines: bytes = b""
 
 
 class TableLoader:
@@ -47,61 +63,98 @@ class TableLoader:
         self.table = table
         columns = ", ".join(db.quote(column.name) for column in table.columns)
         self._head = f"INSERT INTO {db.quote(table.name)} ({columns}) VALUES ".encode()
-        ((packet,),) = db.select(connection, "SELECT @@SESSION.max_allowed_packet")
+        self._load_data = target.LOAD_DATA.format(table=db.quote(table.name), columns=columns)
+        ((packet, allowed),) = db.select(
+            connection, "SELECT @@SESSION.max_allowed_packet, @@GLOBAL.local_infile"
+        )
         self._longest = packet - 2  # the packet is shorter than that, and its first byte a command
-        self._sum = 0
+        # LOAD DATA would have to know which bytes are no text, and fills other columns, which
+        # nothing compares, although they have no default.
+        has_bytes = any(column.type is BYTES for column in table.columns)
+        every = read_table(connection, table.name).without_generated.columns
+        self._may_load_data = bool(allowed) and not has_bytes and len(every) == len(table.columns)
+        self._digest = Digest()
         self._warning: str | None = None
-        self.rows = 0
 
-    def insert(self, rows: Iterable[SqlRow], progress: CountRow) -> None:
+    @property
+    def rows(self) -> int:
+        """Number of inserted rows."""
+        return self._digest.rows
+
+    def insert(self, blocks: Iterable[list[Cells]], progress: CountRows) -> None:
         """Inserts rows.
 
         Args:
-            rows: as SQL.
-            progress: called for each of them.
+            blocks: of rows, by column.
+            progress: called with the number of rows of each.
 
         Raises:
             RowRefused: the server refuses a row.
         """
-        longest = min(STATEMENT_BYTES, self._longest)
-        # The last row has no comma.
-        batches = _batched(rows, longest - len(self._head) + 1)
+        batches = (self._prepare(cells) for cells in blocks)
         with contextlib.closing(self._ahead(batches)) as ahead:
             for batch in ahead:
-                self._warning = self._insert(batch) or self._warning
-                self._count(batch)
-                for _ in batch:
-                    progress()
+                for statement in batch.statements:
+                    self._warning = self._insert(statement) or self._warning
+                if batch.lines:
+                    warning = target.load_data(self._connection, self._load_data, batch.lines)
+                    self._warning = warning or self._warning
+                self._digest += batch.digest
+                progress(batch.digest.rows)
 
-    def _ahead(self, batches: Iterator[list[SqlRow]]) -> Generator[list[SqlRow], None, None]:
-        """The batches, each read while the one before it is inserted.
+    def _prepare(self, cells: list[Cells]) -> Batch:
+        columns = self.table.columns
+        found = digest(columns, cells)
+        if self._may_load_data:
+            lines, ends = sql_text.write(sql_text.LINES, columns, cells)
+            starts = [0, *ends[:-1].tolist()]
+            if max(end - start for start, end in zip(starts, ends.tolist(), strict=True)) <= (
+                LOAD_DATA_ROW_BYTES
+            ):
+                return Batch(found, [], lines)
+        text, ends = sql_text.write(sql_text.INSERT, columns, cells)
+        return Batch(found, list(self._statements(text, ends.tolist())))
+
+    def _statements(self, text: bytes, ends: list[int]) -> Iterator[bytes]:
+        """INSERT statements of up to STATEMENT_BYTES, with at least one row each."""
+        room = min(STATEMENT_BYTES, self._longest) - len(self._head)
+        start = end = 0
+        for following in [*ends, len(text) + STATEMENT_BYTES]:
+            # The last row has no comma.
+            if following - 1 - start > room and end > start:
+                yield self._head + text[start : end - 1]
+                start = end
+            end = following
+
+    def _ahead(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+        """The batches, each made while the one before it is inserted.
 
         Reading may be slow; the server must not close the idle connection meanwhile.
         """
-        read: list[list[SqlRow] | None] = []
+        made: list[Batch | None] = []
 
-        def read_one() -> None:
-            read.append(next(batches, None))
+        def make_one() -> None:
+            made.append(next(batches, None))
 
         keep_alive = functools.partial(db.keep_alive, self._connection)
         with Stage("read", self._deadline) as reading:
-            reading.submit(read_one)
+            reading.submit(make_one)
             while True:
                 reading.drain(keep_alive, db.KEEP_ALIVE_SECONDS)
-                batch = read.pop()
+                batch = made.pop()
                 if batch is None:
                     return
-                reading.submit(read_one)
+                reading.submit(make_one)
                 yield batch
 
     def insert_accepted(
-        self, rows: Iterable[tuple[str, SqlRow]], progress: CountRow
+        self, rows: Iterable[tuple[str, PrintedRow]], progress: CountRows
     ) -> Iterator[tuple[str, str]]:
         """Inserts the rows that the server accepts without a warning.
 
         Args:
-            rows: (origin, row) each.
-            progress: called for each of them.
+            rows: (origin, values as MySQL prints them) each.
+            progress: called with the number of rows tried.
 
         Yields:
             (origin, server's reason) for each rejected row.
@@ -109,17 +162,18 @@ class TableLoader:
         rows = iter(rows)
         while batch := list(itertools.islice(rows, TRIED_ROWS)):
             yield from self._insert_accepted(batch)
-            for _ in batch:
-                progress()
+            progress(len(batch))
 
-    def _insert_accepted(self, batch: list[tuple[str, SqlRow]]) -> Iterator[tuple[str, str]]:
+    def _insert_accepted(self, batch: list[tuple[str, PrintedRow]]) -> Iterator[tuple[str, str]]:
+        columns = self.table.columns
+        texts = [literals.row(columns, row) for _, row in batch]
         self._execute("SAVEPOINT tried")
         try:
-            refusal = self._insert([row for _, row in batch])
+            refusal = self._insert(self._head + b",".join(texts))
         except RowRefused as error:
             refusal = str(error)
         if refusal is None:
-            self._count([row for _, row in batch])
+            self._digest += digest(columns, from_rows(columns, [row for _, row in batch]))
             return
         self._execute("ROLLBACK TO SAVEPOINT tried")
         if len(batch) == 1:
@@ -133,8 +187,7 @@ class TableLoader:
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def _insert(self, batch: list[SqlRow]) -> str | None:
-        statement = self._head + b",".join([sql for sql, _ in batch])
+    def _insert(self, statement: bytes) -> str | None:
         if len(statement) > self._longest:
             raise RowRefused(
                 f"a row of table {self.table.name} takes {len(statement)} bytes as SQL, the"
@@ -145,56 +198,26 @@ class TableLoader:
         except RowRefused as error:
             raise RowRefused(f"table {self.table.name}: {error}") from error
 
-    def _count(self, batch: list[SqlRow]) -> None:
-        self.rows += len(batch)
-        self._sum += sum([fingerprint for _, fingerprint in batch])
-
-    def check(self, progress: CountRow) -> None:
+    def check(self, progress: CountRows) -> None:
         """Compares the inserted rows with the rows that the table holds.
 
         Args:
-            progress: called for each row.
+            progress: called with the number of rows read.
 
         Raises:
-            RowRefused: the server changed a row.
+            RowRefused: the server changed or skipped a row.
         """
-        rows = total = 0
-        for _, fingerprint in self._read_back():
-            rows += 1
-            total += fingerprint
-            progress()
-        if (rows, total) != (self.rows, self._sum):
+        keep_freed_memory()
+        columns = self.table.columns
+        found = Digest()
+        for rows in read_rows(self._connection, self.table.statement, self._deadline):
+            values = zip(columns, split(rows, len(columns)), strict=True)
+            part = digest(columns, [from_values(column, each) for column, each in values])
+            found += part
+            progress(part.rows)
+        if found != self._digest:
             raise RowRefused(
                 f"table {self.table.name} does not hold the rows that were inserted:"
-                f" {self.rows} were inserted, {rows} are there; the database"
+                f" {self.rows} were inserted, {found.rows} are there; the database"
                 f" {f'warns: {self._warning}' if self._warning else 'gave no warning'}"
             )
-
-    def _read_back(self) -> Iterator[SqlRow]:
-        """The rows of the table, as its backup would hold them."""
-        writer = RowWriter(self.table.columns)
-        names = [column.avro_name for column in self.table.columns]
-        statement = self.table.statement
-        for block in blocks.read(self._connection, self.table, statement, self._deadline):
-            file = io.BytesIO()
-            container.Writer(file, self.table.avro_schema).write_block(block.rows, block.content)
-            file.seek(0)
-            for record in fastavro.reader(file):
-                values = cast(dict[str, Any], record)
-                yield writer.from_values([values[name] for name in names])
-            for row in block.invalid:
-                yield writer.from_printed(row.values)
-
-
-def _batched(rows: Iterable[SqlRow], limit: int) -> Iterator[list[SqlRow]]:
-    """Groups rows for one statement each: up to `limit` bytes with commas, at least one row."""
-    batch: list[SqlRow] = []
-    size = 0
-    for row in rows:
-        size += len(row[0]) + 1
-        if size > limit and batch:
-            yield batch
-            batch, size = [], len(row[0]) + 1
-        batch.append(row)
-    if batch:
-        yield batch

@@ -219,6 +219,29 @@ def insert(connection: Connection, statement: bytes) -> str | None:
     return str(connection.show_warnings()[0][2])
 
 
+LOAD_DATA = (
+    "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {table} CHARACTER SET utf8mb4"
+    " FIELDS TERMINATED BY '\\t' ENCLOSED BY '' ESCAPED BY '\\\\'"
+    " LINES TERMINATED BY '\\n' STARTING BY '' ({columns})"
+)
+"""The statement that reads lines as `sql_text` writes them; the name of the file is arbitrary."""
+
+
+def load_data(connection: Connection, statement: str, lines: bytes) -> str | None:
+    """Runs a LOAD DATA LOCAL; returns the server's first warning, such as for a refused row.
+
+    Raises:
+        RowRefused: the server refuses the lines; the message is its own.
+    """
+    try:
+        warnings = connection.send_lines(statement, lines)
+    except pymysql.err.Error as error:
+        if _is_about_the_statement(error.args[0]):
+            raise RowRefused(f"the database refuses a row: {error.args[1]}") from error
+        raise
+    return str(connection.show_warnings()[0][2]) if warnings else None
+
+
 def _is_about_the_statement(number: object) -> bool:
     # The server's own numbers begin at 1000, the client's are 2000 to 2999.
     known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}

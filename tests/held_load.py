@@ -1,9 +1,10 @@
 """load.py, paused before a statement: `python held_load.py STATEMENT TIMES ARGUMENT...`
 
-It pauses before it sends the n-th statement that begins like that, prints a line, and continues
-when it reads a line.
+STATEMENT is a regular expression. The load pauses before it sends the n-th statement that begins
+like that, prints a line, and continues when it reads a line.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from hiring.core.connection import Connection
 beginning, times, *arguments = sys.argv[1:]
 left = int(times)
 query, commit = Connection.query, Connection.commit
+send_lines = Connection.send_lines
 
 
 def hold(sql: str | bytes) -> None:
     """Waits for a line of input, if it is this statement's turn."""
     global left
     text = sql.encode() if isinstance(sql, str) else bytes(sql)
-    if text.startswith(beginning.encode()):
+    if re.match(beginning.encode(), text):
         left -= 1
         if left == 0:
             sys.stdout.write("held\n")
@@ -36,6 +38,12 @@ def held_query(connection: Connection, sql: str | bytes, unbuffered: bool = Fals
     return query(connection, sql, unbuffered)
 
 
+def held_lines(connection: Connection, statement: str, lines: bytes) -> int:
+    """Sends a LOAD DATA, when it may be sent."""
+    hold(statement)
+    return send_lines(connection, statement, lines)
+
+
 def held_commit(connection: Connection) -> None:
     """Commits, when it may."""
     hold("COMMIT")
@@ -43,5 +51,6 @@ def held_commit(connection: Connection) -> None:
 
 
 Connection.query = held_query
+Connection.send_lines = held_lines  # type: ignore[assignment, method-assign]
 Connection.commit = held_commit
 sys.exit(load.main(arguments))

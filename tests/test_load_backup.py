@@ -14,6 +14,7 @@ from stored_backup import download, path, records, rewrite
 from support import content
 
 import db
+from hiring.core.connection import Connection
 from local.database import DatabaseServer
 
 TABLES = ("departments", "jobs", "employees")
@@ -66,6 +67,72 @@ def test_every_type_is_restored_exactly(
     again = take_backup(empty_database)
     for table in TABLES:
         assert records(bucket, again, table) == records(bucket, answer, table)
+
+
+BYTES = ("bits", "binary_", "varbinary_", "tinyblob_", "blob_", "mediumblob_", "longblob_")
+SHAPES = ("geometry_", "point_", "line_", "polygon_", "points_", "collection_")
+
+
+@pytest.fixture(params=["LOAD DATA", "INSERT"])
+def way(request: pytest.FixtureRequest, server: DatabaseServer) -> Iterator[str]:
+    """How rows go to the server: it allows LOAD DATA LOCAL, or not."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.local_infile")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET GLOBAL local_infile = %s", (request.param == "LOAD DATA",))
+        try:
+            yield request.param
+        finally:
+            cursor.execute("SET GLOBAL local_infile = %s", (before,))
+
+
+def test_every_type_of_text_and_number_is_restored_exactly_in_both_ways(
+    database: Database,
+    empty_database: Database,
+    run_load: Loader,
+    take_backup: Backup,
+    environment: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    """LOAD DATA and INSERT give the same rows and the same CHECKSUM TABLE, short rows and long."""
+    sent = []
+    send_lines = Connection.send_lines
+
+    def counted(connection: Connection, statement: str, lines: bytes) -> int:
+        sent.append(lines.count(b"\n"))
+        return send_lines(connection, statement, lines)
+
+    environment.setattr(Connection, "send_lines", counted)
+    columns = {
+        name: kind for name, kind in every_type.COLUMNS.items() if name not in BYTES + SHAPES
+    }
+    every_type.create(database, columns=columns)
+    every_type.fill(database)
+    database.execute("DELETE FROM employees WHERE LENGTH(text_) > 1000")
+    database.insert("departments", [(5, ""), (1, "a\tb\nc\\d\\N'\r\x00\x1a"), (2, "\\N")])
+    database.insert("jobs", [(number, "x" * 200) for number in range(1, 20_001)])
+    assert run_load(take_backup()["backup"], DB_NAME=empty_database.name).status == 0
+    assert checksums(empty_database) == checksums(database)
+    assert (sum(sent) > 20_000) == (way == "LOAD DATA")
+
+
+@pytest.mark.parametrize("change", ["ADD UNIQUE (name(1))", "ADD CHECK (name <> 'Ada')"])
+def test_a_row_that_is_refused_rolls_everything_back_in_both_ways(
+    database: Database, run_load: Loader, take_backup: Backup, way: str, change: str
+) -> None:
+    """A row that LOAD DATA skips is as fatal as one that an INSERT refuses."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    for number, name in ((1, "Ana"), (2, "Bob"), (3, "Ada")):
+        database.insert("employees", [(number, name, "2021-02-03", 1, 1)])
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM employees")
+    database.execute(f"ALTER TABLE employees {change}")
+    before = content(database)
+    loaded = run_load(backup, "--replace")
+    assert loaded.status == 4
+    assert loaded.error.startswith("nothing was loaded: table employees"), loaded.error
+    assert content(database) == before
 
 
 def test_json_that_text_cannot_express_is_the_same_json(

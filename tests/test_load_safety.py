@@ -62,9 +62,14 @@ def backup(database: Database, take_backup: Backup) -> str:
     return str(address)
 
 
+def into(table: str) -> str:
+    """A pattern for the statements that put rows into a table."""
+    return f"(INSERT|LOAD DATA LOCAL INFILE 'rows') INTO (TABLE )?`{table}`"
+
+
 MOMENTS = [
-    pytest.param("INSERT INTO `jobs`", 1, id="first row"),
-    pytest.param("INSERT INTO `employees`", 2, id="halfway"),
+    pytest.param(into("jobs"), 1, id="first row"),
+    pytest.param(into("employees"), 2, id="halfway"),
     pytest.param("COMMIT", 1, id="not committed"),
 ]
 
@@ -94,7 +99,7 @@ def test_a_killed_load_leaves_the_rows_as_they_were(
 
 def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backup: str) -> None:
     """Ctrl-C: status 130, the rows as they were, no traceback."""
-    loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
+    loading = run_load.start_held(into("employees"), 2, backup)
     loading.send_signal(signal.SIGINT)
     _, log = loading.communicate(timeout=SECONDS)
     assert (loading.returncode, "Traceback" in log) == (130, False)
@@ -116,7 +121,7 @@ def test_a_load_that_is_interrupted_at_its_commit_does_not_say_that_nothing_was_
 
 def test_a_writer_is_made_to_wait(database: Database, run_load: Loader, backup: str) -> None:
     """A row written while a load runs is there afterwards, beside all that was loaded."""
-    loading = run_load.start_held("INSERT INTO `employees`", 2, backup)
+    loading = run_load.start_held(into("employees"), 2, backup)
     insert = "INSERT INTO departments VALUES (77, 'New')"
     writer = threading.Thread(target=database.execute, args=[insert])
     writer.start()

@@ -15,6 +15,8 @@ the following; `tests/test_private.py` fails where one of the names is gone.
     _sock, _read_timeout,         the socket, and the timeouts that PyMySQL believes it has.
     _current_timeout
     _read_bytes                   the rest of a row that is longer than the buffer.
+    _execute_command,             a LOAD DATA LOCAL with lines from memory: PyMySQL would send any
+    _read_packet                  file that the server names, and stays unable to.
     _force_close                  closes a connection whose protocol state is unknown.
 """
 
@@ -24,13 +26,14 @@ import ssl
 
 from pymysql import err
 from pymysql.connections import Connection as PyMySQLConnection
-from pymysql.constants import CR
+from pymysql.constants import COMMAND, CR
+from pymysql.protocol import OKPacketWrapper
 
 from hiring.core.bounded import BoundedReader
 from hiring.core.deadline import Deadline
 
 SENT_BYTES = 64 * 1024
-"""Bytes of a statement that must be sent within the write timeout."""
+"""Bytes of a statement, or of lines, that must be sent within the write timeout."""
 
 
 class Connection(PyMySQLConnection):
@@ -109,6 +112,21 @@ class Connection(PyMySQLConnection):
         """
         received: bytes = self._read_bytes(count)
         return received
+
+    def send_lines(self, statement: str, lines: bytes) -> int:
+        """Runs a LOAD DATA LOCAL with these lines; returns the number of warnings.
+
+        Raises:
+            pymysql.err.Error: the server refuses the statement, or the connection was lost.
+        """
+        self._execute_command(COMMAND.COM_QUERY, statement)
+        if not self._read_packet().is_load_local_packet():
+            raise err.InternalError("the server does not ask for the lines")
+        for start in range(0, len(lines), SENT_BYTES):
+            self.write_packet(lines[start : start + SENT_BYTES])
+        self.write_packet(b"")
+        warnings: int = OKPacketWrapper(self._read_packet()).warning_count
+        return warnings
 
     def _write_bytes(self, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):

@@ -1,0 +1,85 @@
+"""Columns of rows on their way into a table, whether Avro, CSV or the server gave them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hiring.export import mapping
+from hiring.export.layout import Mask, Part
+from hiring.export.packets import Ints
+from hiring.export.table import Column
+from hiring.export.values import Values, decimals, integers, one_by_one, times
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column of some rows.
+
+    Attributes:
+        nulls: the rows that hold NULL.
+        numbers: whole numbers, floats, days or microseconds since 1970; None for other types.
+        content: texts, bytes, or decimals as Avro encodes them; for `odd` rows the printed value.
+        odd: rows whose value is none of the column's type, such as 0000-00-00; None if there is no
+            such row.
+    """
+
+    nulls: Mask
+    numbers: Ints | Floats | None
+    content: Part | None
+    odd: Mask | None = None
+
+
+def from_values(column: Column, values: Values) -> Cells:
+    """A column as the server prints it.
+
+    Raises:
+        ValueError: a printed number is none.
+    """
+    kind = column.type
+    odd = np.zeros(len(values.starts), np.bool_)
+    printed = Part(values.packets, values.starts, values.lengths)
+    if kind in (mapping.STRING, mapping.BYTES):
+        return Cells(values.nulls, None, printed)
+    numbers: Ints | Floats
+    if kind in (mapping.INT, mapping.LONG):
+        numbers = integers(column, values, odd)
+    elif kind in (mapping.FLOAT, mapping.DOUBLE):
+        numbers = _floats(column, values, odd)
+    elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
+        numbers = times(column, values, odd)
+    else:
+        return Cells(values.nulls, None, decimals(column, values, odd))
+    return Cells(values.nulls, numbers, printed, odd if odd.any() else None)
+
+
+def _floats(column: Column, values: Values, odd: Mask) -> Floats:
+    numbers = np.zeros(len(values.starts), np.float32 if column.type is mapping.FLOAT else float)
+    for row, value in one_by_one(column, values, ~values.nulls, odd):
+        numbers[row] = value
+    return numbers.astype(np.float64)
+
+
+def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]) -> list[Cells]:
+    """Rows whose values are as MySQL prints them, or at least in their place."""
+    return [
+        _from_printed(column, [row[place] for row in rows]) for place, column in enumerate(columns)
+    ]
+
+
+def _from_printed(column: Column, printed: Sequence[bytes | None]) -> Cells:
+    nulls = np.fromiter((value is None for value in printed), np.bool_, len(printed))
+    content = [value or b"" for value in printed]
+    lengths = np.fromiter(map(len, content), np.int64, len(content))
+    packets = np.frombuffer(b"".join(content), np.uint8)
+    if not len(packets):
+        packets = np.zeros(1, np.uint8)
+    values = Values(packets, np.cumsum(lengths) - lengths, lengths, nulls)
+    try:
+        return from_values(column, values)
+    except (ValueError, ArithmeticError):
+        # Not what MySQL prints for such a column: the server decides what it becomes.
+        return Cells(nulls, None, Part(values.packets, values.starts, lengths), ~nulls)
