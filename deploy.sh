@@ -52,14 +52,13 @@ check_settings() {
     local name
     require_settings PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS \
         DB_USER_CHANGES PUBLIC_REPORTS
-    RUNTIME=${RUNTIME:-python313} DB_HOST=${DB_HOST:-}
+    RUNTIME=${RUNTIME:-python313}
     check_forms
     for name in REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS; do
         check_members "$name"
     done
     [[ $PROJECT_ID != *:* ]] ||
         stop "PROJECT_ID: gcloud cannot deploy source to a project of a domain, $PROJECT_ID"
-    [[ -z $DB_HOST ]] || require_settings VPC_NETWORK VPC_SUBNET
 }
 
 deploy() {

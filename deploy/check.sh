@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# What has to be so before the first change: tools, login, and an instance that the functions can reach.
+# Checks before the first change: tools, login, and an instance that the functions can reach.
 
 OLDEST_GCLOUD=511 # the first with `run deploy --function` and `--build-service-account`
 
@@ -23,61 +23,32 @@ check_login() {
 }
 
 # usage: check_instance [PATTERN]
-# The instance exists, is MySQL, runs, and can be reached in the way that the settings say. Asks again
-# while Google complains like the pattern.
+# The instance exists, is MySQL, runs, and can be reached. Asks again while Google complains like the
+# pattern.
 check_instance() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
-    local version state policy authority name addresses
+    local version state policy authority addresses
     step "instance $INSTANCE_CONNECTION_NAME"
     ! "$DRY_RUN" || return 0
     local fields=databaseVersion,state,settings.activationPolicy
-    fields+=",settings.ipConfiguration.serverCaMode,dnsName,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
+    fields+=",settings.ipConfiguration.serverCaMode,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
     attempt "${1:-$BUSY}" sql instances describe "$instance" --project="$project" \
         --format="value[separator='|']($fields)" ||
         fail "Is INSTANCE_CONNECTION_NAME right? This shows them: gcloud sql instances list --project=$project"
-    IFS='|' read -r version state policy authority name addresses <<<"$ANSWER"
+    IFS='|' read -r version state policy authority addresses <<<"$ANSWER"
     [[ $version == MYSQL_* ]] || stop "$instance is $version, not MySQL"
     [[ $policy != NEVER ]] || stop "$instance is stopped; start it:" \
         "$(as_typed gcloud sql instances patch "$instance" --activation-policy=ALWAYS --project="$project")"
     [[ $state == RUNNABLE ]] || stop "$instance is not running but $state"
-    if [[ -z $DB_HOST ]]; then
-        check_socket "$instance" "${authority:-GOOGLE_MANAGED_INTERNAL_CA}" "$addresses"
-    else
-        check_host "$instance" "${authority:-GOOGLE_MANAGED_INTERNAL_CA}" "$addresses" "$name"
-    fi
-}
-
-# usage: address KIND ADDRESSES
-# Prints the first address of that kind.
-address() {
-    local each
-    for each in $2; do
-        [[ $each != "$1"/* ]] || { printf '%s' "${each#*/}" && return; }
-    done
+    check_socket "$instance" "${authority:-GOOGLE_MANAGED_INTERNAL_CA}" "$addresses"
 }
 
 # Cloud Run's own socket goes to a public address, and trusts instances that are their own authority.
 check_socket() {
-    local instance=$1 authority=$2 addresses=$3 private
-    private=$(address PRIVATE "$addresses")
-    local instead="set DB_HOST, VPC_NETWORK and VPC_SUBNET ($EXAMPLE explains them)"
-    [[ -n $(address PRIMARY "$addresses") ]] ||
-        stop "$instance has no public address; $instead${private:+; its private address is $private}"
+    local instance=$1 authority=$2 addresses=$3
+    [[ " $addresses" == *" PRIMARY/"* ]] ||
+        stop "$instance has no public address, which Cloud Run's socket needs; add one:" \
+            "$(as_typed gcloud sql instances patch "$instance" --assign-ip)"
     [[ $authority == GOOGLE_MANAGED_INTERNAL_CA ]] ||
-        stop "$instance has server CA mode $authority, which Cloud Run's socket does not take; $instead"
-}
-
-# An instance that is its own authority is known by its certificate alone, one of a shared authority
-# by its name as well.
-check_host() {
-    local instance=$1 authority=$2 addresses=$3 name=$4 private
-    private=$(address PRIVATE "$addresses")
-    if [[ $authority == GOOGLE_MANAGED_INTERNAL_CA ]]; then
-        [[ -n $private ]] || stop "$instance has no private address; leave DB_HOST empty"
-        [[ $DB_HOST == "$private" ]] ||
-            stop "DB_HOST is not the private address of $instance; set DB_HOST=$private"
-    elif [[ ! $DB_HOST =~ [A-Za-z] ]]; then
-        stop "$instance has server CA mode $authority, which serves other instances too:" \
-            "set DB_HOST to its name, by which it is known${name:+: DB_HOST=$name}"
-    fi
+        stop "$instance has server CA mode $authority, which Cloud Run's socket does not take"
 }

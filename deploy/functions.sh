@@ -18,26 +18,16 @@ REPORT_LIMITS=(--memory=512Mi --cpu=1 --timeout="$REPORT_TIMEOUT"
 CHANGE_TIMEOUT=3600
 CHANGE_LIMITS=(--memory=1Gi --cpu=2 --timeout="$CHANGE_TIMEOUT" --concurrency=1 --max-instances=2)
 
-AUTHORITY_SECRET=hiring-server-ca
-AUTHORITY_FILE=/certificates/server-ca.pem
 # The tag under which a new revision is tried before it gets traffic.
 CANDIDATE=next
 ANSWER_SECONDS=90
 
 # usage: describe_database WHO
-# Sets VARIABLES, SECRETS and NETWORK: the way to the database of an account.
+# Sets VARIABLES and SECRETS: the way to the database of an account.
 describe_database() {
     SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
     VARIABLES=DB_NAME=$DB_NAME,GOOGLE_CLOUD_PROJECT=$PROJECT_ID
-    if [[ -z $DB_HOST ]]; then
-        VARIABLES+=,INSTANCE_CONNECTION_NAME=$INSTANCE_CONNECTION_NAME
-        NETWORK=(--set-cloudsql-instances="$INSTANCE_CONNECTION_NAME" --clear-network)
-    else
-        VARIABLES+=,DB_HOST=$DB_HOST,DB_SSL_CA=$AUTHORITY_FILE
-        SECRETS+=,$AUTHORITY_FILE=$AUTHORITY_SECRET:${VERSION_OF[authority]}
-        NETWORK=(--clear-cloudsql-instances --network="$VPC_NETWORK" --subnet="$VPC_SUBNET"
-            --vpc-egress=private-ranges-only)
-    fi
+    VARIABLES+=,INSTANCE_CONNECTION_NAME=$INSTANCE_CONNECTION_NAME
 }
 
 # usage: deploy_function NAME ENTRY_POINT WHO VARIABLES LIMIT...
@@ -59,7 +49,7 @@ deploy_function() {
         --service-account="$(account "hiring-$who")" \
         --build-service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
         --set-env-vars="$variables,$VARIABLES" --set-secrets="$SECRETS" \
-        "${NETWORK[@]}" "${access[@]}" "${traffic[@]}" "$@"
+        --set-cloudsql-instances="$INSTANCE_CONNECTION_NAME" "${access[@]}" "${traffic[@]}" "$@"
     ((${#traffic[@]} == 0)) || take_over "$name"
 }
 

@@ -138,40 +138,15 @@ grant_secret() {
         --member="serviceAccount:$(account "$2")" --role=roles/secretmanager.secretAccessor
 }
 
-# With a socket both accounts may open connections to instances (without a condition on one of them:
-# it would make other people's unconditional bindings of the project ask). Without, they get the
-# authority that the server's certificate is checked against.
+# Both accounts may connect to the project's instances. A condition for one instance would make other
+# people's unconditional bindings of the project fail where prompts are off.
 ensure_way_to_database() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} who
-    if [[ -z $DB_HOST ]]; then
-        for who in reports changes; do
-            step "rights of hiring-$who: connecting to Cloud SQL"
-            run projects add-iam-policy-binding "$project" --project="$project" --condition=None \
-                --member="serviceAccount:$(account "hiring-$who")" --role=roles/cloudsql.client
-        done
-        return
-    fi
-    ensure_secret "$AUTHORITY_SECRET"
-    ensure_authority
     for who in reports changes; do
-        step "rights of hiring-$who: the server's authority"
-        grant_secret "$AUTHORITY_SECRET" "hiring-$who"
+        step "rights of hiring-$who: connecting to Cloud SQL"
+        run projects add-iam-policy-binding "$project" --project="$project" --condition=None \
+            --member="serviceAccount:$(account "hiring-$who")" --role=roles/cloudsql.client
     done
-}
-
-# A version of the secret holds the instance's authority; a new one is added where it has changed.
-ensure_authority() {
-    local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:} authority
-    step "authority of $instance"
-    ask sql instances describe "$instance" --project="$project" --format='value(serverCaCert.cert)'
-    authority=$ANSWER
-    [[ -n $authority ]] || "$DRY_RUN" || stop "$instance has no server CA certificate"
-    find_version "$AUTHORITY_SECRET"
-    [[ -z $VERSION ]] || ask secrets versions access "$VERSION" --secret="$AUTHORITY_SECRET"
-    if [[ -z $VERSION || $ANSWER != "$authority" ]]; then
-        add_version "$AUTHORITY_SECRET" "$authority"
-    fi
-    VERSION_OF[authority]=$VERSION
 }
 
 # usage: grant_bucket BUCKET ACCOUNT

@@ -59,9 +59,6 @@ check_forms() {
     check_form PUBLIC_REPORTS 'yes|no' no
     check_form KEEP_BACKUPS_DAYS '[1-9][0-9]{0,4}' 30
     check_form RUNTIME 'python3[0-9]+' python313
-    check_form DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
-    check_form VPC_NETWORK '[a-z0-9/._-]+' default
-    check_form VPC_SUBNET '[a-z0-9/._-]+' default
     check_form JOBS_DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
     check_form JOBS_SUBNET '[a-z0-9/._-]+' default
 }
