@@ -203,7 +203,12 @@ FAULTS = {
     ),
     "a secret may not be made": (Fault("POST secretmanager.*/secrets$"), "secret hiring-reports"),
     "the quota is used up": (
-        Fault("POST run.*/services$", 429, "RESOURCE_EXHAUSTED", "Quota exceeded"),
+        Fault(
+            r"POST \S*run\.googleapis\.com/apis/\S*/services$",
+            429,
+            "RESOURCE_EXHAUSTED",
+            "Quota exceeded",
+        ),
         "function quarterly-hired",
     ),
     "nobody may be let in": (
