@@ -1,10 +1,11 @@
-"""How fast load.py fills the tables, beside `mysql < dump.sql`: same machine, rows, run.
+"""How fast load.py fills the tables, beside `mysql < dump.sql` and myloader, in one run.
 
     python -m bench.load [ROWS]     a million employees unless told
 
 Starts a private database server and a Cloud Storage emulator, makes the rows, dumps them with
 mysqldump, backs them up and writes them as CSV; then, in turn and ROUNDS times, fills an empty
-database from each. Prints medians: seconds, rows a second, CPU seconds and peak memory of the
+database from each: a backup also where the server allows LOAD DATA LOCAL. Prints medians: seconds,
+their ratio to those of `mysql < dump.sql` in the same round, CPU seconds and peak memory of the
 filling process (of the client, not the server).
 """
 
@@ -28,6 +29,7 @@ from local.storage import StorageEmulator
 
 ROUNDS = 3
 SOURCE, TARGET = "source", "target"
+DUMP = "mysql < dump.sql"
 
 
 class Figures(NamedTuple):
@@ -105,14 +107,29 @@ def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: i
     )
     subprocess.run([sys.executable, "-c", take], env=environment, cwd=stack.PROJECT, check=True)
     login = [f"--socket={server.socket}", "--user=root"]
+    restore = [*load, backups, "--from-database", SOURCE]
+
+    def load_with(command: list[str], *, load_data: bool) -> Figures:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SET GLOBAL local_infile = %s", (load_data,))
+        return measure(command, target, None)
+
     ways: dict[str, Callable[[], Figures]] = {
-        "load.py, a backup": lambda: measure([*load, backups], target, None),
-        "load.py, CSV files": lambda: measure([*load, str(csv_folder)], target, None),
+        "load.py, a backup, LOAD DATA": lambda: load_with(restore, load_data=True),
+        "load.py, a backup, INSERT": lambda: load_with(restore, load_data=False),
+        "load.py, CSV files, INSERT": lambda: load_with([*load, str(csv_folder)], load_data=False),
     }
     if shutil.which("mysqldump") and shutil.which("mysql"):
         with dump.open("wb") as file:
             subprocess.run(["mysqldump", *login, SOURCE], stdout=file, check=True)
-        ways["mysql < dump.sql"] = lambda: measure(["mysql", *login, TARGET], target, dump)
+        ways[DUMP] = lambda: measure(["mysql", *login, TARGET], target, dump)
+    if shutil.which("mydumper") and shutil.which("myloader"):
+        dumped = str(folder / "dumped")
+        with_threads = ["-S", str(server.socket), "-u", "root", "-t", "2"]
+        dumper = ["mydumper", *with_threads, "-B", SOURCE, "-o", dumped]
+        subprocess.run(dumper, check=True)
+        loader = ["myloader", *with_threads, "-B", TARGET, "-d", dumped]
+        ways["myloader -t 2"] = lambda: measure(loader, environment, None)
     figures: dict[str, list[Figures]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
         for way, fill in ways.items():
@@ -122,10 +139,13 @@ def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: i
     lines = []
     for way, found in figures.items():
         seconds, cpu_seconds, peak = (statistics.median(each) for each in zip(*found, strict=True))
-        lines.append(
-            [way, f"{seconds:.1f}", f"{rows / seconds:,.0f}", f"{cpu_seconds:.1f}", f"{peak:.0f}"]
-        )
-    headers = ["way", "seconds", "rows/s", "CPU seconds", "peak MB"]
+        ratio = "-"
+        if DUMP in figures:
+            pairs = zip(found, figures[DUMP], strict=True)
+            ratio = f"{statistics.median(one.seconds / dump.seconds for one, dump in pairs):.2f}"
+        per_million = cpu_seconds / rows * 1_000_000
+        lines.append([way, f"{seconds:.1f}", ratio, f"{per_million:.1f}", f"{peak:.0f}"])
+    headers = ["way", "seconds", f"x {DUMP}", "CPU s / 1M rows", "peak MB"]
     print(f"{rows:,} employees, {stack.machine(server)}, median of {ROUNDS}")
     print(
         tabulate.tabulate(lines, headers, disable_numparse=True, colalign=["left"] + ["right"] * 4)
