@@ -25,6 +25,7 @@ from hiring.core.deadline import Deadline
 from hiring.core.errors import BundleError, StorageFailed, TimedOut
 from hiring.core.settings import Settings, StorageLocation
 from hiring.core.version import WRITER
+from hiring.export import catalog
 from hiring.export.manifest import FORMAT, MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.rows import StoredRows, store_rows
@@ -147,7 +148,7 @@ def store(
         check_characters(connection, name)
         check_enums(connection, name)
     name = taken_at.replace("-", "").replace(":", "")
-    folder = OutputFolder(location, f"backups/{name}/", connection, deadline)
+    folder = OutputFolder(location, f"{catalog.BACKUPS}{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)
     try:
         manifest = {

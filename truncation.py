@@ -55,7 +55,6 @@ def truncate(
         net_write_timeout=db.LOCKED_NET_WRITE_SECONDS,
         wait_timeout=db.LOCKED_IDLE_SECONDS,
         autocommit=0,
-        innodb_table_locks=1,
     ) as connection:
         db.check_base_tables(connection)
         db.check_not_referenced(connection)

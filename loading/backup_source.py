@@ -8,7 +8,6 @@ import base64
 import contextlib
 import datetime
 import io
-import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, cast
@@ -32,8 +31,6 @@ BACKUP_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 
 Not strict: reading the rows back shows whether the server changed a value.
 """
-
-AvroType = str | dict[str, Any]
 
 
 class Backup:
@@ -107,12 +104,7 @@ class Backup:
             BadSource: one is missing, or is not as long as the manifest says.
             StorageFailed: Cloud Storage refused or failed.
         """
-        tables = self._manifest.tables.values()
-        stored_files = itertools.chain(
-            (self._manifest.schema, *self._manifest.reports),
-            *(table.objects + table.invalid_objects for table in tables),
-        )
-        for stored in stored_files:
+        for stored in self._manifest.files:
             size = self._folder.size(stored.name)
             if size not in (None, stored.bytes):
                 raise BadSource(
@@ -258,7 +250,7 @@ class Backup:
             for name, column in columns.items():
                 if name not in fields:
                     raise BadSource(f"{stored.name} has no column {name}, table {table.name} has")
-                if _plain_type(fields[name]["type"]) != column.type.avro:
+                if container.value_type(fields[name]["type"]) != column.type.avro:
                     raise BadSource(
                         f"{stored.name}: column {name} was {fields[name]['mysqlType']},"
                         f" in table {table.name} it is {column.mysql_type}"
@@ -310,11 +302,3 @@ def _printed(value: Any) -> bytes | None:
     if isinstance(value, str):
         return value.encode()
     return base64.b64decode(value["base64"])
-
-
-def _plain_type(avro_type: Any) -> AvroType:
-    """The type of a value that is not NULL."""
-    if isinstance(avro_type, list):
-        (avro_type,) = (each for each in avro_type if each != "null")
-    plain: AvroType = avro_type
-    return plain

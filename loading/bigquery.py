@@ -10,15 +10,13 @@ import re
 import shlex
 from typing import Any
 
-import fastavro
-
 import db
 from hiring.core.errors import BadSource
 from hiring.core.settings import Settings
-from hiring.export import storage_client
+from hiring.export import container, storage_client
 from hiring.export.manifest import MANIFEST, StoredTable, read_manifest
 from loading.progress import answer
-from loading.sources import BUFFER_BYTES, CloudFolder, find
+from loading.sources import BUFFER_BYTES, CloudFolder, find_in_cloud
 
 DECIMAL_TARGETS = ("NUMERIC", "BIGNUMERIC", "STRING")
 """In the order in which BigQuery tries them."""
@@ -31,9 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
         BadSource: the address is not that of a backup in Cloud Storage.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder = find(options.address)
-    if not isinstance(folder, CloudFolder):
-        raise BadSource(f"{options.address} is not an address in Cloud Storage, gs://...")
+    folder = find_in_cloud(options.address)
     manifest = read_manifest(folder.read(MANIFEST))
     bucket = folder.location.bucket
     place = _place(bucket)
@@ -45,10 +41,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def _place(bucket: str) -> str:
-    try:
+    with storage_client.translated(bucket):
         found = storage_client.client().get_bucket(bucket, timeout=storage_client.TIMEOUT_SECONDS)
-    except storage_client.ERRORS as error:
-        raise storage_client.storage_failed(bucket, error) from error
     return str(found.location or "US")
 
 
@@ -100,13 +94,12 @@ def _print_table(
 
 def _fields(folder: CloudFolder, table: StoredTable) -> list[dict[str, Any]]:
     """The fields of the table's Avro schema, without `null`."""
-    with folder.open(table.objects[0].name) as stream:
-        reader = fastavro.reader(io.BufferedReader(stream, BUFFER_BYTES))
-        schema = json.loads(reader.metadata["avro.schema"])
-    for field in schema["fields"]:
-        if isinstance(field["type"], list):
-            (field["type"],) = (each for each in field["type"] if each != "null")
-    return list(schema["fields"])
+    name = table.objects[0].name
+    try:
+        schema, _ = container.read(io.BufferedReader(folder.beginning(name), BUFFER_BYTES))
+    except ValueError as error:
+        raise BadSource(f"{folder.address}{name} can't be read: {error}") from error
+    return [{**field, "type": container.value_type(field["type"])} for field in schema["fields"]]
 
 
 def _target(field: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part
+from hiring.export.layout import Mask, Part, joined
 from hiring.export.packets import Ints
 from hiring.export.table import Column
 from hiring.export.values import Values, decimals, integers, one_by_one, times
@@ -72,14 +72,11 @@ def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]])
 
 def _from_printed(column: Column, printed: Sequence[bytes | None]) -> Cells:
     nulls = np.fromiter((value is None for value in printed), np.bool_, len(printed))
-    content = [value or b"" for value in printed]
-    lengths = np.fromiter(map(len, content), np.int64, len(content))
-    packets = np.frombuffer(b"".join(content), np.uint8)
-    if not len(packets):
-        packets = np.zeros(1, np.uint8)
-    values = Values(packets, np.cumsum(lengths) - lengths, lengths, nulls)
+    part = joined([value or b"" for value in printed])
+    packets = part.source if len(part.source) else np.zeros(1, np.uint8)
+    values = Values(packets, part.starts, part.lengths, nulls)
     try:
         return from_values(column, values)
     except (ValueError, ArithmeticError):
         # Not what MySQL prints for such a column: the server decides what it becomes.
-        return Cells(nulls, None, Part(values.packets, values.starts, lengths), ~nulls)
+        return Cells(nulls, None, Part(values.packets, values.starts, values.lengths), ~nulls)

@@ -9,7 +9,7 @@ from hiring.export import catalog
 from loading.backup_source import Backup
 from loading.choice import LIST_SECONDS, all_backups
 from loading.progress import Progress, answer, status
-from loading.sources import CloudFolder, find
+from loading.sources import find, find_in_cloud
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -35,9 +35,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Folder]:
     deadline = Deadline(LIST_SECONDS)
     if options.address:
-        place = find(options.address)
-        if not isinstance(place, CloudFolder):
-            raise BadSource(f"{options.address} is not an address in Cloud Storage, gs://...")
+        place = find_in_cloud(options.address)
         folder = catalog.read_one(place.location, deadline)
         if not folder.objects:
             raise BadSource(f"{place.address} holds no backup")

@@ -26,8 +26,7 @@ def all_backups(settings: Settings) -> StorageLocation:
     Raises:
         Misconfigured: GCS_PATH is not set.
     """
-    location = settings.require_storage()
-    return StorageLocation(location.bucket, f"{location.prefix}{catalog.BACKUPS}")
+    return catalog.all_backups(settings.require_storage())
 
 
 def newest_backup(settings: Settings) -> Backup:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiring.export.blocks import NULL_BRANCH, VALUE_BRANCH
-from hiring.export.layout import Mask, Part, cells_from, lay_out
+from hiring.export.layout import Mask, Part, cells_from, is_utf8
 from hiring.export.packets import Bytes, Ints
 from loading.cells import Cells
 
@@ -132,20 +132,10 @@ def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[
     ends = at + lengths
     if lengths.min() < 0 or ends.max() > len(encoded):
         raise ValueError("a value has an impossible length")
-    if field.kind == "string":
-        _check_text(encoded, at, lengths)
-    return Cells(nulls, None, Part(encoded, at, lengths)), ends
-
-
-def _check_text(encoded: Bytes, starts: Ints, lengths: Ints) -> None:
-    """Checks that texts are UTF-8: as a whole, and each from its start on."""
-    text = lay_out([Part(encoded, starts, lengths)])
-    if text.isascii():
-        return
-    text.decode()
-    first = encoded.take(starts, mode="clip")
-    if ((first & 0xC0 == 0x80) & (lengths > 0)).any():
+    content = Part(encoded, at, lengths)
+    if field.kind == "string" and not is_utf8(content):
         raise ValueError("a text is not UTF-8")
+    return Cells(nulls, None, content), ends
 
 
 # Where rows start

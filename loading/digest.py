@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hiring.export.layout import Part, cells_from
+from hiring.export.layout import Part, cells_from, joined
 from hiring.export.packets import Ints
 from hiring.export.table import Column
 from loading.cells import Cells
@@ -147,10 +147,7 @@ def _normalised(cells: Cells) -> Cells:
     assert part is not None
     spans = zip(part.starts.tolist(), part.lengths.tolist(), strict=True)
     texts = [_normal_json(part.source[start : start + size].tobytes()) for start, size in spans]
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    source = np.frombuffer(b"".join(texts), np.uint8)
-    content = Part(source, np.cumsum(lengths) - lengths, lengths)
-    return dataclasses.replace(cells, content=content)
+    return dataclasses.replace(cells, content=joined(texts))
 
 
 def _normal_json(text: bytes) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any
 
 import google_crc32c
 from google.api_core.exceptions import NotFound
+from google.cloud.storage import Blob
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from hiring.core.errors import BadSource
@@ -229,19 +230,31 @@ class CloudFolder(SourceFolder):
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:
-        blob = self._bucket.blob(self._path + name)
-        with self._errors_translated(name):
-            blob.reload(**self._limits())  # the stream reads this generation
-        where = f"{self.address}{name}"
-        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
-        stored = Reader(stream, functools.partial(self._errors_translated, name))
-        yield _content(stored, name, where, blob.content_encoding)
+        blob, stored, content = self._open(name)
+        yield content
         stored.drain()
         if (stored.bytes, stored.crc32c) != (blob.size, blob.crc32c):
             raise BadSource(
-                f"{where} came with {stored.bytes} bytes and the CRC32C {stored.crc32c}, Cloud"
-                f" Storage stores {blob.size} bytes with {blob.crc32c}"
+                f"{self.address}{name} came with {stored.bytes} bytes and the CRC32C"
+                f" {stored.crc32c}, Cloud Storage stores {blob.size} bytes with {blob.crc32c}"
             )
+
+    def beginning(self, name: str) -> Reader:
+        """A file's bytes for a reader of its beginning: the rest is neither read nor compared.
+
+        Raises: as `open`.
+        """
+        return self._open(name)[2]
+
+    def _open(self, name: str) -> tuple[Blob, Reader, Reader]:
+        """The object of a file, its stored bytes, and its content."""
+        blob = self._bucket.blob(self._path + name)
+        with self._errors_translated(name):
+            blob.reload(**self._limits())  # the stream reads this generation
+        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
+        stored = Reader(stream, functools.partial(self._errors_translated, name))
+        where = f"{self.address}{name}"
+        return blob, stored, _content(stored, name, where, blob.content_encoding)
 
     @staticmethod
     def _limits() -> dict[str, Any]:
@@ -272,3 +285,15 @@ def find(address: str) -> SourceFolder:
     if not bucket:
         raise BadSource(f"{address} names no bucket; for example gs://my-bucket/hiring/backups/")
     return CloudFolder(bucket, f"{path.removesuffix('/')}/" if path else "")
+
+
+def find_in_cloud(address: str) -> CloudFolder:
+    """The folder at an address in Cloud Storage.
+
+    Raises:
+        BadSource: the address is another one, or malformed.
+    """
+    folder = find(address)
+    if not isinstance(folder, CloudFolder):
+        raise BadSource(f"{address} is not an address in Cloud Storage, gs://...")
+    return folder

@@ -4,17 +4,17 @@ Numbers and times become digits a column at a time: the last digit of all rows, 
 of all rows, and so on. Texts stay where they are; only those that need an escape are copied.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, lay_out
+from hiring.export.layout import Mask, Part, joined, lay_out
 from hiring.export.packets import Bytes, Ints
 from hiring.export.table import Column
-from hiring.export.values import DECIMAL_DIGITS
+from hiring.export.values import DECIMAL_DIGITS, MONTHS
 from loading.cells import Cells
 
 
@@ -61,8 +61,8 @@ def _parts(style: Style, column: Column, cells: Cells, after: bytes) -> list[Par
     if kind in (mapping.FLOAT, mapping.DOUBLE):
         # As a number without an exponent it would be a DECIMAL, and -0 would lose its sign.
         quote = style.quote.decode()
-        texts = (f"{quote}{value!r}{quote}".encode() + after for value in cells.numbers.tolist())
-        return [_or_null(style, _joined(texts), cells.nulls, after)]
+        texts = [f"{quote}{value!r}{quote}".encode() + after for value in cells.numbers.tolist()]
+        return [_or_null(style, joined(texts), cells.nulls, after)]
     # As a text, 0 would be the YEAR 2000.
     least = 4 if column.mysql_type.startswith("year") else 1
     return [_or_null(style, _digits(cells.numbers, after, least=least), cells.nulls, after)]
@@ -72,12 +72,6 @@ def _constant(text: bytes, rows: int) -> Part:
     return Part(
         np.frombuffer(text, np.uint8), np.zeros(rows, np.int64), np.full(rows, len(text), np.int64)
     )
-
-
-def _joined(texts: Iterable[bytes]) -> Part:
-    pieces = list(texts)
-    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    return Part(np.frombuffer(b"".join(pieces), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
 def _or_null(style: Style, part: Part, nulls: Mask, after: bytes) -> Part:
@@ -185,8 +179,9 @@ def _decimals(column: Column, cells: Cells, after: bytes) -> Part:
     if longest <= 8 and scale <= DECIMAL_DIGITS:
         return _digits(_whole_numbers(part, longest), after, scale=scale)
     spans = zip(part.starts.tolist(), (part.starts + part.lengths).tolist(), strict=True)
-    texts = (_decimal(part.source[start:end].tobytes(), scale) + after for start, end in spans)
-    return _joined(texts)
+    return joined(
+        [_decimal(part.source[start:end].tobytes(), scale) + after for start, end in spans]
+    )
 
 
 def _whole_numbers(part: Part, longest: int) -> Ints:
@@ -211,8 +206,6 @@ def _decimal(encoded: bytes, scale: int) -> bytes:
 
 _PAIRS = np.frombuffer(b"".join(b"%02d" % number for number in range(100)), np.uint8).reshape(-1, 2)
 _EMPTY_DATE, _EMPTY_TIME, _EMPTY_FRACTION = b"0000-00-00", b" 00:00:00", b".000000"
-_MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
-"""The first day of each month from January of year 1 on, in days since 1970-01-01."""
 MONTH_DAYS = 146_097 / 4_800
 """Days of a month of the Gregorian calendar, on average."""
 _DAY = 24 * 60 * 60 * 1_000_000
@@ -229,7 +222,7 @@ def _times(quote: bytes, column: Column, cells: Cells, after: bytes) -> Part:
         template += _EMPTY_TIME
         if (micros % 1_000_000).any():
             template += _EMPTY_FRACTION
-    if days.min() < _MONTHS[0] or days.max() >= _MONTHS[-1]:
+    if days.min() < MONTHS[0] or days.max() >= MONTHS[-1]:
         raise ValueError("a date is not between the years 1 and 9999")
     text = np.frombuffer(quote + template + quote + after, np.uint8)
     table = np.tile(text, (len(numbers), 1))
@@ -242,14 +235,14 @@ def _times(quote: bytes, column: Column, cells: Cells, after: bytes) -> Part:
 
 
 def _write_date(table: Bytes, at: int, days: Ints) -> None:
-    month = ((days - _MONTHS[0]) / MONTH_DAYS).astype(np.int64)
-    month -= _MONTHS[month] > days
-    month += _MONTHS[month + 1] <= days
+    month = ((days - MONTHS[0]) / MONTH_DAYS).astype(np.int64)
+    month -= MONTHS[month] > days
+    month += MONTHS[month + 1] <= days
     year, of_year = month // 12 + 1, month % 12 + 1
     table[:, at : at + 2] = _PAIRS[year // 100]
     table[:, at + 2 : at + 4] = _PAIRS[year % 100]
     table[:, at + 5 : at + 7] = _PAIRS[of_year]
-    table[:, at + 8 : at + 10] = _PAIRS[days - _MONTHS[month] + 1]
+    table[:, at + 8 : at + 10] = _PAIRS[days - MONTHS[month] + 1]
 
 
 def _write_time(table: Bytes, at: int, micros: Ints, length: int) -> None:

@@ -1,9 +1,12 @@
 """What tests in several files ask of the functions and of the database."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
-from conftest import Database
+from conftest import PROJECT, Database
 from werkzeug.test import Client
 
 import db
@@ -35,3 +38,18 @@ def insert_names(database: Database) -> None:
     """Two departments and a job, for employees to belong to."""
     database.insert("departments", [(1, "Sales"), (2, "Support")])
     database.insert("jobs", [(1, "Clerk")])
+
+
+def copy_project(folder: Path) -> None:
+    """Copies the project's files, committed or not, into a folder; ignored ones stay."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (PROJECT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, folder / name)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 from control_plane import Fault, Gcloud, Project
+from support import copy_project
 
-ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ("quarterly-hired", "hiring-by-department", "backup-data", "truncate-tables")
 CHANGES = ("backup-data", "truncate-tables")
 SOCKET = "acme:europe-west1:people"
@@ -48,17 +48,7 @@ class Done(NamedTuple):
 def source(tmp_path: Path) -> Path:
     """The project's files in a folder of their own."""
     folder = tmp_path / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith("tests/") and (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_project(folder)
     return folder
 
 

@@ -56,7 +56,7 @@ def rows(
 
 @pytest.fixture
 def impatient(environment: pytest.MonkeyPatch) -> None:
-    """A passing fault is borne for a second, not for a minute."""
+    """The client repeats a failed request for a second, not for a minute."""
     environment.setattr(storage_client, "RETRY_SECONDS", 1)
 
 

@@ -14,6 +14,7 @@ import pytest
 import real_gcloud
 import requests
 from conftest import Bucket, Database
+from support import copy_project
 
 from local import process
 
@@ -72,17 +73,8 @@ def needed() -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The project's files, with all that may lie beside them in a developer's folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     folder = tmp_path / "folder"
-    for name in listed.stdout.splitlines():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+    copy_project(folder)
     for name in LEFT_LYING:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

@@ -22,11 +22,12 @@ def newest(
         BackupMissing: there is none, or none that is young enough.
         StorageFailed: Cloud Storage refused or failed.
     """
-    place = StorageLocation(location.bucket, f"{location.prefix}{catalog.BACKUPS}")
     now = datetime.datetime.now(datetime.UTC)
     ages = {
         folder.address: now - min(folder.manifest.time, folder.objects[MANIFEST].created)
-        for folder in catalog.complete(catalog.read(place, deadline), database)
+        for folder in catalog.complete(
+            catalog.read(catalog.all_backups(location), deadline), database
+        )
         if folder.manifest and not catalog.faults(folder)
     }
     if not ages:

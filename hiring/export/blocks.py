@@ -12,7 +12,6 @@ A row with a value that Avro cannot hold is left out of its block and returned a
 blocks and returned rows are together the rows that were read.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,7 @@ import numpy as np
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, lay_out
+from hiring.export.layout import Mask, Part, is_utf8, lay_out
 from hiring.export.packets import Bytes, Ints, Rows, read_rows
 from hiring.export.table import Column, Table
 from hiring.export.values import Values, decimals, integers, one_by_one, split, times
@@ -167,18 +166,8 @@ def _parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
 
 
 def _mark_invalid_text(column: Column, values: Values, invalid: Mask) -> None:
-    """Marks rows whose text is not UTF-8.
-
-    All texts are valid if they are valid together and none starts in the middle of a character.
-    """
-    text = lay_out([Part(values.packets, values.starts, values.lengths)])
-    if text.isascii():
+    """Marks rows whose text is not UTF-8."""
+    if is_utf8(Part(values.packets, values.starts, values.lengths)):
         return
-    first = values.packets.take(values.starts, mode="clip")
-    whole = not ((first & 0xC0 == 0x80) & (values.lengths > 0)).any()
-    with contextlib.suppress(UnicodeDecodeError):
-        text.decode()
-        if whole:
-            return
     for _ in one_by_one(column, values, ~values.nulls, invalid):
         pass

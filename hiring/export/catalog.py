@@ -69,6 +69,11 @@ class Folder:
         return f"{self.manifest.time.astimezone(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
+def all_backups(location: StorageLocation) -> StorageLocation:
+    """The location of all backups, from that of GCS_PATH."""
+    return StorageLocation(location.bucket, f"{location.prefix}{BACKUPS}")
+
+
 def read(location: StorageLocation, deadline: Deadline) -> list[Folder]:
     """The folders at a location, newest first; no folder is an empty list.
 

@@ -192,6 +192,12 @@ def _is_value_type(avro: Any) -> bool:
     return avro in VALUE_TYPES
 
 
+def value_type(avro: Any) -> str | dict[str, Any]:
+    """The type of a column's value that is not NULL: T of `["null", T]`, else the type itself."""
+    found: str | dict[str, Any] = avro[1] if isinstance(avro, list) else avro
+    return found
+
+
 def _blocks(file: BinaryIO, codec: str, sync: bytes) -> Iterator[tuple[int, bytes]]:
     while first := file.read(1):
         rows, size = _read_long(file, first), _read_long(file)

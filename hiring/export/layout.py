@@ -5,6 +5,7 @@ pieces in the right order.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,28 @@ class Part:
     source: Bytes
     starts: Ints
     lengths: Ints
+
+
+def joined(pieces: Sequence[bytes]) -> Part:
+    """The pieces, one for each row, one after the other in an array of their own."""
+    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    source = np.frombuffer(b"".join(pieces), np.uint8)
+    return Part(source, np.cumsum(lengths) - lengths, lengths)
+
+
+def is_utf8(texts: Part) -> bool:
+    """Whether each piece is UTF-8: all are together, and none starts inside a character."""
+    text = lay_out([texts])
+    if text.isascii():
+        return True
+    first = texts.source.take(texts.starts, mode="clip")
+    if ((first & 0xC0 == 0x80) & (texts.lengths > 0)).any():
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def lay_out(parts: list[Part]) -> bytes:

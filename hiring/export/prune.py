@@ -177,7 +177,7 @@ def after_backup(
         The addresses that were removed; for objects that could not be removed, why; and `failed`,
         the reason, where nothing could be decided.
     """
-    place = StorageLocation(location.bucket, f"{location.prefix}{catalog.BACKUPS}")
+    place = catalog.all_backups(location)
     try:
         decisions = decide(
             catalog.read(place, deadline),

@@ -13,7 +13,7 @@ import numpy as np
 from pymysql import err
 
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, cells_from
+from hiring.export.layout import Mask, Part, cells_from, joined
 from hiring.export.packets import Bytes, Ints, Rows
 from hiring.export.table import Column
 
@@ -124,7 +124,7 @@ def integers(column: Column, values: Values, invalid: Mask) -> Ints:
     return numbers
 
 
-_MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
+MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
 """The first day of each month from January of year 1 on, in days since 1970-01-01."""
 _DATE, _TIME, _TIME_AND_POINT = 10, 19, 20
 """How long `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.` are."""
@@ -158,10 +158,10 @@ def _plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
         return digits[:, place] * np.uint8(10) + digits[:, place + 1]
 
     year, month = pair(0).astype(np.int64) * 100 + pair(2), pair(5)
-    index = np.clip(year * 12 + month - 13, 0, len(_MONTHS) - 2)
-    numbers = _MONTHS[index] + pair(8) - 1
+    index = np.clip(year * 12 + month - 13, 0, len(MONTHS) - 2)
+    numbers = MONTHS[index] + pair(8) - 1
     plain &= (year > 0) & (month > 0) & (month < 13) & (pair(8) > 0)
-    plain &= numbers < _MONTHS[index + 1]
+    plain &= numbers < MONTHS[index + 1]
     if width > _DATE:
         hour, minute, second = pair(11), pair(14), pair(17)
         plain &= (hour < 24) & (minute < 60) & (second < 60)
@@ -182,9 +182,7 @@ def decimals(column: Column, values: Values, invalid: Mask) -> Part:
         converted: list[Any] = [b""] * len(values.starts)
         for row, value in one_by_one(column, values, ~values.nulls, invalid):
             converted[row] = value
-        lengths = np.fromiter(map(len, converted), np.int64)
-        source = np.frombuffer(b"".join(converted), np.uint8)
-        return Part(source, np.cumsum(lengths) - lengths, lengths)
+        return joined(converted)
     lengths = np.ones(len(numbers), np.int64)
     for bits in range(8, 64, 8):
         lengths += np.abs(numbers) >> (bits - 1) > 0

@@ -90,7 +90,6 @@ class Project:
     revisions: dict[str, dict] = field(default_factory=dict)
     builds: dict[str, dict] = field(default_factory=dict)
     images: dict[str, dict] = field(default_factory=dict)
-    submitted: list[dict] = field(default_factory=list)
     uploads: dict[str, dict] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     history: list[Moment] = field(default_factory=list)
