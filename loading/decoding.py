@@ -125,8 +125,8 @@ def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[
     if field.kind in FLOATS:
         width = FLOATS[field.kind]
         cells = cells_from(encoded, at, width)
+        cells[nulls] = 0  # a NULL has no bytes: these are the next column's, and may be any number
         floats = cells.view(f"<f{width}").reshape(-1).astype(np.float64)
-        floats[nulls] = 0
         return Cells(nulls, floats, None), at + np.where(nulls, 0, width)
     lengths, at = varints.read(at, wanted)
     ends = at + lengths

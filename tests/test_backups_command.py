@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,10 +80,17 @@ def write_backups(bucket: Bucket, ages: Iterable[int]) -> list[str]:
 def folders(bucket: Bucket) -> dict[str, set[str]]:
     """The names of the objects in each folder."""
     found: dict[str, set[str]] = {}
-    for name in bucket.blobs("hiring/backups/"):
-        folder, _, inner = name.removeprefix("hiring/backups/").partition("/")
+    for blob in bucket.client.list_blobs(bucket.name, prefix="hiring/backups/"):
+        folder, _, inner = blob.name.removeprefix("hiring/backups/").partition("/")
         found.setdefault(folder, set()).add(inner)
     return found
+
+
+def wait_for_quiet(bucket: Bucket) -> None:
+    """Waits until the requests of a process that was killed are carried out."""
+    before = None
+    while before != (before := folders(bucket)):
+        time.sleep(0.3)
 
 
 def no_manifest_lies(bucket: Bucket) -> None:
@@ -344,6 +352,7 @@ def test_a_killed_prune_leaves_no_lie(
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    wait_for_quiet(bucket)
     no_manifest_lies(bucket)
     assert len(folders(bucket)[stored_backups[0]]) == 5
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiring.export.layout import Part
+from hiring.export.layout import Part, lay_out
 from hiring.export.mapping import type_mapping
 from hiring.export.table import Column, Table
 from loading import digest, literals, sql_text
 from loading.cells import Cells, from_rows
-from loading.decoding import decode, field_of
+from loading.decoding import Field, decode, field_of
 
 LONG = st.integers(-(2**63), 2**63 - 1) | st.sampled_from(
     [0, 63, 64, -64, -65, 2**63 - 1, -(2**63)]
@@ -121,6 +121,16 @@ def values_of(cells: Cells) -> list[Any]:
 
 def as_bytes(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value
+
+
+def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
+    """A NULL is decoded without a warning, although the bytes behind it are a signalling NaN."""
+    fields = [Field("float", nullable=True), Field("bytes", nullable=False)]
+    null, piece = decode(fields, 1, bytes.fromhex("00 08 00 80 7f 00"))
+    assert null.numbers is not None
+    assert piece.content is not None
+    assert (null.nulls.tolist(), null.numbers.tolist()) == ([True], [0.0])
+    assert lay_out([piece.content]) == bytes.fromhex("00 80 7f 00")
 
 
 @given(made=tables())
