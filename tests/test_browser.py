@@ -291,9 +291,25 @@ def test_the_page_is_all_there_is(bundle: Bundle, hires: None, visit: Any, path:
     assert seen.page.evaluate("getComputedStyle(document.querySelector('td')).textAlign") == "right"
 
 
+VIEWPORTS = {"phone": PHONE, "200 %": ENLARGED, "desktop": DESKTOP}
+ALWAYS = [("phone", "dark"), ("200 %", "forced"), ("desktop", "light")]
+"""Each viewport and each colour scheme once; the other pairs are for long runs."""
+
+
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
-@pytest.mark.parametrize("viewport", [PHONE, ENLARGED, DESKTOP], ids=["phone", "200 %", "desktop"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"),
+    [
+        pytest.param(
+            VIEWPORTS[viewport],
+            scheme,
+            id=f"{viewport}-{scheme}",
+            marks=[] if (viewport, scheme) in ALWAYS else pytest.mark.slow,
+        )
+        for viewport in VIEWPORTS
+        for scheme in ("light", "dark", "forced")
+    ],
+)
 def test_anybody_can_read_the_page(
     bundle: Bundle, hires: None, visit: Any, path: str, scheme: str, viewport: dict[str, int]
 ) -> None:

@@ -136,6 +136,14 @@ def test_a_fresh_project_gets_four_functions_that_answer(
     for word in ("first secret", "second secret"):
         assert word not in done.output
 
+
+@pytest.mark.slow
+def test_a_second_run_changes_no_access_and_never_lacks_a_socket(
+    deployment: Deployment, project: Project
+) -> None:
+    """A second run keeps callers, sockets and passwords, at every moment."""
+    assert deployment.run().status == 0
+    last = {moment.name: moment for moment in project.history}
     before = len(project.history)
     again = deployment.run()
     assert (again.status, again.errors) == (0, "")

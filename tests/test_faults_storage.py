@@ -258,7 +258,14 @@ def test_a_manifest_that_arrives_after_all(
 # A limit holds whatever a socket does
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "chunk",
+        "read",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("begin", "last", "look")),
+    ],
+)
 def test_storage_that_drips(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch, kind: str
 ) -> None:

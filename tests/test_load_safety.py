@@ -420,7 +420,9 @@ def test_a_huge_manifest_is_refused(tmp_path: Path, run_load: Loader) -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("end", ["", "\n", '"\n'])
+@pytest.mark.parametrize(
+    "end", ["", *(pytest.param(end, marks=pytest.mark.slow) for end in ("\n", '"\n'))]
+)
 @pytest.mark.parametrize("piece", ["x", "x,", '"\n",'])
 def test_a_huge_csv_row_is_refused(tmp_path: Path, run_load: Loader, piece: str, end: str) -> None:
     """A CSV row of 400 MB, in one field, in many or over many lines, is not read into memory."""
