@@ -186,7 +186,7 @@ class Backup:
                     record = fastavro.schemaless_reader(encoded, parsed, None)
                     yield cast(dict[str, Any], record)
                 if encoded.tell() != len(content):
-                    raise BadSource(f"{self._folder.address}{stored.name}: a block is too long")
+                    raise ValueError("a block has more bytes than its rows")
         self._check_rows(stored, rows)
 
     def invalid_records(self, stored: StoredFile) -> Iterator[dict[str, bytes | None]]:

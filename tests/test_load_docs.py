@@ -28,15 +28,15 @@ def commands() -> str:
 def test_the_restore_section_works(
     tmp_path: Path,
     database: Database,
-    empty_database: Database,
     bucket: Bucket,
     take_backup: Callable[..., dict[str, Any]],
 ) -> None:
-    """A clone, a bucket and an empty database; only the names of those are filled in."""
+    """The commands restore a database whose tables are gone; only names are filled in."""
     database.insert("departments", [(1, "Sales"), (2, "R&D")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(1, "Ana", "2021-01-01 00:00:00", 1, 1)])
     take_backup()
+    database.execute("DROP TABLE employees, jobs, departments")
     listed = subprocess.run(
         ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
@@ -48,7 +48,7 @@ def test_the_restore_section_works(
     filled_in = {
         "DB_USER": database.environment["DB_USER"],
         "DB_PASS": f'"{PASSWORD}"',
-        "DB_NAME": empty_database.name,
+        "DB_NAME": database.name,
     }
     for name, value in filled_in.items():
         script, replaced = re.subn(rf"\b{name}=\S+", f"{name}={value}", script)
@@ -68,5 +68,5 @@ def test_the_restore_section_works(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert empty_database.execute("SELECT * FROM departments") == [(1, "Sales"), (2, "R&D")]
-    assert empty_database.execute("SELECT COUNT(*) FROM employees") == [(1,)]
+    assert database.execute("SELECT * FROM departments") == [(1, "Sales"), (2, "R&D")]
+    assert database.execute("SELECT COUNT(*) FROM employees") == [(1,)]
