@@ -1,4 +1,4 @@
-"""What the tests that break things share: rows to lose, a moment to strike at, what must hold."""
+"""Shared by the tests of faults: rows to lose, moments to act at, and checks."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ TRUNCATE = "/truncate-tables"
 
 
 def fill(database: Database) -> None:
-    """Rows as FULL counts them; the employees are more than the buffers on the way can hold."""
+    """Inserts the rows that FULL counts; the employees exceed all buffers on their way."""
     insert_names(database)
     database.execute("ALTER TABLE employees ADD essay LONGTEXT NULL")
     essay = f"REPEAT('x', {ESSAY_BYTES})"
@@ -32,7 +32,7 @@ def fill(database: Database) -> None:
 
 
 def check_whole(bucket: Bucket, answer: dict[str, Any], rows: dict[str, int] | None = None) -> None:
-    """The backup that was answered is stored as its manifest says, and has these rows."""
+    """Checks that the backup in an answer is stored as its manifest says and has these rows."""
     content = bucket.blobs(stored_backup.path(answer))
     manifest = json.loads(content[f"{stored_backup.path(answer)}manifest.json"])
     assert {"backup": answer["backup"], **manifest} == answer
@@ -48,7 +48,7 @@ def manifests(bucket: Bucket) -> list[str]:
 def at_event(
     environment: pytest.MonkeyPatch, act: Callable[[], object], message: str, **fields: object
 ) -> None:
-    """Does something, once, when the functions in this process log an event of these words."""
+    """Calls `act` once, after the functions in this process log this event with these fields."""
     event = logs.event
     done: list[bool] = []
 
@@ -62,7 +62,7 @@ def at_event(
 
 
 def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Does something when the first rows of employees have been read by a backup."""
+    """Calls `act` each time a backup has read the first rows of employees."""
     read = blocks.read
 
     def reading(connection: Any, table: Any, *arguments: Any) -> Iterator[Any]:
@@ -75,7 +75,11 @@ def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> N
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until something is true."""
+    """Waits until `what` returns True.
+
+    Raises:
+        AssertionError: it does not within the time.
+    """
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it never came true"
@@ -83,7 +87,7 @@ def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def sessions(database: Database) -> list[int]:
-    """The connections that the functions have to the server."""
+    """The ids of the functions' connections to the server."""
     found = database.execute(
         "SELECT id FROM information_schema.processlist WHERE user = %s", (ACCOUNT,)
     )
@@ -91,16 +95,16 @@ def sessions(database: Database) -> list[int]:
 
 
 def kill_sessions(database: Database, what: str = "CONNECTION") -> None:
-    """Has an administrator end the functions' connections, or what they run."""
+    """Kills the functions' connections, or with "QUERY" the statements that they run."""
     for number in sessions(database):
         database.execute(f"KILL {what} {number}")
 
 
 def started_threads() -> set[threading.Thread]:
-    """Those that are not the interpreter's own or an earlier test's."""
+    """All threads that run now."""
     return set(threading.enumerate())
 
 
 def worker(bundle: Bundle) -> int:
-    """The id of the process that does the work."""
+    """The id of the worker process, the one child of the serving process."""
     return int(subprocess.check_output(["pgrep", "-P", str(bundle.pid)], text=True).split()[0])

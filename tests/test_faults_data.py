@@ -7,10 +7,10 @@ from support import count, get
 from werkzeug.test import Client
 
 
-def test_two_hundred_columns_of_odd_names(
+def test_two_hundred_columns_with_odd_names_are_backed_up(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Two hundred columns with backticks, spaces and reserved words in their names are stored."""
+    """A table of 200 columns whose names hold quotes, spaces and reserved words is backed up."""
     odd = ["a b", "back`tick", "100%s", "имя", "名前", "select", "naïve", "x;--", "'", '"']
     names = odd + [f"c{number}" for number in range(190)]
     quoted = ["`" + name.replace("`", "``") + "`" for name in names]
@@ -22,8 +22,8 @@ def test_two_hundred_columns_of_odd_names(
     assert list(row.values()) == [1, "Clerk", *range(200)]
 
 
-def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucket: Bucket) -> None:
-    """The largest id, and 0, are backed up and truncated."""
+def test_the_largest_id_and_zero_are_backed_up_and_truncated(client: Client, database: Database, bucket: Bucket) -> None:
+    """A `backup_first` truncation stores and removes rows with the largest id and with 0."""
     largest = 2**32 - 1
     database.insert("departments", [(largest, "Sales")])
     with database.connect(init_command="SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'") as connection:
@@ -37,8 +37,8 @@ def test_ids_at_the_edge_of_their_type(client: Client, database: Database, bucke
     assert count(database) == dict.fromkeys(rows, 0)
 
 
-def test_any_bytes_in_latin1(client: Client, database: Database, bucket: Bucket) -> None:
-    """Any bytes in a latin1 column become the characters that the server reads in them."""
+def test_a_latin1_text_of_any_bytes_is_backed_up(client: Client, database: Database, bucket: Bucket) -> None:
+    """A latin1 text of any bytes is stored as the characters that the server reads in it."""
     database.execute("ALTER TABLE jobs ADD note VARCHAR(300) CHARACTER SET latin1 NULL")
     database.execute("INSERT INTO jobs VALUES (1, 'Clerk', X'C328FFFE41')")
     ((note,),) = database.execute("SELECT note FROM jobs")

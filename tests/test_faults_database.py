@@ -1,4 +1,4 @@
-"""The database breaks: at whatever moment, the answer is right and in time, and nothing is lost."""
+"""A database that breaks at any moment gets a right answer in time, and loses no row."""
 
 import contextlib
 import dataclasses
@@ -36,7 +36,7 @@ Moment = Callable[[pytest.MonkeyPatch, Act], None]
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A server of this module's own, to be killed."""
+    """A server for this module alone, so that its tests may kill it."""
     server = DatabaseServer(tmp_path_factory.mktemp("fragile"))
     server.start()
     yield server
@@ -45,13 +45,13 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer
 
 @pytest.fixture
 def server(fragile: DatabaseServer) -> DatabaseServer:
-    """It is what `database` is on."""
+    """The server of the fixture `database`."""
     return fragile
 
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> Iterator[None]:
-    """Rows to lose; afterwards the server runs, and no thread and no connection is left."""
+    """Inserts rows; afterwards restarts the server and checks for threads and connections left."""
     faults.fill(database)
     threads = faults.started_threads()
     yield
@@ -59,12 +59,12 @@ def rows(database: Database) -> Iterator[None]:
     if not database.server.is_running:
         database.server.start()
     faults.wait_until(lambda: faults.started_threads() <= threads)
-    # One is the report connection that this thread keeps.
+    # This thread keeps one connection for reports.
     faults.wait_until(lambda: len(faults.sessions(database)) <= 1)
 
 
 def slow_report(environment: pytest.MonkeyPatch) -> None:
-    """A report that takes minutes, and is known by its text."""
+    """Replaces a report's statement with one that takes minutes and that `running` finds."""
     statement = (
         "SELECT COUNT(SIN(a.id + b.id + c.id + d.id + e.id + f.id)) FROM employees AS a"
         + "".join(f" JOIN employees AS {name}" for name in "bcdef")
@@ -76,7 +76,7 @@ def slow_report(environment: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def during_the_report(database: Database, act: Act) -> Iterator[None]:
-    """Does something, in a thread, when the slow report runs."""
+    """Calls `act` in a thread once the slow report runs."""
 
     def wait() -> None:
         faults.wait_until(lambda: bool(running(database)))
@@ -134,10 +134,10 @@ def after_jobs(environment: pytest.MonkeyPatch, act: Act) -> None:
 
 
 @pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
-def test_the_server_ends_in_a_report(
+def test_the_server_ends_during_a_report(
     client: Client, database: Database, environment: pytest.MonkeyPatch, end: str
 ) -> None:
-    """Killed or shut down, the report is 503; the next one, with the server back, succeeds."""
+    """A report whose server is killed or shut down is 503; after a restart, reports succeed."""
     with environment.context() as slow:
         slow_report(slow)
         with during_the_report(database, getattr(database.server, end)):
@@ -147,14 +147,14 @@ def test_the_server_ends_in_a_report(
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_server_is_killed_in_a_backup(
+def test_the_server_is_killed_during_a_backup(
     client: Client,
     database: Database,
     bucket: Bucket,
     environment: pytest.MonkeyPatch,
     moment: Moment,
 ) -> None:
-    """It is 503, no object is left, and the next backup is whole."""
+    """A backup whose server is killed is 503 and leaves no object; the next backup is whole."""
     with environment.context() as patch:
         moment(patch, database.server.kill)
         assert error(client, "/backup-data") == UNAVAILABLE
@@ -173,14 +173,14 @@ def test_the_server_is_killed_in_a_backup(
         pytest.param(after_jobs, FULL | {"employees": 0, "jobs": 0}, marks=pytest.mark.slow),
     ],
 )
-def test_the_server_is_killed_in_a_truncation(
+def test_the_server_is_killed_during_a_truncation(
     client: Client,
     database: Database,
     environment: pytest.MonkeyPatch,
     moment: Moment,
     left: dict[str, int],
 ) -> None:
-    """A server killed before the first table is 503, afterwards 500; calling again empties all."""
+    """A kill is 503 before the first table is empty and 500 after it; the next call empties all."""
     with environment.context() as patch:
         moment(patch, database.server.kill)
         expected = UNAVAILABLE if left == FULL else (500, "partly_emptied")
@@ -194,7 +194,7 @@ def test_the_server_is_killed_in_a_truncation(
 def test_the_server_is_killed_between_backup_and_truncation(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """`backup_first` is 503 with a whole backup and every row."""
+    """A kill between the backup and the truncation is 503; backup and rows are all there."""
     with environment.context() as patch:
         faults.at_event(patch, database.server.kill, "backup stored")
         assert error(client, f"{TRUNCATE}?backup_first=true") == UNAVAILABLE
@@ -203,14 +203,14 @@ def test_the_server_is_killed_between_backup_and_truncation(
     assert len(faults.manifests(bucket)) == 1
 
 
-def test_the_server_is_killed_in_a_load(
+def test_the_server_is_killed_during_a_load(
     client: Client,
     database: Database,
     environment: pytest.MonkeyPatch,
     take_backup: Callable[[], dict[str, Any]],
     run_load: Loader,
 ) -> None:
-    """It ends with the status of a database that fails, and the rows are as they were."""
+    """A load whose server is killed has exit status 5 and changes no row; the next one succeeds."""
     backup = take_backup()["backup"]
     insert = target.insert
 
@@ -237,7 +237,7 @@ def test_the_server_is_killed_in_a_load(
 def test_an_administrator_stops_a_report(
     client: Client, database: Database, environment: pytest.MonkeyPatch, what: str
 ) -> None:
-    """KILL and KILL QUERY are 503, and the report no longer runs."""
+    """A report stopped by KILL or KILL QUERY is 503 and no longer runs on the server."""
     slow_report(environment)
     with during_the_report(database, lambda: faults.kill_sessions(database, what)):
         assert error(client, REPORT) == UNAVAILABLE
@@ -247,7 +247,7 @@ def test_an_administrator_stops_a_report(
 def test_an_administrator_ends_a_backup(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """KILL is 503, and no object is left."""
+    """A backup ended by KILL is 503 and leaves no object."""
     faults.in_the_rows(environment, lambda: faults.kill_sessions(database))
     assert error(client, "/backup-data") == UNAVAILABLE
     assert bucket.blobs() == {}
@@ -257,7 +257,7 @@ def test_an_administrator_ends_a_backup(
 def test_an_administrator_ends_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch, what: str
 ) -> None:
-    """KILL is 503 with every row there; KILL QUERY meets no query and stops nothing."""
+    """A truncation that KILL or KILL QUERY hits under its locks is whole, or 503 with all rows."""
     under_the_locks(environment, lambda: faults.kill_sessions(database, what))
     if what == "CONNECTION":
         assert error(client, TRUNCATE) == UNAVAILABLE
@@ -268,15 +268,15 @@ def test_an_administrator_ends_a_truncation(
 
 
 def check_read_only(client: Client, database: Database) -> None:
-    """Reports and backups work; a truncation is 500, and every row is there."""
+    """Checks that reports and backups work, and that a truncation is 500 and keeps every row."""
     assert client.get(REPORT).status_code == 200
     assert get(client, "/backup-data")[0] == 200
     assert error(client, TRUNCATE) == (500, "misconfigured")
     assert count(database) == FULL
 
 
-def test_a_server_that_is_read_only(client: Client, database: Database) -> None:
-    """A replica, say, gives reports and backups; a truncation is 500 and changes nothing."""
+def test_a_read_only_server_still_answers_reports(client: Client, database: Database) -> None:
+    """A read-only server, such as a replica, still answers reports and takes backups."""
     database.execute("SET GLOBAL read_only = 1")
     try:
         check_read_only(client, database)
@@ -284,8 +284,8 @@ def test_a_server_that_is_read_only(client: Client, database: Database) -> None:
         database.execute("SET GLOBAL read_only = 0")
 
 
-def test_a_database_that_is_read_only(client: Client, database: Database) -> None:
-    """It is as a server that is."""
+def test_a_read_only_database_still_answers_reports(client: Client, database: Database) -> None:
+    """A read-only database still answers reports and takes backups; a truncation is 500."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB has no read only databases")
     database.execute(f"ALTER SCHEMA {database.name} READ ONLY = 1")
@@ -295,10 +295,10 @@ def test_a_database_that_is_read_only(client: Client, database: Database) -> Non
         database.execute(f"ALTER SCHEMA {database.name} READ ONLY = 0")
 
 
-def test_tables_that_are_read_only(
+def test_read_only_tables_still_answer_reports(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """As on a server that was started on read-only files."""
+    """A server started on read-only files still answers reports and takes backups."""
     database.server.stop()
     read_only = DatabaseServer(database.server.folder, options=["--innodb-read-only"])
     read_only.start()
@@ -313,7 +313,7 @@ def test_tables_that_are_read_only(
 
 
 def test_the_servers_connections_are_used_up(client: Client, database: Database) -> None:
-    """Error 1040 is 503 with its reason and Retry-After; later the next request succeeds."""
+    """A server without free connections is 503 with Retry-After, until one is free again."""
     ((limit,),) = database.execute("SELECT @@max_connections")
     database.execute("SET GLOBAL max_connections = 10")
     others: list[Any] = []
@@ -348,7 +348,7 @@ def test_the_servers_connections_are_used_up(client: Client, database: Database)
 def test_the_accounts_limits_are_used_up(
     client: Client, database: Database, limit: str, message: str
 ) -> None:
-    """Error 1226 is 503 and changes nothing."""
+    """An account that used up its own limits is 503 with the reason and loses no row."""
     database.execute(f"ALTER USER {ACCOUNT} WITH {limit}")
     with database.connect(user=ACCOUNT, password=PASSWORD):
         for url in ("/backup-data", TRUNCATE):
@@ -361,7 +361,7 @@ def test_the_accounts_limits_are_used_up(
 
 
 def test_the_servers_limit_for_each_account_is_used_up(client: Client, database: Database) -> None:
-    """Error 1203 is 503 with its reason."""
+    """An account at the server's limit of connections for each account is 503 with the reason."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB takes this limit at its start only")
     with database.connect() as administrator, administrator.cursor() as cursor:
@@ -384,7 +384,7 @@ def test_the_servers_limit_for_each_account_is_used_up(client: Client, database:
 def network(
     tmp_path: Path, database: Database, environment: pytest.MonkeyPatch, client: Client
 ) -> Iterator[Forwarder]:
-    """The functions reach the server through it; connecting may take a second."""
+    """A network between the functions and their server; connecting times out after a second."""
     network = Forwarder(tmp_path / "network", database.server.port)
     environment.setenv("DB_SOCKET", str(tmp_path / "network"))
     environment.setattr(db, "CONNECT_SECONDS", 1)
@@ -403,14 +403,14 @@ def within(seconds: float) -> Iterator[None]:
 def test_a_network_that_stalls_before_the_login(
     client: Client, network: Forwarder, url: str
 ) -> None:
-    """It is 503 after the time that connecting may take."""
+    """A network that stalls before the login is 503 once the time for connecting is over."""
     network.stall()
     with within(4):
         assert error(client, url) == UNAVAILABLE
 
 
 def test_a_network_that_stalls_between_two_reports(client: Client, network: Forwarder) -> None:
-    """The kept connection is given up as fast as a new one would be."""
+    """A report that finds its kept connection stalled is 503 within seconds."""
     assert client.get(REPORT).status_code == 200
     network.stall()
     with within(5):
@@ -420,7 +420,7 @@ def test_a_network_that_stalls_between_two_reports(client: Client, network: Forw
 def test_a_network_that_stalls_in_a_report(
     client: Client, network: Forwarder, environment: pytest.MonkeyPatch
 ) -> None:
-    """It is 504 after the report's limit, and a little more for the server to say so itself."""
+    """A network that stalls in a report is 504 soon after the server's own report limit."""
     environment.setattr(db, "REPORT_SECONDS", 1)
     environment.setattr(db, "READ_SLACK_SECONDS", 1)
     run = reports.run
@@ -442,7 +442,7 @@ def test_a_network_that_stalls_in_a_backup(
     environment: pytest.MonkeyPatch,
     moment: Moment,
 ) -> None:
-    """It is 504 when the function's own limit has come, and no object is left."""
+    """A network that stalls in a backup is 504 at the function's limit and leaves no object."""
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "33")
     moment(environment, network.stall)
     with within(3 + 3):
@@ -453,7 +453,7 @@ def test_a_network_that_stalls_in_a_backup(
 def test_a_stall_late_in_a_truncation_does_not_outlast_the_limit(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """The limit counts from the request, not from the statement that stalls."""
+    """A truncation's limit counts from the request, even if the network stalls late."""
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "34")
 
     def late() -> None:
@@ -468,21 +468,21 @@ def test_a_stall_late_in_a_truncation_does_not_outlast_the_limit(
 def test_a_network_that_stalls_under_the_locks(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """The server lets the tables go by itself, with every row; the caller's answer is 504."""
+    """A network that stalls under the locks is 504; the server frees the tables, with all rows."""
     environment.setattr(db, "LOCKED_IDLE_SECONDS", 2)
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
     under_the_locks(environment, network.stall)
     assert error(client, TRUNCATE) == TIMED_OUT
-    # The network is still stalled: the server has not heard that the client gave up.
+    # The network still stalls: the server does not know that the client gave up.
     with within(5):
         database.execute("INSERT INTO jobs VALUES (2, 'Manager')")
     assert count(database) == FULL | {"jobs": 2}
 
 
-def test_a_lost_backup_does_not_hold_changes_up_for_ever(
+def test_a_lost_backup_blocks_alter_table_only_for_a_while(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """The server ends a silent snapshot by itself, and with it the locks against ALTER."""
+    """The server ends an idle snapshot, so that ALTER TABLE no longer waits for it."""
     assert db.SNAPSHOT_IDLE_SECONDS == 600
     environment.setattr(db, "SNAPSHOT_IDLE_SECONDS", 2)
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
@@ -499,7 +499,7 @@ def test_a_lost_backup_does_not_hold_changes_up_for_ever(
 def test_a_network_that_drips_before_the_login(
     client: Client, network: Forwarder, url: str
 ) -> None:
-    """Ten bytes a second are as good as none: it is 503 after the time that connecting may take."""
+    """A login at ten bytes a second is 503 once the time for connecting is over."""
     network.bytes_per_second = 10
     with within(6):
         assert error(client, url) == UNAVAILABLE
@@ -508,7 +508,7 @@ def test_a_network_that_drips_before_the_login(
 def test_a_network_that_drips_in_a_report(
     client: Client, network: Forwarder, environment: pytest.MonkeyPatch
 ) -> None:
-    """It is 504 after the report's limit, though no single byte is waited for so long."""
+    """A report at ten bytes a second is 504 at its limit, although no read times out."""
     environment.setattr(db, "REPORT_SECONDS", 1)
     environment.setattr(db, "READ_SLACK_SECONDS", 1)
     run = reports.run

@@ -1,4 +1,4 @@
-"""The functions' own process breaks, and the functions meet each other."""
+"""A function's process that breaks, or functions that run at once, lose no row."""
 
 import concurrent.futures
 import json
@@ -26,12 +26,12 @@ REPORT_ROWS = [{"department": "Sales", "job": "Clerk", "Q1": 0, "Q2": 12, "Q3": 
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> None:
-    """Rows to lose."""
+    """Inserts rows to lose."""
     faults.fill(database)
 
 
 class Request(threading.Thread):
-    """A request in a thread; `answer` stays None where the connection was lost."""
+    """A request in a thread; `answer` stays None if the connection is lost."""
 
     def __init__(self, bundle: Bundle, path: str) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ class Request(threading.Thread):
 
 
 def logged(bundle: Bundle, message: str) -> list[dict[str, Any]]:
-    """The log lines of these words."""
+    """The log lines with this message."""
     lines = [json.loads(line) for line in bundle.log().splitlines() if line.startswith("{")]
     return [line for line in lines if line["message"] == message]
 
 
 @pytest.fixture
 def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[Any]:
-    """Begins a request and returns when its backup is halfway, where it stays for a while."""
+    """Starts a request, and returns once its backup waits for the upload of the employees."""
     begun: list[Request] = []
 
     def begin(path: str, seconds: float) -> Request:
@@ -74,10 +74,10 @@ def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[An
 
 
 @pytest.mark.parametrize("path", ["/backup-data", f"{TRUNCATE}?backup_first=true"])
-def test_the_worker_is_killed_in_a_backup(
+def test_the_worker_is_killed_during_a_backup(
     bundle: Bundle, database: Database, bucket: Bucket, under_way: Any, path: str
 ) -> None:
-    """No manifest, every row, the tables free at once; the next backup is whole."""
+    """A killed worker leaves no manifest, all rows and no lock; the next backup is whole."""
     request = under_way(path, 3)
     os.kill(faults.worker(bundle), signal.SIGKILL)
     request.join(20)
@@ -92,10 +92,10 @@ def test_the_worker_is_killed_in_a_backup(
     assert bundle.get(TRUNCATE).json() == {"dry_run": False, "rows": FULL}
 
 
-def test_the_server_is_told_to_end_in_a_short_backup(
+def test_sigterm_during_a_short_backup(
     bundle: Bundle, bucket: Bucket, under_way: Any
 ) -> None:
-    """SIGTERM lets what runs come to its end: the backup is whole, and answered."""
+    """A backup that ends soon after SIGTERM is whole and answered."""
     request = under_way("/backup-data", 3)
     os.kill(bundle.pid, signal.SIGTERM)
     request.join(30)
@@ -105,10 +105,10 @@ def test_the_server_is_told_to_end_in_a_short_backup(
 
 
 @pytest.mark.slow
-def test_the_server_is_told_to_end_in_a_long_backup(
+def test_sigterm_during_a_long_backup(
     bundle: Bundle, database: Database, bucket: Bucket, under_way: Any
 ) -> None:
-    """SIGTERM ends it after the grace; there is no manifest, and the next backup is whole."""
+    """A backup that outlasts the grace after SIGTERM leaves no manifest; the next one is whole."""
     request = under_way("/backup-data", 14)
     os.kill(bundle.pid, signal.SIGTERM)
     request.join(serve.GRACE_SECONDS + 5)
@@ -123,8 +123,8 @@ def test_the_server_is_told_to_end_in_a_long_backup(
     faults.check_whole(bucket, answer.json())
 
 
-def test_the_platforms_limit(bundle: Bundle, bucket: Bucket) -> None:
-    """The function stops itself in time with 504, leaves no object, and goes on working."""
+def test_a_backup_stops_before_the_platforms_limit(bundle: Bundle, bucket: Bucket) -> None:
+    """A backup stops before the platform's limit with 504, and leaves no object; reports work."""
     bundle.start(CLOUD_RUN_TIMEOUT_SECONDS="31")
     bucket.storage.fail(r"employees\.avro", method="PUT", action="delay", seconds=3)
     started = time.monotonic()
@@ -140,7 +140,7 @@ def test_the_platforms_limit(bundle: Bundle, bucket: Bucket) -> None:
 
 
 def test_two_backups_at_once(bundle: Bundle, bucket: Bucket) -> None:
-    """Both are whole, each in its own folder."""
+    """Two backups at once are both whole, each in a folder of its own."""
     bundle.start()
     both = [Request(bundle, "/backup-data") for _ in range(2)]
     for request in both:
@@ -152,7 +152,7 @@ def test_two_backups_at_once(bundle: Bundle, bucket: Bucket) -> None:
 
 
 def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Bucket) -> None:
-    """Each empties everything or is 409; all rows are in the backups of those that did."""
+    """Of two truncations at once, each is whole or 409, and their backups have every row."""
     bundle.start()
     both = [Request(bundle, f"{TRUNCATE}?backup_first=true") for _ in range(2)]
     for request in both:
@@ -167,10 +167,10 @@ def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Buc
     assert count(database) == EMPTY
 
 
-def test_fifty_report_callers_beside_a_backup(
+def test_fifty_reports_during_a_backup(
     bundle: Bundle, bucket: Bucket, under_way: Any
 ) -> None:
-    """All fifty are answered while the backup runs, and the backup is whole."""
+    """Fifty reports at once are answered during a backup, and the backup is whole."""
     backup = under_way("/backup-data", 4)
     with concurrent.futures.ThreadPoolExecutor(50) as callers:
         answers = list(callers.map(lambda _: bundle.get(REPORT), range(50)))
@@ -186,7 +186,7 @@ def test_fifty_report_callers_beside_a_backup(
 def test_the_log_of_a_killed_backup_says_how_far_it_got(
     bundle: Bundle, bucket: Bucket, under_way: Any
 ) -> None:
-    """What ran, for whom, where to, which tables were stored; that no answer was given."""
+    """The log of a killed backup has its caller, its folder and its tables, and no answer."""
     under_way("/backup-data", 3)
     os.kill(faults.worker(bundle), signal.SIGKILL)
     (started,) = logged(bundle, "backup started")
@@ -210,7 +210,7 @@ def test_the_log_of_a_killed_backup_says_how_far_it_got(
 
 
 def resources(bundle: Bundle, database: Database) -> dict[str, int]:
-    """What the worker holds: memory in kB, threads, file descriptors; and connections."""
+    """The worker's memory in kB, its threads, file descriptors and database connections."""
     process = Path(f"/proc/{faults.worker(bundle)}")
     lines = dict(
         line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
@@ -236,7 +236,7 @@ PATHS = [
 
 
 def start_all_threads(bundle: Bundle) -> None:
-    """Has as many requests at once as make every thread of the server start."""
+    """Sends enough requests at once that every thread of the server starts."""
     with concurrent.futures.ThreadPoolExecutor(16) as callers:
         list(callers.map(lambda _: bundle.get(REPORT), range(100)))
 
@@ -249,8 +249,8 @@ def send(bundle: Bundle, session: requests.Session, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_requests(bundle: Bundle, database: Database) -> None:
-    """After 10,000 requests the process has the memory, threads, files, connections it had."""
+def test_ten_thousand_requests_keep_no_resources(bundle: Bundle, database: Database) -> None:
+    """8,000 more requests add no thread, file or connection, and less than 5 % of memory."""
     database.execute("UPDATE employees SET essay = NULL")
     bundle.start(THREADS="4")
     start_all_threads(bundle)
@@ -264,8 +264,8 @@ def test_ten_thousand_requests(bundle: Bundle, database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_failures(bundle: Bundle, database: Database, tmp_path: Path) -> None:
-    """Nor does it keep anything of requests that found no database."""
+def test_hundreds_of_failures_keep_no_resources(bundle: Bundle, database: Database, tmp_path: Path) -> None:
+    """300 more failing requests add no thread, file or connection, and less than 5 % of memory."""
     bundle.start(THREADS="4", DB_SOCKET=str(tmp_path / "nowhere"))
     start_all_threads(bundle)
     with requests.Session() as session:

@@ -1,4 +1,4 @@
-"""Cloud Storage breaks: the backup is whole, or it is refused and there is no manifest."""
+"""When Cloud Storage breaks, a backup is whole, or it is refused and no manifest lies."""
 
 import gc
 import json
@@ -24,7 +24,7 @@ FAILED = (502, "storage_failed")
 # The client leaves the connection of a refused download to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-# The requests that a backup makes of Cloud Storage, as patterns with a method.
+# The kinds of request that a backup sends to Cloud Storage.
 KINDS = {
     "begin": {"match": "uploadType=resumable(?!.*upload_id)", "method": "POST"},
     "chunk": {"match": r"upload_id.*employees\.avro", "method": "PUT"},
@@ -38,7 +38,7 @@ KINDS = {
 def rows(
     database: Database, client: Client, environment: pytest.MonkeyPatch
 ) -> Iterator[dict[str, int]]:
-    """Rows that make several chunks; afterwards no thread is left."""
+    """Inserts rows that fill several chunks; afterwards checks that no thread is left."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     database.execute("ALTER TABLE employees ADD essay LONGBLOB NULL")
@@ -56,7 +56,7 @@ def rows(
 
 @pytest.fixture
 def impatient(environment: pytest.MonkeyPatch) -> None:
-    """The client repeats a failed request for a second, not for a minute."""
+    """Lets the client retry a failed request for one second instead of a minute."""
     environment.setattr(storage_client, "RETRY_SECONDS", 1)
 
 
@@ -72,7 +72,7 @@ def check_backup(client: Client, bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_passing_status(client: Client, bucket: Bucket, status: int) -> None:
-    """Each kind of request refused twice, with 503 or 429, and the backup is whole."""
+    """A backup is whole although each kind of request is refused twice, with 503 or 429."""
     for kind in KINDS.values():
         bucket.storage.fail(**kind, status=status, times=2)
     check_backup(client, bucket)
@@ -80,14 +80,14 @@ def test_a_passing_status(client: Client, bucket: Bucket, status: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reset_connection(client: Client, bucket: Bucket, kind: str) -> None:
-    """A connection reset in the middle of a request or an answer, and the backup is whole."""
+    """A backup is whole although connections are reset during a request or an answer."""
     bucket.storage.fail(**KINDS[kind], action="reset", times=2)
     check_backup(client, bucket)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lost_answer(client: Client, bucket: Bucket, kind: str) -> None:
-    """What was done but not answered is done once, and the backup is whole."""
+    """A backup is whole and stores each object once although answers are lost."""
     bucket.storage.fail(**KINDS[kind], action="lose_answer", times=2)
     check_backup(client, bucket)
 
@@ -95,19 +95,19 @@ def test_a_lost_answer(client: Client, bucket: Bucket, kind: str) -> None:
 def test_the_answer_to_the_last_chunk_never_comes(
     client: Client, bucket: Bucket, impatient: None
 ) -> None:
-    """The manifest is stored but no answer says so: it is looked up, and the backup is whole."""
+    """A backup is whole although no answer ever says that its manifest is stored."""
     bucket.storage.fail(**KINDS["last"], action="lose_answer", times=None)
     check_backup(client, bucket)
 
 
 def test_a_wrong_checksum_in_an_answer_to_a_chunk(client: Client, bucket: Bucket) -> None:
-    """What the object itself says then counts."""
+    """A backup is whole although every answer to a chunk has a wrong checksum."""
     bucket.storage.fail(**KINDS["chunk"], action="wrong_checksum", times=None)
     check_backup(client, bucket)
 
 
 def test_slow_storage(client: Client, bucket: Bucket) -> None:
-    """Every tenth of a second's delay is waited for."""
+    """A backup is whole although every request takes an extra tenth of a second."""
     bucket.storage.fail("", action="delay", seconds=0.1, times=None)
     check_backup(client, bucket)
 
@@ -130,7 +130,7 @@ def test_slow_storage(client: Client, bucket: Bucket) -> None:
 def test_a_lasting_fault(
     client: Client, bucket: Bucket, impatient: None, kind: str, fault: dict[str, Any]
 ) -> None:
-    """It is 502 naming the bucket, and not the upload's address; nothing is left behind."""
+    """A lasting fault is 502 with the bucket's name but no upload id, and leaves nothing behind."""
     bucket.storage.fail(**KINDS[kind], **fault, times=None)
     status, answer = get(client, "/backup-data")
     assert (status, answer["error"]["code"]) == FAILED
@@ -138,13 +138,13 @@ def test_a_lasting_fault(
     assert message.startswith(f"Cloud Storage bucket {bucket.name} refused or failed: ")
     assert "upload_id" not in message
     bucket.storage.heal()
-    # What can't be looked at can't be known to be this backup's own, and stays.
+    # An object that cannot be looked up may be another backup's: it stays.
     left = ["employees.avro"] if kind == "look" else []
     assert [name.rpartition("/")[2] for name in bucket.blobs()] == left
 
 
 def test_an_object_of_another_checksum(client: Client, bucket: Bucket) -> None:
-    """What Cloud Storage does not hold as it was sent is 502, and there is no manifest."""
+    """A backup whose object is stored with another checksum is 502 and has no manifest."""
     bucket.storage.fail(**KINDS["look"], action="wrong_checksum", times=None)
     assert error(client, "/backup-data") == FAILED
     bucket.storage.heal()
@@ -155,16 +155,16 @@ def test_an_object_of_another_checksum(client: Client, bucket: Bucket) -> None:
 def test_a_truncation_whose_backup_fails(
     client: Client, database: Database, bucket: Bucket, impatient: None, kind: str
 ) -> None:
-    """Wherever the backup fails, `backup_first` leaves every row."""
+    """A `backup_first` truncation whose backup fails first or last is 502 and keeps every row."""
     bucket.storage.fail(**KINDS[kind], times=None)
     assert error(client, f"{TRUNCATE}?backup_first=true") == FAILED
     assert count(database) == ROWS
 
 
-def test_an_upload_that_arrives_after_all(
+def test_an_upload_that_arrives_late_stores_nothing(
     client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """A request that is carried out long after its answer was given up stores nothing."""
+    """An upload request that storage handles long after the backup gave it up stores nothing."""
     environment.setattr(storage_client, "RETRY_SECONDS", 0.5)
     environment.setattr(storage_client, "TIMEOUT_SECONDS", (1, 1))
     bucket.storage.fail(r"upload_id.*jobs\.avro", method="PUT", action="delay", seconds=3)
@@ -179,7 +179,7 @@ def test_an_upload_that_arrives_after_all(
 def test_storage_that_falls_silent(
     client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """With the true limits, it is 504 before the platform would end the function."""
+    """A backup to silent storage is 504 before the platform's limit and has no manifest."""
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "33")
     bucket.storage.fail(r"employees\.avro", action="delay", seconds=60, times=None)
     started = time.monotonic()
@@ -197,7 +197,7 @@ MANIFEST_REMOVED = {"match": r"/o/.*manifest\.json", "method": "DELETE"}
 
 
 def check_no_lie(bucket: Bucket) -> list[dict[str, Any]]:
-    """Every object that a manifest names is there as it says; returns the manifests."""
+    """Checks that each object of each manifest is stored with its size; returns the manifests."""
     content = bucket.blobs()
     found = []
     for name in faults.manifests(bucket):
@@ -213,14 +213,14 @@ def check_no_lie(bucket: Bucket) -> list[dict[str, Any]]:
 def test_a_manifest_that_does_not_read_back_once(
     client: Client, bucket: Bucket, impatient: None, status: int
 ) -> None:
-    """A manifest that is stored and right makes a backup, though its first reading fails."""
+    """A backup is whole although the first attempt to read its manifest back fails."""
     bucket.storage.fail(**MANIFEST_READ, status=status, times=1)
     check_backup(client, bucket)
 
 
 @pytest.mark.parametrize("status", [401, 403, 412, 503])
 @pytest.mark.parametrize("kind", [MANIFEST_REMOVED, MANIFEST_LOOK])
-def test_a_manifest_that_can_not_be_removed(
+def test_a_manifest_that_cannot_be_removed_keeps_its_objects(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -228,9 +228,9 @@ def test_a_manifest_that_can_not_be_removed(
     kind: dict[str, str],
     status: int,
 ) -> None:
-    """While a manifest may be there, every object that it names stays; no row is gone."""
+    """A failed backup whose manifest cannot be removed keeps its objects; every row stays."""
     bucket.storage.fail(**MANIFEST_READ, status=403, times=None)
-    # The first look is that of the upload.
+    # The upload itself looks once.
     bucket.storage.fail(**kind, status=status, after=int(kind is MANIFEST_LOOK), times=None)
     assert error(client, f"{TRUNCATE}?backup_first=true") == FAILED
     bucket.storage.heal()
@@ -238,10 +238,10 @@ def test_a_manifest_that_can_not_be_removed(
     assert count(database) == ROWS
 
 
-def test_a_manifest_that_arrives_after_all(
+def test_a_manifest_that_arrives_late_has_its_objects(
     client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """Where its upload can't be cancelled and is carried out late, all that it names is there."""
+    """A manifest whose upload cannot be cancelled and succeeds late has all of its objects."""
     environment.setattr(storage_client, "RETRY_SECONDS", 0.5)
     environment.setattr(storage_client, "TIMEOUT_SECONDS", (1, 1))
     upload = r"upload_id.*manifest\.json"
@@ -269,7 +269,7 @@ def test_a_manifest_that_arrives_after_all(
 def test_storage_that_drips(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """An answer that comes in small pieces ends at the function's limit, with nothing left."""
+    """Storage that answers in small pieces is 504 at the function's limit; every row stays."""
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "33")
     bucket.storage.fail(**KINDS[kind], action="slow", seconds=60, times=None)
     started = time.monotonic()
@@ -286,7 +286,7 @@ def test_storage_that_drips(
 def test_an_answer_that_makes_no_sense(
     client: Client, database: Database, bucket: Bucket, impatient: None, kind: str, fault: Any
 ) -> None:
-    """It is 502, or the backup is whole; no manifest lies, and no row is gone."""
+    """A backup that gets senseless answers is whole, or 502 without a manifest."""
     bucket.storage.fail(**KINDS[kind], **fault, times=None)
     status, answer = get(client, "/backup-data")
     assert (status, answer.get("error", {}).get("code")) in [(200, None), FAILED]
