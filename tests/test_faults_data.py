@@ -22,7 +22,9 @@ def test_two_hundred_columns_with_odd_names_are_backed_up(
     assert list(row.values()) == [1, "Clerk", *range(200)]
 
 
-def test_the_largest_id_and_zero_are_backed_up_and_truncated(client: Client, database: Database, bucket: Bucket) -> None:
+def test_the_largest_id_and_zero_are_backed_up_and_truncated(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
     """A `backup_first` truncation stores and removes rows with the largest id and with 0."""
     largest = 2**32 - 1
     database.insert("departments", [(largest, "Sales")])
@@ -37,7 +39,9 @@ def test_the_largest_id_and_zero_are_backed_up_and_truncated(client: Client, dat
     assert count(database) == dict.fromkeys(rows, 0)
 
 
-def test_a_latin1_text_of_any_bytes_is_backed_up(client: Client, database: Database, bucket: Bucket) -> None:
+def test_a_latin1_text_of_any_bytes_is_backed_up(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
     """A latin1 text of any bytes is stored as the characters that the server reads in it."""
     database.execute("ALTER TABLE jobs ADD note VARCHAR(300) CHARACTER SET latin1 NULL")
     database.execute("INSERT INTO jobs VALUES (1, 'Clerk', X'C328FFFE41')")

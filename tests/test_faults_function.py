@@ -92,9 +92,7 @@ def test_the_worker_is_killed_during_a_backup(
     assert bundle.get(TRUNCATE).json() == {"dry_run": False, "rows": FULL}
 
 
-def test_sigterm_during_a_short_backup(
-    bundle: Bundle, bucket: Bucket, under_way: Any
-) -> None:
+def test_sigterm_during_a_short_backup(bundle: Bundle, bucket: Bucket, under_way: Any) -> None:
     """A backup that ends soon after SIGTERM is whole and answered."""
     request = under_way("/backup-data", 3)
     os.kill(bundle.pid, signal.SIGTERM)
@@ -167,9 +165,7 @@ def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Buc
     assert count(database) == EMPTY
 
 
-def test_fifty_reports_during_a_backup(
-    bundle: Bundle, bucket: Bucket, under_way: Any
-) -> None:
+def test_fifty_reports_during_a_backup(bundle: Bundle, bucket: Bucket, under_way: Any) -> None:
     """Fifty reports at once are answered during a backup, and the backup is whole."""
     backup = under_way("/backup-data", 4)
     with concurrent.futures.ThreadPoolExecutor(50) as callers:
@@ -264,7 +260,9 @@ def test_ten_thousand_requests_keep_no_resources(bundle: Bundle, database: Datab
 
 
 @pytest.mark.slow
-def test_hundreds_of_failures_keep_no_resources(bundle: Bundle, database: Database, tmp_path: Path) -> None:
+def test_hundreds_of_failures_keep_no_resources(
+    bundle: Bundle, database: Database, tmp_path: Path
+) -> None:
     """300 more failing requests add no thread, file or connection, and less than 5 % of memory."""
     bundle.start(THREADS="4", DB_SOCKET=str(tmp_path / "nowhere"))
     start_all_threads(bundle)
