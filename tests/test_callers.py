@@ -1,4 +1,4 @@
-"""Whatever a caller sends: no 500, no table changed, and nothing told of the inside."""
+"""Whatever a caller sends, no answer is a 500, no table changes and no secret is shown."""
 
 import json
 import socket
@@ -59,14 +59,14 @@ FUZZING = settings(
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> None:
-    """One row in each table."""
+    """Inserts one row into each table."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
 
 
-def check_untold(response: Any) -> None:
-    """A refusal is the JSON of an error, and tells nothing of the inside."""
+def check_refusal(response: Any) -> None:
+    """Checks that a refusal is an error's JSON and shows no secret, SQL or path."""
     text = response.get_data(as_text=True)
     if response.status_code in REFUSALS and response.request.method != "HEAD":
         error = json.loads(text)["error"]
@@ -81,7 +81,7 @@ def check_untold(response: Any) -> None:
 @example(REPORTS[0], "GET", "year=2021&year", {}, b"")
 @example(REPORTS[1], "GET", "&&==&", {}, b"")
 @example(REPORTS[1], "GET", "year=" + "%ED%A0%80", {}, b"")
-def test_reports(
+def test_any_request_for_a_report_is_answered_or_refused(
     client: Client,
     database: Database,
     url: str,
@@ -90,15 +90,15 @@ def test_reports(
     headers: dict[str, str],
     body: bytes,
 ) -> None:
-    """A report is given, or refused with a reason; never a 500."""
+    """Any request for a report is answered or refused with a reason, never a 500."""
     response = client.open(url, method=method, query_string=query, headers=headers, data=body)
     assert response.status_code in {200, 304, *REFUSALS}
-    check_untold(response)
+    check_refusal(response)
 
 
 @FUZZING
 @given(st.sampled_from(CHANGES), METHODS, QUERIES, HEADERS, BODIES)
-def test_changes_with_something_wrong(
+def test_a_wrong_request_changes_nothing(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -108,18 +108,18 @@ def test_changes_with_something_wrong(
     headers: dict[str, str],
     body: bytes,
 ) -> None:
-    """A body, or a parameter that is not known, and nothing is done, whatever else is asked."""
+    """A request for a change with a body or an unknown parameter is refused and changes nothing."""
     if not body:
         query = f"{query}&unknown=true"
     response = client.open(url, method=method, query_string=query, headers=headers, data=body)
     assert response.status_code in REFUSALS
-    check_untold(response)
+    check_refusal(response)
     assert (count(database), bucket.blobs()) == (FULL, {})
 
 
 @settings(FUZZING, max_examples=25)
 @given(METHODS, QUERIES, HEADERS, st.booleans())
-def test_a_dry_run_with_anything_beside_it(
+def test_a_dry_run_never_truncates(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -128,16 +128,16 @@ def test_a_dry_run_with_anything_beside_it(
     headers: dict[str, str],
     first: bool,
 ) -> None:
-    """Where `dry_run=true` is asked for, nothing in the request makes a truncation of it."""
+    """A request with `dry_run=true` never truncates, whatever else it holds."""
     query = f"dry_run=true&{query}" if first else f"{query}&dry_run=true"
     response = client.open("/truncate-tables", method=method, query_string=query, headers=headers)
     assert response.status_code in {200, *REFUSALS}
-    check_untold(response)
+    check_refusal(response)
     assert (count(database), bucket.blobs()) == (FULL, {})
 
 
 def raw(bundle: Bundle, request: bytes) -> bytes:
-    """What the server answers to these bytes."""
+    """Sends these bytes to the server; returns its answer."""
     port = int(bundle.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.sendall(request)
@@ -175,8 +175,8 @@ MALFORMED = [
 ]
 
 
-def test_malformed_requests(bundle: Bundle, database: Database) -> None:
-    """Bytes that are no proper request are refused, or not answered; nothing is done."""
+def test_malformed_requests_are_refused(bundle: Bundle, database: Database) -> None:
+    """Malformed requests are refused or not answered; no row changes and the server still works."""
     bundle.start()
     for request in MALFORMED:
         answer = raw(bundle, request)

@@ -1,4 +1,4 @@
-"""`grants.sql`: with exactly those rights each function works, and nothing else is possible."""
+"""Each function works with exactly the rights in `grants.sql`, and these allow nothing else."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ ROWS = {"departments": 2, "jobs": 1, "employees": 2}
 
 @pytest.fixture
 def grant(database: Database) -> Iterator[Callable[[list[str]], None]]:
-    """Makes both users and gives them the rights of some statements of `grants.sql`, no others."""
+    """Creates both users and runs the given statements of `grants.sql` for them."""
     database.insert("departments", [(1, "Sales"), (2, "O'Neill's")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert(
@@ -44,13 +44,13 @@ def grant(database: Database) -> Iterator[Callable[[list[str]], None]]:
 
 @pytest.fixture
 def granted(grant: Callable[[list[str]], None]) -> None:
-    """Both users with all that `grants.sql` gives them."""
+    """Creates both users with all rights of `grants.sql`."""
     grant(STATEMENTS)
 
 
 @pytest.fixture
 def call(environment: pytest.MonkeyPatch, client: Client) -> Any:
-    """Calls a function as one of the users and returns the status with the answer."""
+    """Calls a function as one of the users; returns the status and the answer."""
 
     def call(user: str, path: str) -> Any:
         forget_settings()
@@ -72,7 +72,7 @@ def session(database: Database, user: str) -> Iterator[pymysql.cursors.Cursor]:
 
 
 def allowed(database: Database, user: str, statements: list[str]) -> list[str]:
-    """Those of the statements that the server does not refuse for want of a right."""
+    """The statements that the server does not refuse for a missing right."""
     done = []
     for statement in statements:
         with session(database, user) as cursor:
@@ -91,7 +91,7 @@ def count_rows(database: Database) -> dict[str, int]:
 
 @contextlib.contextmanager
 def referring_table(database: Database, where: str) -> Iterator[str]:
-    """A fourth table whose rows refer to employees, in the same database or in another."""
+    """Creates a fourth table that refers to employees, in the same database or in another."""
     other = f"other_{uuid.uuid4().hex[:8]}"
     name = f"{database.name if where == 'same' else other}.bonuses"
     database.execute(f"CREATE DATABASE {other}")
@@ -107,7 +107,7 @@ def referring_table(database: Database, where: str) -> Iterator[str]:
 
 
 def what_works(database: Database, call: Callable[..., Any]) -> dict[str, bool]:
-    """Which functions do what they should, each with its own user."""
+    """Whether each function works for its own user."""
     works = {
         path: call(user, path)[0] == 200
         for user, path in [
@@ -125,7 +125,7 @@ def what_works(database: Database, call: Callable[..., Any]) -> dict[str, bool]:
 def test_every_function_works_with_its_users_rights(
     database: Database, granted: None, call: Callable[..., Any]
 ) -> None:
-    """The reports as one user, backup and truncation as the other."""
+    """Both reports work as one user, and backup and truncation as the other."""
     assert what_works(database, call) == {
         "/quarterly-hired?format=json": True,
         "/hiring-by-department?format=json": True,
@@ -140,7 +140,7 @@ def test_every_function_works_with_its_users_rights(
 def test_no_grant_is_more_than_needed(
     database: Database, grant: Callable[[list[str]], None], call: Callable[..., Any], left_out: Any
 ) -> None:
-    """Without any one of them a function fails, or a table that refers to ours is not seen."""
+    """Without any single grant, a function fails or a table that refers to ours is missed."""
     grant([statement for statement in STATEMENTS if statement != left_out])
     assert not all(what_works(database, call).values())
 
@@ -149,7 +149,7 @@ def test_no_grant_is_more_than_needed(
 def test_the_truncation_works_with_the_changes_rights(
     database: Database, granted: None, call: Callable[..., Any], backup_first: Any
 ) -> None:
-    """With a backup under the same locks, and without."""
+    """The user for changes can truncate the tables, with a backup first and without."""
     assert call(CHANGES, f"/truncate-tables?backup_first={backup_first}")[0] == 200
     assert count_rows(database) == dict.fromkeys(ROWS, 0)
 
@@ -158,7 +158,7 @@ def test_the_truncation_works_with_the_changes_rights(
 def test_the_truncation_sees_every_table_that_refers_to_the_three(
     database: Database, granted: None, call: Callable[..., Any], where: Any
 ) -> None:
-    """Also one that the user may not read, in whichever database it is."""
+    """A truncation names a table that refers to ours, even if the user may not read it."""
     with referring_table(database, where) as name:
         status, answer = call(CHANGES, "/truncate-tables")
         with session(database, CHANGES) as cursor, pytest.raises(pymysql.err.Error) as refused:
@@ -191,10 +191,10 @@ EMPTYING = [
 ]
 
 
-def test_the_report_user_can_change_nothing(
+def test_the_reports_user_can_change_nothing(
     database: Database, granted: None, call: Callable[..., Any]
 ) -> None:
-    """Nor hold up anybody with a lock, nor get a change out of the functions."""
+    """The user for reports can neither change nor lock a table, nor truncate with the function."""
     assert allowed(database, REPORTS, CHANGING + EMPTYING) == []
     status, answer = call(REPORTS, "/truncate-tables")
     assert (status, answer["error"]["code"]) == (500, "misconfigured")
@@ -204,7 +204,7 @@ def test_the_report_user_can_change_nothing(
 def test_the_changes_user_can_empty_the_tables_but_not_write_them(
     database: Database, granted: None
 ) -> None:
-    """The right to see foreign keys gives no right to make one."""
+    """The user for changes can neither write a row nor alter a table, nor add a foreign key."""
     reference = "ALTER TABLE jobs ADD FOREIGN KEY (id) REFERENCES departments (id)"
     assert allowed(database, CHANGES, [*CHANGING, reference]) == []
     assert count_rows(database) == ROWS

@@ -1,4 +1,4 @@
-"""What a request may ask: methods, parameters, bodies, and who is refused."""
+"""What a request may ask: methods, parameters, bodies, and which requests are refused."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ CHANGES = ("/backup-data", "/truncate-tables")
 
 @pytest.fixture
 def rows(database: Database) -> dict[str, int]:
-    """One row in each table; how many that makes."""
+    """Inserts one row into each table; returns the counts."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
@@ -24,7 +24,7 @@ def rows(database: Database) -> dict[str, int]:
 
 
 def error(response: Any) -> tuple[int, str]:
-    """Status and code of an error; its content is exactly a code and a message."""
+    """Status and code of an error, whose content is exactly a code and a message."""
     content = json.loads(response.get_data())
     assert list(content) == ["error"]
     assert list(content["error"]) == ["code", "message"]
@@ -37,7 +37,7 @@ def error(response: Any) -> tuple[int, str]:
 def test_changes_refuse_other_methods(
     client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, method: str
 ) -> None:
-    """Any method but GET and POST is 405 on a changing URL, and changes nothing."""
+    """Any method but GET and POST is 405 for a function that changes data, and changes nothing."""
     response = client.open(url, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, POST")
     assert (count(database), bucket.blobs()) == (rows, {})
@@ -46,7 +46,7 @@ def test_changes_refuse_other_methods(
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize("url", REPORTS)
 def test_reports_refuse_other_methods(client: Client, url: str, method: str) -> None:
-    """Any method but GET and HEAD is 405 on a report."""
+    """Any method but GET and HEAD is 405 for a report."""
     response = client.open(url, method=method)
     assert error(response) == (405, "method_not_allowed")
     assert response.headers["Allow"] == "GET, HEAD"
@@ -72,7 +72,7 @@ def test_changes_refuse_a_prefetch(
     url: str,
     header: dict[str, str],
 ) -> None:
-    """A browser that fetches a changing URL ahead is 403, and nothing changes."""
+    """A browser's prefetch of a function that changes data is 403 and changes nothing."""
     assert error(client.get(url, headers=header)) == (403, "prefetch_refused")
     assert (count(database), bucket.blobs()) == (rows, {})
 
@@ -81,7 +81,7 @@ def test_changes_refuse_a_prefetch(
 def test_changes_refuse_a_body(
     client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str
 ) -> None:
-    """`curl -d dry_run=true` is 400 on a changing URL, and changes nothing."""
+    """A body such as `curl -d dry_run=true` sends is 400 and changes nothing."""
     assert error(client.post(url, data={"dry_run": "true"})) == (400, "bad_parameter")
     assert (count(database), bucket.blobs()) == (rows, {})
 
@@ -121,7 +121,7 @@ def test_changes_refuse_a_body(
 def test_bad_parameters_are_refused(
     client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, query: str
 ) -> None:
-    """An unknown, repeated or malformed parameter is 400, and changes nothing."""
+    """An unknown, repeated or malformed parameter is 400 and changes nothing."""
     assert error(client.get(f"{url}?{query}")) == (400, "bad_parameter")
     assert (count(database), bucket.blobs()) == (rows, {})
 
@@ -131,13 +131,13 @@ def test_bad_parameters_are_refused(
 def test_a_path_is_refused(
     client: Client, database: Database, bucket: Bucket, rows: dict[str, int], url: str, path: str
 ) -> None:
-    """A forgotten `?` is 400, and changes nothing."""
+    """A path after the function's name, such as a forgotten `?` makes, is 400; nothing changes."""
     assert error(client.get(f"{url}{path}")) == (400, "bad_parameter")
     assert (count(database), bucket.blobs()) == (rows, {})
 
 
-def test_bad_parameters_say_what_is_taken(client: Client) -> None:
-    """The message of a 400 names what the function takes, and echoes nothing."""
+def test_a_bad_parameters_error_names_what_is_accepted(client: Client) -> None:
+    """The message of a 400 names what the function accepts, and does not echo the request."""
     answers = {
         query: json.loads(client.get(query).get_data())["error"]["message"]
         for query in (
@@ -167,7 +167,7 @@ def test_bad_parameters_say_what_is_taken(client: Client) -> None:
 def test_a_request_is_refused_before_the_database_is_opened(
     client: Client, environment: pytest.MonkeyPatch
 ) -> None:
-    """A bad parameter is 400 even where there is no database."""
+    """A bad parameter is 400 even if the database cannot be reached."""
     environment.setenv("DB_SOCKET", "/nowhere")
     assert error(client.get("/quarterly-hired?year=x")) == (400, "bad_parameter")
     assert error(client.get("/truncate-tables?dry_run=x")) == (400, "bad_parameter")
@@ -177,25 +177,25 @@ def test_a_request_is_refused_before_the_database_is_opened(
 def test_dry_run_counts_and_changes_nothing(
     client: Client, database: Database, bucket: Bucket, rows: dict[str, int], value: str
 ) -> None:
-    """`dry_run=true` answers the rows that would go, backs nothing up even with `backup_first`."""
+    """`dry_run=true` answers the row counts and changes nothing, even with `backup_first`."""
     response = client.get(f"/truncate-tables?dry_run=true&backup_first={value}")
     assert json.loads(response.get_data()) == {"dry_run": True, "rows": rows}
     assert (count(database), bucket.blobs()) == (rows, {})
 
 
-def test_truncation_without_a_request(
+def test_a_truncation_without_a_request(
     client: Client, database: Database, rows: dict[str, int]
 ) -> None:
-    """`truncar_tablas()` without a request empties the tables as a GET does."""
+    """`truncar_tablas()` called without a request empties the tables as a GET does."""
     response = main.truncar_tablas()
     assert json.loads(response.get_data()) == {"dry_run": False, "rows": rows}
     assert count(database) == {"departments": 0, "jobs": 0, "employees": 0}
 
 
-def test_post_is_as_good_as_get_for_changes(
+def test_post_does_what_get_does_for_changes(
     client: Client, database: Database, rows: dict[str, int]
 ) -> None:
-    """A POST without a body does what a GET does."""
+    """A POST without a body backs up and truncates as a GET does."""
     assert client.post("/backup-data").status_code == 200
     response = client.post("/truncate-tables?backup_first=false")
     assert json.loads(response.get_data()) == {"dry_run": False, "rows": rows}

@@ -1,4 +1,4 @@
-"""The truncation: everything or nothing, and never a row that is in no backup."""
+"""A truncation empties all tables or none, and with `backup_first` no row is lost."""
 
 import itertools
 import threading
@@ -26,14 +26,14 @@ EMPTY = dict.fromkeys(FULL, 0)
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> None:
-    """A few rows in each table."""
+    """Inserts a few rows into each table."""
     database.insert("departments", [(5, "Sales")])
     database.insert("jobs", [(6, "Clerk")])
     database.insert("employees", [(n, "Ada", "2021-02-03 04:05:06", 5, 6) for n in (7, 8)])
 
 
 def refused(client: Client, database: Database, code: str, words: str) -> None:
-    """Both a truncation and its dry run are refused with the code, and no row is gone."""
+    """Checks that a truncation and its dry run are refused, and that every row stays."""
     before = count(database)
     for url in (TRUNCATE, f"{TRUNCATE}?dry_run=true", f"{TRUNCATE}?backup_first=true"):
         status, answer = get(client, url)
@@ -43,7 +43,7 @@ def refused(client: Client, database: Database, code: str, words: str) -> None:
 
 
 def test_truncation_empties_and_starts_ids_again(client: Client, database: Database) -> None:
-    """All three tables are empty and their next id is 1."""
+    """A truncation leaves three empty tables whose next id is 1."""
     assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
     assert count(database) == EMPTY
     database.execute("INSERT INTO departments (department) VALUES ('new')")
@@ -55,8 +55,10 @@ def test_truncation_empties_and_starts_ids_again(client: Client, database: Datab
     assert database.execute("SELECT id FROM employees") == [(1,)]
 
 
-def test_backup_first(client: Client, database: Database, bucket: Bucket) -> None:
-    """`backup_first=true` answers the manifest of a backup of what was then truncated."""
+def test_backup_first_stores_what_it_truncates(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """`backup_first=true` answers the manifest of a backup that holds every truncated row."""
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["rows"], count(database)) == (200, FULL, EMPTY)
     for table, rows in FULL.items():
@@ -66,7 +68,7 @@ def test_backup_first(client: Client, database: Database, bucket: Bucket) -> Non
 def test_a_failed_backup_truncates_nothing(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """Where the backup fails, `backup_first` leaves every row."""
+    """A `backup_first` truncation whose backup fails keeps every row."""
     environment.setenv("GCS_PATH", "no-such-bucket")
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["error"]["code"]) == (502, "storage_failed")
@@ -76,7 +78,7 @@ def test_a_failed_backup_truncates_nothing(
 def test_a_backup_with_fewer_rows_truncates_nothing(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """Whatever made it so: its rows and the tables' are compared before one is emptied."""
+    """A `backup_first` truncation whose backup lacks rows is 500 and keeps every row."""
     read = blocks.read
     environment.setattr(blocks, "read", lambda *arguments: itertools.islice(read(*arguments), 0))
     assert get(client, f"{TRUNCATE}?backup_first=true")[0] == 500
@@ -95,7 +97,7 @@ FOR_ALL_SESSIONS = {
 
 @pytest.fixture
 def hostile_server(database: Database) -> Iterator[None]:
-    """An administrator has set, for all sessions, what would cut results and keep transactions."""
+    """Sets global defaults that would cut off results and keep transactions open."""
     with database.connect() as administrator, administrator.cursor() as cursor:
         names = ", ".join(f"@@GLOBAL.{name}" for name in FOR_ALL_SESSIONS)
         cursor.execute(f"SELECT {names}")
@@ -107,10 +109,10 @@ def hostile_server(database: Database) -> Iterator[None]:
                 yield
 
 
-def test_what_is_set_for_all_sessions_costs_no_row(
+def test_global_defaults_cost_no_row(
     client: Client, database: Database, bucket: Bucket, hostile_server: None, run_load: Loader
 ) -> None:
-    """Report, backup, truncation and restore are as on any server."""
+    """Hostile global defaults cost no row of a report, backup, truncation or restore."""
     assert len(client.get("/quarterly-hired?format=json").get_json()) == 1
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     assert (status, answer["rows"]) == (200, FULL)
@@ -121,7 +123,7 @@ def test_what_is_set_for_all_sessions_costs_no_row(
 
 
 def test_a_column_that_the_account_may_not_read(client: Client, database: Database) -> None:
-    """The server hides it from the account: there is no backup without it, and no truncation."""
+    """A column that the account may not read makes backup and truncation 500; every row stays."""
     database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
     database.execute(f"GRANT DROP, LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
     for table, columns in {"departments": "id", "jobs": "id, job", "employees": "id, name"}.items():
@@ -132,8 +134,8 @@ def test_a_column_that_the_account_may_not_read(client: Client, database: Databa
     assert count(database) == FULL
 
 
-def test_a_merge_table_in_the_place_of_one(client: Client, database: Database) -> None:
-    """Its rows are those of other tables, which are not ours to empty."""
+def test_a_merge_table_in_the_place_of_a_table(client: Client, database: Database) -> None:
+    """A MERGE table is refused, because its rows belong to other tables."""
     database.execute("CREATE TABLE behind (id INT, job VARCHAR(255)) ENGINE = MyISAM")
     database.execute("INSERT INTO behind VALUES (1, 'Clerk')")
     database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
@@ -150,10 +152,10 @@ def test_a_merge_table_in_the_place_of_one(client: Client, database: Database) -
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("table", db.TABLES)
-def test_a_fourth_table_that_refers_here(
+def test_a_fourth_table_that_refers_to_the_three(
     client: Client, database: Database, table: str, elsewhere: bool
 ) -> None:
-    """A foreign key from another table, in whatever database, stops the truncation."""
+    """A foreign key from a fourth table in any database stops the truncation."""
     other = f"{database.name}_other" if elsewhere else database.name
     if elsewhere:
         database.execute(f"CREATE DATABASE {other}")
@@ -162,7 +164,7 @@ def test_a_fourth_table_that_refers_here(
             f"CREATE TABLE {other}.badges (id INT UNSIGNED, CONSTRAINT badge"
             f" FOREIGN KEY (id) REFERENCES {database.name}.{table} (id))"
         )
-        # As grants.sql has it: without a right on it, a foreign key is not shown.
+        # The server shows foreign keys only to accounts with this right, which grants.sql gives.
         database.execute(f"GRANT REFERENCES ON *.* TO {ACCOUNT}")
         refused(client, database, "misconfigured", f"{other}.badges would be orphaned")
     finally:
@@ -172,7 +174,7 @@ def test_a_fourth_table_that_refers_here(
 
 
 def test_a_hidden_table_that_refers_to_employees(client: Client, database: Database) -> None:
-    """A foreign key to employees stops the truncation though the account may not see it."""
+    """A foreign key to employees stops the truncation even if the account cannot see it."""
     other = f"{database.name}_hidden"
     database.execute(f"CREATE DATABASE {other}")
     try:
@@ -188,8 +190,8 @@ def test_a_hidden_table_that_refers_to_employees(client: Client, database: Datab
 
 
 @pytest.mark.parametrize("table", db.TABLES)
-def test_a_view_in_a_tables_place(client: Client, database: Database, table: str) -> None:
-    """A view where a table should be stops the truncation, and a backup too."""
+def test_a_view_in_the_place_of_a_table(client: Client, database: Database, table: str) -> None:
+    """A view in the place of a table stops a truncation and a backup."""
     database.execute(f"RENAME TABLE {table} TO real_{table}")
     database.execute(f"CREATE VIEW {table} AS SELECT * FROM real_{table}")
     refused(client, database, "misconfigured", f"{table} is not a base table but a VIEW")
@@ -198,8 +200,8 @@ def test_a_view_in_a_tables_place(client: Client, database: Database, table: str
 
 
 @pytest.mark.parametrize("table", db.TABLES)
-def test_a_missing_table(client: Client, database: Database, table: str) -> None:
-    """A missing table is named, and the others stay as they are."""
+def test_a_missing_table_is_named(client: Client, database: Database, table: str) -> None:
+    """A missing table is named by a truncation and a backup; the other tables keep their rows."""
     database.execute(f"RENAME TABLE {table} TO elsewhere")
     for url in (TRUNCATE, "/backup-data"):
         status, answer = get(client, url)
@@ -212,10 +214,10 @@ def test_a_missing_table(client: Client, database: Database, table: str) -> None
 
 @pytest.mark.parametrize("missing", db.TABLES)
 @pytest.mark.parametrize("through_role", [False, True])
-def test_an_account_that_may_not_drop_one(
+def test_an_account_that_may_not_drop_one_table(
     client: Client, database: Database, missing: str, through_role: bool
 ) -> None:
-    """Without DROP on one table nothing is truncated; with it, through a role too, all are."""
+    """A truncation needs DROP on each table, directly or through a role; else all rows stay."""
     database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
     database.execute(f"GRANT SELECT, LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
     role = f"{database.name}_role"[-30:]
@@ -240,10 +242,10 @@ def test_an_account_that_may_not_drop_one(
 
 
 @pytest.mark.parametrize("table", db.TABLES)
-def test_a_truncation_waits_for_nobody_long(
+def test_a_truncation_waits_for_seconds_only(
     client: Client, database: Database, table: str, environment: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that wrote to one table makes the truncation 409, with every row there."""
+    """An open transaction on one table makes a truncation 409 within seconds; every row stays."""
     environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
     with database.connect() as other:
         other.begin()
@@ -257,7 +259,7 @@ def test_a_truncation_waits_for_nobody_long(
 
 
 class Paused:
-    """A backup that pauses in the middle, in another thread."""
+    """A request in another thread that pauses before it stores the reports."""
 
     def __init__(self, environment: pytest.MonkeyPatch, request: Callable[[], Any]) -> None:
         self.reached, self.go_on = threading.Event(), threading.Event()
@@ -291,7 +293,7 @@ class Paused:
 def test_a_truncation_during_a_backup(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """It is 409 within seconds, with every row still there, and the backup is whole."""
+    """A truncation during a backup is 409 within seconds; the rows stay and the backup is whole."""
     with Paused(environment, lambda: get(client, "/backup-data")) as backup:
         started = time.monotonic()
         status, answer = get(client, TRUNCATE)
@@ -306,7 +308,7 @@ def test_a_truncation_during_a_backup(
 def test_a_backup_during_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """It is 409 within seconds, as is a report; the truncation goes through."""
+    """A backup or report during a truncation is 409 within seconds; the truncation succeeds."""
     environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
     with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
         for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
@@ -320,7 +322,7 @@ def test_a_backup_during_a_truncation(
 def test_no_row_is_lost_between_backup_and_truncation(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Rows in the backup + rows left = rows ever inserted, under a writer that never stops."""
+    """Beside a steady writer, the backups' rows and the rows left are all rows ever inserted."""
     inserted = 2
     stop = threading.Event()
 
@@ -360,7 +362,7 @@ def test_no_row_is_lost_between_backup_and_truncation(
 def test_no_deadline_stops_a_truncation_half_way(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A deadline that passes after the first table is empty does not keep the others full."""
+    """A truncation finishes even if its deadline passes after the first table is empty."""
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
     faults.at_event(environment, lambda: time.sleep(2.5), "table emptied", table="employees")
     assert get(client, TRUNCATE) == (200, {"dry_run": False, "rows": FULL})
@@ -383,7 +385,7 @@ def test_a_truncation_that_fails_half_way_says_so(
     empty: str,
     full: str,
 ) -> None:
-    """A lost connection after a table is empty is 500 with the tables' states and the backup."""
+    """A truncation that fails half way is 500 and names empty tables, full ones and the backup."""
     faults.at_event(
         environment, lambda: faults.kill_sessions(database), "table emptied", table=emptied
     )
@@ -406,7 +408,7 @@ def test_a_truncation_that_fails_half_way_says_so(
 def test_a_connection_lost_after_the_last_table_is_no_failure(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A truncation that lost its connection when all tables were empty succeeded."""
+    """A truncation that loses its connection after the last table is empty succeeds."""
     faults.at_event(
         environment, lambda: faults.kill_sessions(database), "table emptied", table="departments"
     )
@@ -415,7 +417,7 @@ def test_a_connection_lost_after_the_last_table_is_no_failure(
 
 
 def test_a_prepared_transaction_without_a_session(client: Client, database: Database) -> None:
-    """A prepared XA transaction that no session holds makes a truncation 409 with every row."""
+    """A prepared XA transaction without a session makes a truncation 409; every row stays."""
     with database.connect() as other, other.cursor() as cursor:
         cursor.execute("XA START 'lost'")
         cursor.execute("UPDATE jobs SET job = 'changed'")
@@ -433,7 +435,7 @@ def test_a_prepared_transaction_without_a_session(client: Client, database: Data
 def test_compressed_tables_that_the_server_keeps_read_only(
     client: Client, database: Database
 ) -> None:
-    """A compressed table under innodb_read_only_compressed is named before a table is empty."""
+    """A compressed table under innodb_read_only_compressed is named, and every row stays."""
     if not database.server.is_mariadb:
         pytest.skip("MySQL has no innodb_read_only_compressed")
     database.execute("SET GLOBAL innodb_read_only_compressed = OFF")
@@ -472,7 +474,7 @@ def test_foreign_keys_among_the_three(
 def test_a_backup_that_could_not_be_loaded_truncates_nothing(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """`backup_first` refuses a table of another engine, which load.py could not fill again."""
+    """`backup_first` refuses a table of another engine, because load.py could not fill it."""
     database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
     database.execute("ALTER TABLE jobs ENGINE = MyISAM")
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
@@ -481,10 +483,10 @@ def test_a_backup_that_could_not_be_loaded_truncates_nothing(
     assert (count(database), bucket.blobs()) == (FULL, {})
 
 
-def test_a_lost_client_frees_the_tables(
+def test_a_lost_client_holds_the_locks_for_a_minute(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """The server ends an idle session that holds the locks after a minute."""
+    """The session that holds the locks has an idle limit of one minute."""
     seen: list[Any] = []
     environment.setattr(
         truncation,
@@ -496,7 +498,7 @@ def test_a_lost_client_frees_the_tables(
 
 
 def test_the_locks_are_kept_alive(database: Database) -> None:
-    """A session to which `keep_alive` speaks outlives its own idle limit; another does not."""
+    """A session that `keep_alive` pings outlives its idle limit, and ends once the pings stop."""
     settings = read_settings(database.environment)
     connection = db.connect(settings, 10, wait_timeout=1)
     for _ in range(10):
