@@ -1,1 +1,1 @@
-"""What runs the bundle on one machine, to try it out and to test it; none of it is deployed."""
+"""Runs the bundle on one machine, to try it out and to test it; none of this is deployed."""

@@ -1,8 +1,8 @@
 """The whole bundle on this machine: database server, storage emulator, sample data, functions.
 
-    python -m local PORT        what ./run.sh does once everything is installed
+    python -m local PORT        ./run.sh runs this once everything is installed
 
-Everything it keeps is in `.local/`: the tables in `.local/database`, the backups in
+It keeps everything in `.local/`: the tables in `.local/database`, the backups in
 `.local/storage`. It runs until Ctrl-C or SIGTERM and leaves no process behind.
 """
 
@@ -31,8 +31,8 @@ DATABASE = "hiring"
 ACCOUNT = "hiring"
 BUCKET = "hiring-backups"
 GCS_PATH = f"{BUCKET}/local"
-# Says that the sample data was loaded: tables that were truncated since then stay empty, a load
-# that was interrupted is done again.
+# Records that the sample data was loaded: tables that were truncated since then stay empty, and an
+# interrupted load is repeated.
 MARK_DATABASE = "sample_data"
 MARK = f"{MARK_DATABASE}.loaded"
 SERVE_SECONDS = 30
@@ -66,14 +66,14 @@ class StackError(Exception):
 
 
 class Stopped(BaseException):
-    """Somebody asked the stack to stop; passes through everything, as KeyboardInterrupt does."""
+    """The stack was asked to stop. Not an Exception, like KeyboardInterrupt."""
 
 
 def stop_on_signals() -> None:
-    """Turn the signals that mean "stop" into one `Stopped`, and ignore the rest of them."""
+    """Turns the first stop signal into `Stopped`; later ones are ignored."""
 
     def stop(*_: object) -> NoReturn:
-        # Once is enough: a second Ctrl-C must not interrupt the cleaning up.
+        # A second Ctrl-C must not interrupt the clean-up.
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise Stopped
@@ -83,10 +83,10 @@ def stop_on_signals() -> None:
 
 
 def check_port(port: int) -> None:
-    """Refuse a port that something else listens on.
+    """Checks that the functions can listen on a port.
 
     Raises:
-        StackError: the port is in use, or may not be used.
+        StackError: the port is in use or not allowed.
     """
     try:
         socket.create_server(("127.0.0.1", port)).close()
@@ -98,7 +98,7 @@ def check_port(port: int) -> None:
 
 @contextlib.contextmanager
 def running_database() -> Iterator[DatabaseServer]:
-    """The database server, with its data kept from run to run."""
+    """Runs the database server, whose data is kept from run to run."""
     server = DatabaseServer(FOLDER / "database")
     server.start()
     try:
@@ -108,14 +108,14 @@ def running_database() -> Iterator[DatabaseServer]:
 
 
 def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
-    """Fill the database with the sample data, as an operator would, unless that was done before.
+    """Loads the sample data with load.py, unless an earlier run did.
 
     Args:
-        server: that the settings name.
+        server: the server in the settings.
         settings: the environment of `load.py`.
 
     Raises:
-        StackError: it was not loaded.
+        StackError: the load failed.
     """
     server.create_database(MARK_DATABASE)
     with server.connect() as connection, connection.cursor() as cursor:
@@ -123,7 +123,7 @@ def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
         cursor.execute(f"SELECT 1 FROM {MARK}")
         if cursor.fetchone():
             return
-        # What is there now is the work of a run that was interrupted.
+        # An interrupted run may have left part of the data.
         cursor.execute(f"DROP DATABASE IF EXISTS {quote(DATABASE)}")
         server.create_database(DATABASE)
         load_sample(settings)
@@ -147,7 +147,7 @@ def count_employees(server: DatabaseServer) -> int:
 
 @contextlib.contextmanager
 def running_storage() -> Iterator[StorageEmulator]:
-    """The storage emulator, with its objects kept from run to run."""
+    """Runs the storage emulator, whose objects are kept from run to run."""
     emulator = StorageEmulator(FOLDER / "storage")
     emulator.start()
     try:
@@ -159,7 +159,7 @@ def running_storage() -> Iterator[StorageEmulator]:
 
 def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
     """The environment in which the functions and `load.py` reach the database and the bucket."""
-    # Nobody needs to know it: whoever may use this account's database gets it through the stack.
+    # A new password for each run: only the functions and the load need it.
     password = secrets.token_urlsafe()
     server.create_account(ACCOUNT, password, DATABASE)
     settings = {
@@ -171,14 +171,14 @@ def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
         "GCS_PATH": GCS_PATH,
         "STORAGE_EMULATOR_HOST": storage_url,
     }
-    # Settings of the same purpose that the caller's shell may hold.
+    # The caller's shell may set it; it would contradict DB_SOCKET.
     settings.pop("INSTANCE_CONNECTION_NAME", None)
     return settings
 
 
 @contextlib.contextmanager
 def running_functions(port: int, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The functions on `port`, their log on our standard error."""
+    """Runs the functions on `port`, with their log on standard error."""
     functions = process.start(
         [sys.executable, "-m", "local.serve", str(port)],
         sys.stderr,
@@ -193,10 +193,10 @@ def running_functions(port: int, settings: dict[str, str]) -> Iterator[subproces
 
 
 def serve(port: int) -> NoReturn:
-    """Start everything, say how to use it, and go on until `Stopped`.
+    """Starts everything, prints how to use it, and waits for `Stopped`.
 
     Raises:
-        StackError, DatabaseServerError, process.ProcessError: a part did not start, or ended.
+        StackError, DatabaseServerError, process.ProcessError: a part did not start, or it ended.
     """
     check_port(port)
     with contextlib.ExitStack() as parts:

@@ -24,11 +24,11 @@ from local.programs import (
 )
 
 START_SECONDS = 60
-# Linux has room for 108 bytes, the last one zero.
+# Linux allows 108 bytes, including the final zero byte.
 SOCKET_PATH_BYTES = 107
 LOG_LINES_SHOWN = 20
 
-# Commits survive the server's death, not the machine's: that is plenty here, and much faster.
+# Commits survive a crash of the server but not of the machine, which makes them much faster.
 SERVER_OPTIONS = (
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
@@ -57,17 +57,17 @@ class DatabaseServer:
         program: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
-        """Prepare a server; nothing is started or written yet.
+        """Prepares a server; nothing is started or written yet.
 
         Args:
-            folder: where data, log and socket go; made when missing. Each kind and version of
-                server has a data folder of its own in it.
-            port: the TCP port; a free one when not given.
-            program: the server program; found with `find_program` when not given.
-            options: more options of the server, such as "--default-time-zone=+05:30".
+            folder: where data, log and socket go; created if missing. It has a data folder for each
+                kind and version of server.
+            port: the TCP port; by default a free one.
+            program: the server program; by default the one that `find_program` finds.
+            options: further options of the server, such as "--default-time-zone=+05:30".
 
         Raises:
-            DatabaseServerError: no server program, or one that does not tell its version.
+            DatabaseServerError: the server program is missing or does not print its version.
         """
         self.program = program or find_program()
         self.version, self.is_mariadb = read_version(self.program)
@@ -84,7 +84,7 @@ class DatabaseServer:
         """The server's process id.
 
         Raises:
-            DatabaseServerError: it does not run.
+            DatabaseServerError: the server does not run.
         """
         if self._process is None:
             raise DatabaseServerError("the server does not run")
@@ -92,24 +92,24 @@ class DatabaseServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended since."""
+        """Whether the server was started and has not ended since."""
         return self._process is not None and self._process.poll() is None
 
     def initialise(self) -> None:
-        """Make the data folder if it is not there yet, whole or not at all.
+        """Creates the data folder if it is missing, completely or not at all.
 
         Raises:
-            DatabaseServerError: the server's own set-up failed.
+            DatabaseServerError: the server's set-up failed.
         """
         if self.data.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Renamed when ready, so that an interrupted set-up is never taken for a data folder.
+        # Renamed when complete, so that an interrupted set-up never passes for a data folder.
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
         try:
             with self.log.open("ab") as log:
                 command = self._initialise_command(unfinished / "data")
-                # As for a server that runs: see `_start_command`.
+                # A private folder for temporary tables: see `_start_command`.
                 environment = {**os.environ, "TMPDIR": str(unfinished)}
                 done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
@@ -138,10 +138,10 @@ class DatabaseServer:
         ]
 
     def start(self) -> None:
-        """Start the server and wait until it answers, initialising its data folder first.
+        """Starts the server, after creating its data folder if needed, and waits until it answers.
 
         Raises:
-            DatabaseServerError: it did not start within START_SECONDS, or one runs there already.
+            DatabaseServerError: it did not start within START_SECONDS, or is running already.
         """
         self.initialise()
         self._clear_socket()
@@ -161,7 +161,7 @@ class DatabaseServer:
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.folder / 'server.pid'}",
-            # A MariaDB that starts removes the temporary tables that others have in this folder.
+            # MariaDB removes other servers' temporary tables from this folder when it starts.
             f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,
@@ -169,7 +169,7 @@ class DatabaseServer:
         return [*command, "--user=root"] if os.geteuid() == 0 else command
 
     def _clear_socket(self) -> None:
-        """Remove what a killed server left: MySQL takes an old lock's id for a live server's."""
+        """Removes a killed server's socket and lock: MySQL may take its id for a live server's."""
         if self._listens():
             raise DatabaseServerError(f"a server already runs on {self.folder}")
         self.socket.parent.mkdir(parents=True, exist_ok=True)
@@ -177,20 +177,20 @@ class DatabaseServer:
         self.socket.with_name(f"{self.socket.name}.lock").unlink(missing_ok=True)
 
     def _listens(self) -> bool:
-        # Not by logging in: PyMySQL leaves a socket open that it could not connect.
+        # A login would leak a socket: PyMySQL does not close one that it could not connect.
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
             probe.connect(str(self.socket))
             return True
         return False
 
     def _lets_in(self) -> bool:
-        """Whether root gets in; makes sure that nobody else does without a password."""
+        """Whether root can log in; removes other hosts' root accounts, which have no password."""
         if not self._listens():
             return False
-        # MySQL listens for a moment even where its options are wrong.
+        # MySQL listens for a moment even if its options are wrong.
         with contextlib.suppress(pymysql.OperationalError):
             with self.connect() as connection, connection.cursor() as cursor:
-                # MariaDB makes root accounts for TCP as well.
+                # MariaDB creates root accounts for TCP too.
                 cursor.execute("SELECT host FROM mysql.user WHERE user = 'root'")
                 for (host,) in cursor.fetchall():
                     if host != "localhost":
@@ -207,11 +207,11 @@ class DatabaseServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Shut the server down cleanly; nothing happens when it does not run."""
+        """Shuts the server down cleanly; does nothing if it does not run."""
         self._end(process.stop)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; nothing happens when it does not run."""
+        """Ends the server at once, as a crash would; does nothing if it does not run."""
         self._end(process.kill)
 
     def _end(self, how: Any) -> None:
@@ -222,10 +222,10 @@ class DatabaseServer:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def connect(self, **options: Any) -> "pymysql.Connection[Any]":
-        """Log in as root over the socket, with autocommit.
+        """Logs in as root over the socket, with autocommit.
 
         Args:
-            options: pymysql's own, which win over the ones set here.
+            options: PyMySQL's; they override the defaults here.
 
         Raises:
             pymysql.OperationalError: the server does not answer.
@@ -235,23 +235,23 @@ class DatabaseServer:
             "user": "root",
             "charset": "utf8mb4",
             "autocommit": True,
-            "ssl_disabled": True,  # it takes longer than all else, and nobody listens here
+            "ssl_disabled": True,  # TLS would take most of the time and protect nothing here
         }
         return pymysql.connect(**{**defaults, **options})
 
     def create_database(self, name: str) -> None:
-        """Make sure that there is a database of this name."""
+        """Creates a database unless it exists."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
 
     def run_script(self, script: Path, database: str) -> None:
-        """Run an SQL file within a database; its statements end with a semicolon and a line."""
+        """Runs an SQL file in a database; see `split_script`."""
         with self.connect(database=database) as connection, connection.cursor() as cursor:
             for statement in split_script(script.read_text()):
                 cursor.execute(statement)
 
     def create_account(self, user: str, password: str, database: str) -> None:
-        """Make sure that `user` logs in with `password` and may do anything within `database`."""
+        """Creates `user` if needed, sets its password, and grants all rights on `database`."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
             cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
@@ -264,23 +264,23 @@ class DatabaseServer:
 
 
 def quote(name: str) -> str:
-    """An identifier as SQL takes it."""
+    """A quoted SQL identifier."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def quote_pattern(database: str) -> str:
-    """A database's name as GRANT takes it: a pattern, in which `_` and `%` match anything."""
+    """A database's name, quoted for GRANT, where `_` and `%` would be wildcards."""
     return quote(re.sub(r"([_%\\])", r"\\\1", database))
 
 
 def split_script(script: str) -> list[str]:
-    """The statements of an SQL script, each of which ends where a line ends with a semicolon."""
+    """The statements of an SQL script; each ends with a semicolon at the end of a line."""
     statements = re.split(r";[ \t]*$", script, flags=re.MULTILINE)
     return [statement.strip() for statement in statements if statement.strip()]
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the socket goes: in `folder`, or in a short temporary one when that is too deep."""
+    """The socket's path: in `folder`, or in a temporary folder if that path would be too long."""
     inside = folder / "server.sock"
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
         return inside

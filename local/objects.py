@@ -1,6 +1,7 @@
-"""What gcp-storage-emulator lacks and a backup relies on; only this file knows its insides.
+"""Adds to gcp-storage-emulator what a backup relies on; only this file knows its internals.
 
-Preconditions, generations, hashes, chunks sent again, cancelling, pages, ranges, gzip on its way.
+Preconditions, generations, checksums, repeated chunks, cancelled uploads, pages of a listing,
+ranges, and gzip that is decompressed during a download.
 """
 
 import gzip
@@ -27,7 +28,7 @@ LIST_LIMIT = 1000
 CLIENT_CLOSED_REQUEST = SimpleNamespace(value=499, phrase="Client Closed Request")
 CONDITION = re.compile("if(Generation|Metageneration)(Match|NotMatch)")
 
-# The emulator logs every refusal as an error; the client is told anyway.
+# The emulator logs every refusal as an error, although the client gets it as an answer.
 logging.getLogger().addHandler(logging.NullHandler())
 
 
@@ -41,7 +42,7 @@ class Store(Storage):
         super().__init__(data_dir=str(folder.resolve()))
 
     def _write_config_to_file(self) -> None:
-        """Write the list of objects; a kill leaves the old one or the new one."""
+        """Writes the list of objects; after a kill, the old or the new list is there."""
         new = Path(self._data_dir, STORAGE_DIR, ".meta.new")
         new.write_text(json.dumps({"buckets": self.buckets, "objects": self.objects}))
         new.replace(new.with_suffix(""))
@@ -53,7 +54,7 @@ class Store(Storage):
         return 0
 
     def delete_bucket(self, bucket_name: str) -> None:
-        """Remove a bucket without objects; unfinished uploads are no obstacle."""
+        """Removes a bucket without objects, even if it has unfinished uploads."""
         pending: dict[str, Resource] = self.resumable  # type: ignore[has-type]
         self.resumable = {
             key: each for key, each in pending.items() if each["bucket"] != bucket_name
@@ -61,7 +62,11 @@ class Store(Storage):
         super().delete_bucket(bucket_name)
 
     def check(self, bucket_name: str, file_name: str) -> None:
-        """Raise PreconditionFailed where the object that is there is not the expected one."""
+        """Checks the request's preconditions against the stored object.
+
+        Raises:
+            PreconditionFailed: one of them does not hold.
+        """
         current = self.objects.get(bucket_name, {}).get(file_name, {})
         for name, (value,) in self.request.query.items():
             if condition := CONDITION.fullmatch(name):
@@ -72,12 +77,12 @@ class Store(Storage):
     def create_file(
         self, bucket_name: str, file_name: str, content: bytes, file_obj: Resource, *file_id: str
     ) -> None:
-        """Store an object, if the preconditions and the checksums in the request's header hold."""
+        """Stores an object if the preconditions and the checksums in the request's header hold."""
         self.check(bucket_name, file_name)
         told = set(re.findall(r"[^\s,]+", self.request.get_header("X-Goog-Hash", "")))
         if told - {f"crc32c={file_obj['crc32c']}", f"md5={file_obj['md5Hash']}"}:
             raise Conflict(f"The content does not have the checksums {told}.")
-        # They hold the emulator's address, which changes from run to run; the client makes its own.
+        # They contain the emulator's address, which changes; the client builds its own links.
         del file_obj["mediaLink"], file_obj["selfLink"]
         file_obj["metageneration"] = "1"
         super().create_file(bucket_name, file_name, content, file_obj, *file_id)
@@ -97,7 +102,7 @@ class Store(Storage):
     def add_to_resumable_upload(
         self, file_id: str, content: bytes, total_size: int | None, expected_start: int
     ) -> bytes | None:
-        """Take what is new in a chunk, and return the content once it is complete."""
+        """Adds the new bytes of a chunk; returns the content once it is complete."""
         received = self._received[file_id]
         if expected_start > len(received):
             raise BadRequest(f"Only {len(received)} bytes are here.")
@@ -106,7 +111,7 @@ class Store(Storage):
 
 
 def carry_out(request: Request, response: Response, store: Store) -> None:
-    """Have the emulator answer a request, and refuse it where the emulator would not."""
+    """Passes a request to the emulator, and refuses what the emulator would accept wrongly."""
     store.request = request
     matches = ((re.fullmatch(path, request.path), methods) for path, methods in HANDLERS)
     match, methods = next(found for found in matches if found[0])
@@ -156,7 +161,7 @@ def refuse(response: Response, status: HTTPStatus, message: str) -> None:
 
 
 def download(request: Request, response: Response, content: bytes, found: Resource) -> None:
-    """Answer an object's bytes, or the range of them that is asked for."""
+    """Answers with an object's bytes, or with the requested range of them."""
     encoding = found.get("contentEncoding", "identity")
     response["X-Goog-Generation"] = found["generation"]
     response["X-Goog-Metageneration"] = found["metageneration"]
@@ -165,7 +170,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
     response["X-Goog-Stored-Content-Encoding"] = encoding
     asked = parse_range_header(request.get_header("Range"))
     if encoding == "gzip" and "gzip" not in request.get_header("Accept-Encoding", ""):
-        # As Cloud Storage does it: decompressed on its way, and whole whatever the range.
+        # Like Cloud Storage: decompressed during the download, and whole in spite of a range.
         content, asked, encoding = gzip.decompress(content), None, "identity"
     if asked and (within := asked.range_for_length(len(content))):
         response.status = HTTPStatus.PARTIAL_CONTENT
@@ -180,7 +185,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
 
 
 def page(query: dict[str, str], items: list[Resource], prefixes: list[str]) -> Resource:
-    """The part of a listing that a request asks for, objects and prefixes by name."""
+    """The requested page of a listing: objects and prefixes, sorted by name."""
     entries: list[Any] = [(item["name"], "items", item) for item in items]
     entries += [(prefix, "prefixes", prefix) for prefix in prefixes]
     left = sorted(entry for entry in entries if entry[0] > query.get("pageToken", ""))

@@ -1,4 +1,4 @@
-"""Child processes of the local stack: started so that none outlives it, ended by their id."""
+"""Child processes of the local stack: none outlives the stack, and each is ended by its id."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ STOP_SECONDS = 30
 
 
 class ProcessError(Exception):
-    """A process does not do what it was started for."""
+    """A process ended or did not get ready; the message holds its output."""
 
 
 def start(
@@ -23,11 +23,11 @@ def start(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` with its output going to `log`.
+    """Starts `command`, which writes its output to `log`.
 
-    A session of its own keeps the terminal's Ctrl-C away from it: the stack ends its parts itself,
-    in order. Where setpriv is (every Debian and Ubuntu), the kernel ends it should the thread that
-    called this be gone without having said so.
+    The process gets a session of its own, so that the terminal's Ctrl-C does not reach it: the
+    stack ends its parts itself, in order. With setpriv (every Debian and Ubuntu has it), the kernel
+    ends the process if the calling thread ends first.
     """
     tether = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     return subprocess.Popen(
@@ -42,7 +42,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End `process` cleanly, or by force when that takes longer than STOP_SECONDS."""
+    """Ends `process` cleanly, or kills it after STOP_SECONDS."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
@@ -51,7 +51,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End `process` at once, without a chance to clean up."""
+    """Kills `process`, without a chance to clean up."""
     process.kill()
     process.wait(STOP_SECONDS)
 
@@ -66,16 +66,16 @@ def free_port() -> int:
 def wait_for_port(
     process: subprocess.Popen[bytes], port: int, seconds: float, log: Callable[[], str]
 ) -> None:
-    """Wait until `process` accepts connections on this port of 127.0.0.1.
+    """Waits until `process` accepts connections on this port of 127.0.0.1.
 
     Args:
         process: the process that will listen.
         port: the TCP port.
-        seconds: how long that may take.
-        log: tells what the process has written, for the error.
+        seconds: the time limit.
+        log: returns the output of the process, for the error.
 
     Raises:
-        ProcessError: the process ended, or took longer.
+        ProcessError: the process ended or did not listen in time.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,4 +1,4 @@
-"""The database server's programs on this machine: where they are, and which server they make.
+"""Finds the database server's programs on this machine, and which server they are.
 
 python -m local.programs        prints the server program that the local stack uses
 """
@@ -17,11 +17,11 @@ INSTALL_TOOL = "mariadb-install-db"
 
 
 class DatabaseServerError(Exception):
-    """The server is missing or does not do what it was told; the message holds its last words."""
+    """The server is missing or failed; the message holds the end of its log or output."""
 
 
 def find_program() -> str:
-    """The server program: what MYSQLD names, else mysqld, else mariadbd.
+    """The path of the server program: MYSQLD, else mysqld, else mariadbd.
 
     Raises:
         DatabaseServerError: there is none.
@@ -40,7 +40,7 @@ def find_program() -> str:
 
 
 def find_beside(program: str, tool: str) -> str:
-    """A tool of the server's own installation, or the one on PATH.
+    """The path of a tool: from the server's installation, else from PATH.
 
     Raises:
         DatabaseServerError: there is none.
@@ -57,7 +57,7 @@ def read_version(program: str) -> tuple[str, bool]:
     """The server's version ("9.7") and whether it is MariaDB.
 
     Raises:
-        DatabaseServerError: the program does not run, or does not say.
+        DatabaseServerError: the program does not run, or does not print its version.
     """
     try:
         done = subprocess.run(
@@ -72,16 +72,16 @@ def read_version(program: str) -> tuple[str, bool]:
 
 
 def check_program() -> str:
-    """The server program that will be used, after making sure that its tools are there too.
+    """The path of the server program, after a check that its tools are there too.
 
     Raises:
-        DatabaseServerError: something is missing, or the program is no database server.
+        DatabaseServerError: a program is missing, or is not a database server.
     """
     program = find_program()
     _, is_mariadb = read_version(program)
     if is_mariadb:
         find_beside(program, INSTALL_TOOL)
-        # Debian has it in another package than the tool that needs it.
+        # mariadb-install-db needs it, and Debian has it in another package.
         find_beside(program, "my_print_defaults")
     return program
 

@@ -1,8 +1,8 @@
-"""A sample data set of the project's own making, the same each time: some 6,000 hires, 2018-2025.
+"""Generates the sample data, always the same: some 6,000 hires in the years 2018 to 2025.
 
 Each department grows or shrinks over the years and hires more in some months than in others, so
-that there is something to see in a chart. Names hold what real names do: apostrophes, accents,
-commas, quotation marks, other scripts, an emoji.
+that charts have something to show. Names are as awkward as real ones: apostrophes, accents, commas,
+quotation marks, other scripts, an emoji.
 
     python -m local.sample FOLDER        writes departments.csv, jobs.csv, employees.csv
 """
@@ -30,8 +30,11 @@ COLUMNS = {
 class Department(NamedTuple):
     """How a department hires.
 
-    `monthly` is its mean number of hires a month in the first year, `growth` what is added to it
-    each year as a part of it, `busy_months` when it hires twice as many.
+    Attributes:
+        name: of the department.
+        monthly: mean number of hires a month in the first year.
+        growth: what each later year adds, as a part of `monthly`.
+        busy_months: months with twice as many hires.
     """
 
     name: str
@@ -79,7 +82,7 @@ ROLES = (
 )
 LEVELS = ("", "Senior ", "Lead ")
 JOBS = tuple(level + role for role in ROLES for level in LEVELS)
-# A department hires for this many jobs, most of all for the first ones of its own.
+# Number of jobs that a department hires for; its first ones are the most common.
 JOBS_OF_A_DEPARTMENT = 24
 
 GIVEN_NAMES = (
@@ -131,18 +134,18 @@ Row = tuple[Any, ...]
 
 
 def departments() -> Iterator[Row]:
-    """Rows of `departments`: id, department."""
+    """The rows of `departments`: id, department."""
     yield from enumerate((department.name for department in DEPARTMENTS), start=1)
 
 
 def jobs() -> Iterator[Row]:
-    """Rows of `jobs`: id, job."""
+    """The rows of `jobs`: id, job."""
     yield from enumerate(JOBS, start=1)
 
 
 def employees() -> Iterator[Row]:
-    """Rows of `employees`, in the order of their hiring: id, name, datetime, department, job."""
-    # `random()` gives the same numbers on every version of Python, the other methods may not.
+    """The rows of `employees` in the order of hiring: id, name, datetime, department id, job id."""
+    # Only `random()` gives the same numbers on every version of Python.
     draw = Random(SEED).random  # noqa: S311 (nothing secret)
     hires = (
         hire
@@ -155,11 +158,11 @@ def employees() -> Iterator[Row]:
 
 
 TABLES = {"departments": departments, "jobs": jobs, "employees": employees}
-"""The generator of each table's rows, those first that are referred to."""
+"""The generator of each table's rows; referenced tables come first."""
 
 
 def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime, str, int, int]]:
-    """One month's hires in no order: when, who, department, job."""
+    """One month's hires in no order: datetime, name, department id, job id."""
     seconds_a_day = (LAST_HOUR - FIRST_HOUR) * 3600
     opening = datetime(year, month, 1, FIRST_HOUR, tzinfo=UTC)
     days = monthrange(year, month)[1]
@@ -172,7 +175,7 @@ def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime,
                 days=int(draw() * days), seconds=int(draw() * seconds_a_day)
             )
             name = f"{pick(draw, GIVEN_NAMES)} {pick(draw, FAMILY_NAMES)}"
-            # The square makes a department's first jobs its most common ones.
+            # The square makes a department's first jobs the most common ones.
             job = department_id * 5 + int(draw() * draw() * JOBS_OF_A_DEPARTMENT)
             yield hired, name, department_id, job % len(JOBS) + 1
 
@@ -182,7 +185,7 @@ def pick(draw: Any, names: tuple[str, ...]) -> str:
 
 
 def write_csv(folder: Path) -> None:
-    """Write the tables as CSV files into `folder`: a header line, then times as ISO 8601 in UTC."""
+    """Writes each table as a CSV file with a header line; times are ISO 8601 in UTC."""
     folder.mkdir(parents=True, exist_ok=True)
     for table, rows in TABLES.items():
         with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The four functions on one port: functions-framework's own apps, each under its own URL.
+"""Serves the four functions on one port: functions-framework's apps, each at a URL of its own.
 
 Settings come from the environment, as they do on Google Cloud.
 
@@ -26,12 +26,12 @@ ENTRY_POINTS = {
     "/backup-data": "backup_data",
     "/truncate-tables": "truncar_tablas",
 }
-# How long requests that run when the server is told to stop may go on.
+# How long running requests may go on after the server is told to stop.
 GRACE_SECONDS = 10
 
 
 def application(source: Path = SOURCE) -> WSGIApplication:
-    """All four functions as one app; each sees the path `/`, as a deployed one does."""
+    """All four functions as one app; each sees the path `/`, as a deployed function does."""
     return DispatcherMiddleware(
         index,
         {
@@ -42,7 +42,7 @@ def application(source: Path = SOURCE) -> WSGIApplication:
 
 
 def at_root(app: WSGIApplication) -> WSGIApplication:
-    """Let an app that is mounted at a URL see `/` there, without a redirect to a `/` at its end."""
+    """Wraps an app so that it sees the path `/` at its own URL and does not redirect to `URL/`."""
 
     def with_path(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environment["PATH_INFO"] = environment["PATH_INFO"] or "/"
@@ -52,10 +52,10 @@ def at_root(app: WSGIApplication) -> WSGIApplication:
 
 
 def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer the paths that are no function's: `/` shows what there is."""
+    """Answers all other paths: `/` lists the functions, anything else is 404."""
     request = Request(environment)
     found = request.path in ("", "/")
-    # `*/*` is what curl sends: the first of equals is what it gets.
+    # curl accepts `*/*`: it gets the first of the two.
     if found and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
         template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
         style = Markup(STYLE.read_text())  # noqa: S704 - a file of our own
@@ -68,7 +68,7 @@ def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterab
 
 
 def main() -> None:
-    """Serve on 127.0.0.1, with functions-framework's own server, until SIGINT or SIGTERM."""
+    """Serves on 127.0.0.1 with functions-framework's server until SIGINT or SIGTERM."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m local.serve PORT")
     GunicornApplication(
@@ -77,7 +77,7 @@ def main() -> None:
         sys.argv[1],
         debug=False,
         graceful_timeout=GRACE_SECONDS,
-        # It would be put into the user's home folder.
+        # gunicorn would create it in the user's home folder.
         control_socket_disable=True,
     ).run()
 

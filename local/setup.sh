@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What run.sh, test.sh and .ci/run need on this machine: a virtual environment with the required
-# packages, and a database server. Sourced from the project's folder; everything goes to .local/.
+# Sets up what run.sh, test.sh and .ci/run need: a virtual environment with the required packages,
+# and a database server. Sourced from the project's folder; everything goes to .local/.
 
 readonly LOCAL=.local
 readonly VENV=$LOCAL/venv
@@ -21,7 +21,7 @@ can_install() {
 }
 
 # usage: install_packages PACKAGE...
-# Installs Debian packages, or says that they are needed.
+# Installs Debian packages, or fails with a message that names them.
 install_packages() {
   can_install || die "please install $*, for example with: sudo apt-get install $*"
   printf 'installing %s ...\n' "$*" >&2
@@ -40,7 +40,7 @@ check_python() {
     die "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
 }
 
-# Makes the virtual environment, or makes it anew where python3 has become another one.
+# Makes the virtual environment, or makes a new one if python3 has another version.
 make_venv() {
   local version
   version=$(python3 --version)
@@ -55,30 +55,30 @@ make_venv() {
 }
 
 # usage: install_requirements FILE
-# Does nothing when it was done before and FILE is still the same.
+# Does nothing if FILE was installed before and has not changed.
 install_requirements() {
   local stamp=$VENV/${1//\//-}
   if cmp -s "$1" "$stamp"; then return; fi
   printf 'installing %s ...\n' "$1" >&2
   local options=(--quiet --disable-pip-version-check)
-  # The lock of what is deployed: nothing that differs from it, by a byte, is installed.
+  # The lock of the deployed packages: pip installs only what matches its checksums.
   [[ $1 != *.lock ]] || options+=(--require-hashes)
   "$PYTHON" -m pip install "${options[@]}" -r "$1"
   cp "$1" "$stamp"
 }
 
-# The client's package has a tool that setting up a server's data folder needs.
+# The client package has a tool that creates a server's data folder.
 install_mariadb() {
   install_packages mariadb-server-core mariadb-client-core
 }
 
-# Finds a database server, or installs one; a server named in MYSQLD is the caller's business.
+# Finds a database server or installs one; does not check a server that MYSQLD names.
 ensure_database_server() {
   if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.programs >/dev/null 2>&1; then return; fi
   install_mariadb
 }
 
-# Chromium for the tests of the page; they are skipped where it is missing.
+# Installs Chromium for the tests of the page, which are skipped if it is missing.
 # CHROMIUM names another browser of that kind.
 ensure_browser() {
   if [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null; then return; fi
@@ -90,7 +90,7 @@ set_up() {
   local file
   check_python
   mkdir -p "$LOCAL"
-  # Two at once would write into the same environment: the second waits for the first.
+  # Two set-ups at once would write into the same environment: the second waits for the first.
   exec 8>"$LOCAL/setup.lock"
   flock 8
   make_venv

@@ -1,7 +1,7 @@
-"""A Cloud Storage emulator for the real client: gcp-storage-emulator behind a server of our own.
+"""A Cloud Storage emulator for the real client: gcp-storage-emulator behind our own HTTP server.
 
-STORAGE_EMULATOR_HOST tells the client where. Objects are kept between runs. `POST /faults` with a
-JSON list of what `Fault` has makes requests go wrong; `DELETE /faults` makes them right again.
+STORAGE_EMULATOR_HOST tells the client its address. Objects are kept between runs. `POST /faults`
+with a JSON list of `Fault` attributes makes requests fail; `DELETE /faults` ends that.
 
     python -m local.storage FOLDER PORT
 """
@@ -34,17 +34,22 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass
 class Fault:
-    """What happens to the requests that it fits.
+    """Makes matching requests fail.
 
     Attributes:
-        match, method: a regular expression, searched in the unquoted path and query; None is all.
-        after, times: lets so many requests through, then happens this often; None is for ever.
+        match: a regular expression, searched in the unquoted path and query.
+        method: the HTTP method; None matches all.
+        after: number of matching requests to let through first.
+        times: number of requests that fail then; None is no limit.
         action: `status` answers `status` and does nothing; `reset` resets the connection halfway
-            through the request's body and does nothing, or, without one, halfway through the
+            through the request's body and does nothing, or, without a body, halfway through the
             answer; `lose_answer` carries the request out and closes the connection without an
-            answer; `wrong_checksum` answers a CRC32C that is not the object's; `delay` waits
+            answer; `wrong_checksum` answers with a CRC32C that is not the object's; `delay` waits
             `seconds` before it reads the body; `slow` sends the answer in pieces over `seconds`;
-            `nonsense` carries the request out and answers an empty list.
+            `nonsense` carries the request out and answers with an empty list.
+        status: of the answer, for the action `status`.
+        seconds: for the actions `delay` and `slow`.
+        seen: number of matching requests so far.
     """
 
     match: str = ""
@@ -61,21 +66,21 @@ class Fault:
         ACTIONS.index(self.action)
 
     def hits(self, method: str, target: str) -> bool:
-        """Whether this request goes wrong; counts it."""
+        """Whether this request fails; counts it if it matches."""
         fits = self.method in (None, method) and re.search(self.match, target) is not None
         self.seen += fits
         return fits and 0 < self.seen - self.after <= (self.times or self.seen)
 
 
 class Handler(RequestHandler):
-    """One connection: reads requests, has them carried out, and brings the faults in."""
+    """Serves one connection: reads requests, carries them out, and applies the faults."""
 
     server: "StorageEmulator"
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Serve until the connection ends; one that breaks off in a request is reset."""
+        """Serves until the connection ends; resets a connection that breaks off in a request."""
         try:
             super().handle()
         except ConnectionError:
@@ -108,7 +113,7 @@ class Handler(RequestHandler):
     do_DELETE = do_PATCH = do_POST = do_PUT = do_GET  # noqa: N815 (the inherited names)
 
     def _answer(self, fault: Fault) -> bytes:
-        """Read a request's body and carry it out, unless a fault says otherwise."""
+        """Carries out the rest of a request unless a fault prevents that; returns the answer."""
         length = int(self.headers.get("Content-Length", 0))
         connection = self.rfile  # type: ignore[has-type]
         body = connection.read(length // 2 if fault.action == "reset" else length)
@@ -135,12 +140,12 @@ class Handler(RequestHandler):
 
 
 class StorageEmulator(ThreadingHTTPServer):
-    """The emulator, a thread for each connection; `url` is for STORAGE_EMULATOR_HOST."""
+    """The emulator, with a thread for each connection; `url` is for STORAGE_EMULATOR_HOST."""
 
     request_queue_size = 128
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        """Open the objects in `folder` and listen on 127.0.0.1, on a free port if it is 0."""
+        """Opens the objects in `folder` and listens on 127.0.0.1; port 0 means a free one."""
         self.store, self.lock = Store(folder), threading.Lock()
         self.faults: list[Fault] = []
         super().__init__(("127.0.0.1", port), partial(Handler, self.store))

@@ -2,9 +2,9 @@
 # Runs ./run.sh and ./test.sh on a bare Debian, as the README promises.
 # usage: local/try-debian.sh [SUITE...]
 #
-# 12 (bookworm) and 13 (trixie) unless told. Needs root and debootstrap on a Debian machine, whose
-# package archive, pip settings and certificates it uses. Tries what is committed. A system stays in
-# .local/debian when something failed there.
+# The default is 12 (bookworm) and 13 (trixie). Needs root and debootstrap on a Debian machine, whose
+# package archive, pip settings and certificates it uses. Tries the last commit. A system on which
+# something failed stays in .local/debian.
 set -euo pipefail
 
 readonly SERVE_SECONDS=600
@@ -36,8 +36,8 @@ make_system() {
 }
 
 # usage: inside FOLDER COMMAND...
-# Runs a command in the system, with what a shell there has and this machine's settings for pip.
-# Mounts live in a namespace of its own and go with it.
+# Runs a command in the system, with a plain shell's environment and this machine's pip settings.
+# The mounts are in a namespace of their own and end with it.
 inside() {
   local folder=$1 settings
   shift
