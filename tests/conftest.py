@@ -1,6 +1,6 @@
-"""The stack that the tests run on: a real server, a storage emulator, the functions themselves.
+"""The stack that the tests run on: a real server, a storage emulator and the functions.
 
-MYSQLD names the server to test with, see local/database.py.
+MYSQLD names the server to test with; see local/programs.py.
 """
 
 import json
@@ -51,7 +51,7 @@ REQUEST_SECONDS = 60
 
 
 def forget_settings() -> None:
-    """Drop what the functions keep in this process from one request to the next."""
+    """Drops what the functions keep in this process from one request to the next."""
     current_settings.cache_clear()
     db: Any = sys.modules.get("db")
     if db:
@@ -62,13 +62,13 @@ def forget_settings() -> None:
 
 
 def pytest_configure() -> None:
-    """Lets the tests' processes be interrupted also where a shell runs pytest in the background."""
+    """Restores SIGINT for the tests' processes when a shell runs pytest in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that no database server has a part in."""
+    """Marks the tests that use no database server as `once`."""
     for item in items:
         assert isinstance(item, pytest.Function)
         if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """No setting of the functions is in the environment, and none is remembered."""
+    """Removes the functions' settings from the environment and from this process."""
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     forget_settings()
@@ -90,9 +90,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A running server of the session's own.
+    """A running server, shared by the whole session.
 
-    Its time zone is not UTC, so that a test sees who relies on that.
+    Its time zone is not UTC, so that code that relies on UTC fails.
     """
     folder = tmp_path_factory.mktemp("server")
     server = DatabaseServer(folder, options=["--default-time-zone=+05:30"])
@@ -102,10 +102,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]
 
 
 class Database:
-    """A database of one test's own, with the three tables, empty.
+    """A database for one test, with the three tables, empty.
 
-    Attributes: `name`, `server`, `environment` (the settings with which the functions reach it, as
-    an account that may do anything within it and nothing elsewhere).
+    Attributes:
+        server: that it is on.
+        name: of the database.
+        environment: the functions' settings for it; their account has all rights in this database
+            and none elsewhere.
     """
 
     def __init__(self, server: DatabaseServer, name: str) -> None:
@@ -119,23 +122,23 @@ class Database:
         }
 
     def connect(self, **options: Any) -> "pymysql.Connection[Any]":
-        """A connection as root over the socket; `options` are pymysql's."""
+        """A connection as root over the socket; `options` are PyMySQL's."""
         return self.server.connect(**{"database": self.name, **options})
 
     def execute(self, sql: str, args: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement on a connection of its own, and return its rows."""
+        """Runs one statement on a connection of its own; returns its rows."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(sql, args)
             return list(cursor.fetchall())
 
     def insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        """Insert whole rows into a table."""
+        """Inserts whole rows into a table."""
         places = ", ".join(["%s"] * len(rows[0]))
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
 
     def run_script(self, script: Path) -> None:
-        """Run a file of SQL statements."""
+        """Runs a file of SQL statements."""
         self.server.run_script(script, self.name)
 
 
@@ -156,29 +159,29 @@ def database(server: DatabaseServer) -> Iterator[Database]:
 
 
 class Storage:
-    """A Cloud Storage emulator in a process of its own; `url` is where it listens.
+    """A Cloud Storage emulator in a process of its own; `url` is its address.
 
-    Not in this process, because the client finishes an upload that nobody closed when it is
-    garbage-collected: in a thread of the emulator, that would wait for itself.
+    It is not in this process because the client finishes an unclosed upload when that is
+    garbage-collected: in a thread of the emulator, it would wait for itself.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def fail(self, match: str, **rule: Any) -> None:
-        """Make requests that fit `match` go wrong, as `Fault` in local/storage.py says."""
+        """Makes requests that match fail; `rule` has the attributes of local.storage.Fault."""
         requests.post(
             f"{self.url}/faults", json=[{"match": match, **rule}], timeout=REQUEST_SECONDS
         ).raise_for_status()
 
     def heal(self) -> None:
-        """Make all requests go right again."""
+        """Ends all faults."""
         requests.delete(f"{self.url}/faults", timeout=REQUEST_SECONDS).raise_for_status()
 
 
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
-    """A running Cloud Storage emulator of the session's own."""
+    """A running Cloud Storage emulator, shared by the whole session."""
     folder = tmp_path_factory.mktemp("storage")
     port = process.free_port()
     command = [sys.executable, "-m", "local.storage", str(folder / "objects"), str(port)]
@@ -188,15 +191,18 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     process.wait_for_port(emulator, port, START_SECONDS, log.read_text)
     yield Storage(f"http://127.0.0.1:{port}")
     process.stop(emulator)
-    # A traceback there is a mistake of the emulator's own.
+    # Anything else, such as a traceback, is an error in the emulator.
     assert log.read_text() == f"STORAGE_EMULATOR_HOST=http://127.0.0.1:{port}\n"
 
 
 class Bucket:
-    """A bucket of one test's own.
+    """A bucket for one test.
 
-    Attributes: `name`, `client` (a real client of the emulator), `environment` (the settings with
-    which the functions find it), `storage` (see `Storage`, whose `fail` makes requests go wrong).
+    Attributes:
+        storage: the emulator, whose `fail` makes requests fail.
+        client: a real client of the emulator.
+        name: of the bucket.
+        environment: the functions' settings for it.
     """
 
     def __init__(self, storage: Storage, client: cloud_storage.Client, name: str) -> None:
@@ -212,7 +218,7 @@ class Bucket:
         return self.client.bucket(self.name).blob(name)
 
     def blobs(self, prefix: str = "") -> dict[str, bytes]:
-        """Every object's content, by name."""
+        """The content of each object, by name."""
         return {
             blob.name: blob.download_as_bytes()
             for blob in self.client.list_blobs(self.name, prefix=prefix)
@@ -221,7 +227,7 @@ class Bucket:
 
 @pytest.fixture
 def bucket(storage: Storage) -> Iterator[Bucket]:
-    """A fresh, empty bucket; requests that it made go wrong go right afterwards."""
+    """A fresh, empty bucket; all faults end with the test."""
     client = cloud_storage.Client(
         project="test",
         credentials=AnonymousCredentials(),
@@ -232,10 +238,10 @@ def bucket(storage: Storage) -> Iterator[Bucket]:
     yield Bucket(storage, client, name)
     storage.heal()
 
-    # A request that the test gave up may still be carried out: what it stores goes too.
+    # An upload that the test gave up may still store an object: it is removed too.
     @Retry(predicate=if_exception_type(Conflict), initial=0.1, timeout=10)
     def remove() -> None:
-        # The client's own way refuses to empty a bucket of more than 256 objects.
+        # `Bucket.delete(force=True)` refuses a bucket with more than 256 objects.
         client.bucket(name).delete_blobs(list(client.list_blobs(name)), on_error=lambda _: None)
         client.bucket(name).delete()
 
@@ -247,7 +253,7 @@ def bucket(storage: Storage) -> Iterator[Bucket]:
 
 
 class Bundle:
-    """The four functions in a process of their own, as `./run.sh` serves them.
+    """The four functions in a process of their own, served as by `./run.sh`.
 
     The process starts with the first request, or with `start`.
     """
@@ -260,19 +266,19 @@ class Bundle:
 
     @property
     def url(self) -> str:
-        """Where they are, such as `http://127.0.0.1:40123`."""
+        """The address of the functions, such as `http://127.0.0.1:40123`."""
         if self._process is None:
             self.start()
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int:
-        """The id of the serving process, whose one child does the work."""
+        """The id of the serving process, whose one child is the worker."""
         assert self._process is not None
         return self._process.pid
 
     def start(self, **environment: str | None) -> None:
-        """Start them, or start them anew, with other settings; None takes a variable away."""
+        """Starts or restarts the functions with other settings; None removes a variable."""
         self.stop()
         wanted = {**os.environ, **self._environment, **environment}
         self._port = process.free_port()
@@ -286,7 +292,7 @@ class Bundle:
         process.wait_for_port(self._process, self._port, START_SECONDS, self.log)
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request to `path`; `options` are those of `requests.request`."""
+        """Sends a request to `path`; `options` are those of `requests.request`."""
         timeout = options.pop("timeout", REQUEST_SECONDS)
         return requests.request(method, self.url + path, timeout=timeout, **options)
 
@@ -294,7 +300,7 @@ class Bundle:
         return self.request("GET", path, **options)
 
     def log(self) -> str:
-        """All that the functions have written so far."""
+        """All output of the functions so far."""
         return self._log.read_text()
 
     def stop(self) -> None:
@@ -305,7 +311,7 @@ class Bundle:
 
 @pytest.fixture
 def bundle(tmp_path: Path, database: Database, bucket: Bucket) -> Iterator[Bundle]:
-    """The functions over HTTP, in a process of their own, on `database` and `bucket`."""
+    """The functions over HTTP in a process of their own, on `database` and `bucket`."""
     bundle = Bundle(tmp_path, database.environment | bucket.environment)
     yield bundle
     bundle.stop()
@@ -321,9 +327,9 @@ def application() -> Any:
 def client(
     environment: pytest.MonkeyPatch, database: Database, bucket: Bucket, application: Any
 ) -> Iterator[werkzeug.test.Client]:
-    """The functions without a process or a socket between, on `database` and `bucket`.
+    """Calls the functions in this process, on `database` and `bucket`.
 
-    Another setting is a matter of `environment.setenv` before the first request.
+    To change a setting, use `environment.setenv` before the first request.
     """
     for name, value in (database.environment | bucket.environment).items():
         environment.setenv(name, value)
@@ -336,7 +342,7 @@ def client(
 
 
 class Loaded(NamedTuple):
-    """How a load ended: its exit status, its table and its log, an object a line."""
+    """How a load ended: its exit status, the table that it printed, and its log lines."""
 
     status: int
     table: str
@@ -344,7 +350,7 @@ class Loaded(NamedTuple):
 
     @property
     def outcomes(self) -> dict[str, tuple[int, int, int, str]]:
-        """By table: rows read, loaded and invalid, and where the invalid ones are."""
+        """By table: numbers of rows read, loaded and invalid, and where the invalid ones are."""
         outcomes = {}
         for line in self.table.splitlines()[2:]:
             name, *numbers, where = [*line.split(maxsplit=4), ""][:5]
@@ -354,13 +360,13 @@ class Loaded(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The message and the reason with which it failed."""
+        """The message and the reason of the load's one error."""
         (line,) = (line for line in self.log if line["severity"] == "ERROR")
         return f"{line['message']}: {line['reason']}"
 
 
 class Loader:
-    """Runs `load.py`: called in this process, with `start` in one of its own."""
+    """Runs `load.py`: a call runs it in this process, `start` in a process of its own."""
 
     def __init__(
         self,
@@ -373,7 +379,7 @@ class Loader:
         self.settings = settings
 
     def __call__(self, *arguments: object, **settings: str) -> Loaded:
-        """Runs it with arguments and other settings; an empty setting is as good as none."""
+        """Runs load.py with arguments and other settings; an empty setting counts as missing."""
         forget_settings()
         with self._environment.context() as environment:
             for name, value in (self.settings | settings).items():
@@ -385,13 +391,13 @@ class Loader:
         return Loaded(status, out, [json.loads(line) for line in log.splitlines()])
 
     def start(self, *arguments: object, **settings: str) -> "subprocess.Popen[str]":
-        """Starts it with arguments and other settings."""
+        """Starts load.py with arguments and other settings."""
         return self._start(PROJECT / "load.py", *arguments, **settings)
 
     def start_held(self, statement: str, times: int, *arguments: object) -> "subprocess.Popen[str]":
-        """Starts it, and returns when it is held before the n-th statement that begins so.
+        """Starts load.py, and returns when it waits before the n-th statement that begins so.
 
-        A line of input lets it go on.
+        It continues when it gets a line of input.
         """
         loading = self._start(PROJECT / "tests" / "held_load.py", statement, times, *arguments)
         assert loading.stdout is not None
@@ -424,7 +430,7 @@ def run_load(
 def take_backup(
     environment: pytest.MonkeyPatch, database: Database, bucket: Bucket
 ) -> Callable[..., dict[str, Any]]:
-    """Backs a database up, `database` unless told, and returns the function's answer."""
+    """Backs up a database, by default `database`; returns the function's answer."""
 
     def take_backup(source: Database = database) -> dict[str, Any]:
         forget_settings()
@@ -441,7 +447,7 @@ def take_backup(
 
 @pytest.fixture
 def empty_database(server: DatabaseServer, database: Database) -> Iterator[Database]:
-    """A second database, without any table, for the same account as `database`."""
+    """A second database without tables, for the account of `database`."""
     empty = Database(server, f"{database.name}_b")
     server.create_database(empty.name)
     server.create_account(ACCOUNT, PASSWORD, empty.name)

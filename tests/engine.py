@@ -1,6 +1,6 @@
 """Real Spark for the tests of the jobs, as a small local process.
 
-A test that needs it is skipped where pyspark or Java is missing; `.ci/run` installs both.
+Tests that need it are skipped if pyspark or Java is missing; `.ci/run` installs both.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ CONFIGURATION = {
 
 
 def home() -> Path:
-    """The folder of Spark in pyspark."""
+    """Spark's folder in the package pyspark."""
     found = importlib.util.find_spec("pyspark")
     assert found is not None
     assert found.origin is not None
@@ -48,7 +48,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "SPARK_HOME": str(home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        # So short a job takes less time to run than to compile well.
+        # A job this short takes less time to run than to compile well.
         "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": str(PROJECT),
@@ -59,7 +59,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def command(
     job: str, *arguments: str, master: str = "local[2]", **configuration: str
 ) -> list[str | Path]:
-    """The command that submits a job; an underscore in the configuration means a dot."""
+    """The command that submits a job; `_` in a configuration's name means a dot, `__` means `_`."""
     given = {
         name.replace("__", "\0").replace("_", ".").replace("\0", "_"): value
         for name, value in configuration.items()
@@ -72,7 +72,7 @@ def command(
 def run(
     settings: Mapping[str, str], folder: Path, job: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a job on two local workers to its end; `stdout` holds all its output."""
+    """Runs a job on two local workers to its end; `stdout` has all of its output."""
     return subprocess.run(
         command(job, *arguments),
         cwd=folder,

@@ -112,8 +112,8 @@ LOW = {
     "points_": "ST_GeomFromText('MULTIPOINT(1 2, 3 4)')",
     "collection_": "ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 2), LINESTRING(0 0, 1 1))')",
     "odd `name` é": "1",
-    # [1, -0.1, 1e18] as bytes: the function for text has another name on each server. MariaDB takes
-    # no vector whose length does not fit into a FLOAT.
+    # [1, -0.1, 1e18] as bytes: each server has another function for vectors as text. MariaDB
+    # refuses a vector whose length does not fit into a FLOAT.
     "vector_": "x'0000803fcdccccbd6b0b5e5d'",
     "hidden": "5",
     "uuid_": "'123e4567-e89b-12d3-a456-426655440000'",
@@ -172,7 +172,7 @@ SMALL = {
 
 
 def columns_of(server: DatabaseServer) -> dict[str, str]:
-    """A column of each type that the server has."""
+    """The definitions of a column of each type that the server has."""
     version = tuple(map(int, server.version.split(".")))
     has_vector = not server.is_mariadb or version >= (11, 7)
     return (
@@ -185,12 +185,12 @@ def columns_of(server: DatabaseServer) -> dict[str, str]:
 
 
 def create(database: Database, *, columns: dict[str, str] | None = None) -> None:
-    """Creates `employees` with these columns, by default one of each type of the server."""
+    """Creates `employees` with these columns, by default one of each type that the server has."""
     if columns is None:
         columns = columns_of(database.server)
     definitions = ", ".join(f"{quote(name)} {kind}" for name, kind in columns.items())
     database.execute("DROP TABLE IF EXISTS employees")
-    # The reports that go into a backup ask for these four.
+    # The reports in a backup read the last four of these columns.
     database.execute(
         "CREATE TABLE employees (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255),"
         f" datetime DATETIME, department_id INT UNSIGNED, job_id INT UNSIGNED, {definitions},"
@@ -199,7 +199,7 @@ def create(database: Database, *, columns: dict[str, str] | None = None) -> None
 
 
 def fill(database: Database) -> None:
-    """Inserts a row of low, of high, of small values and of NULLs into `employees`."""
+    """Inserts rows of low, high and small values and of NULLs into `employees`."""
     names = {name for (name,) in database.execute(COLUMN_NAMES)}
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")

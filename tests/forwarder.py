@@ -23,7 +23,7 @@ class Forwarder:
         self._threads[0].start()
 
     def stall(self) -> None:
-        """Stops passing bytes on, both ways; still accepts connections."""
+        """Stops passing on bytes in both directions; still accepts connections."""
         self._passing.clear()
 
     def _accept(self) -> None:

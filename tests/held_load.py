@@ -1,7 +1,7 @@
-"""load.py, paused before a statement: `python held_load.py STATEMENT TIMES ARGUMENT...`
+"""Runs load.py with a pause before a statement: `held_load.py STATEMENT TIMES ARGUMENT...`
 
-STATEMENT is a regular expression. The load pauses before it sends the n-th statement that begins
-like that, prints a line, and continues when it reads a line.
+STATEMENT is a regular expression, TIMES a number. Before the TIMES-th statement that begins with
+STATEMENT, the load prints a line, and continues when it reads one.
 """
 
 import re
@@ -21,7 +21,7 @@ send_lines = Connection.send_lines
 
 
 def hold(sql: str | bytes) -> None:
-    """Waits for a line of input, if it is this statement's turn."""
+    """Waits for a line of input if this is the statement to pause before."""
     global left
     text = sql.encode() if isinstance(sql, str) else bytes(sql)
     if re.match(beginning.encode(), text):
@@ -33,19 +33,19 @@ def hold(sql: str | bytes) -> None:
 
 
 def held_query(connection: Connection, sql: str | bytes, unbuffered: bool = False) -> Any:
-    """Sends a statement, when it may be sent."""
+    """Sends a statement after its pause, if it has one."""
     hold(sql)
     return query(connection, sql, unbuffered)
 
 
 def held_lines(connection: Connection, statement: str, lines: bytes) -> int:
-    """Sends a LOAD DATA, when it may be sent."""
+    """Sends a LOAD DATA after its pause, if it has one."""
     hold(statement)
     return send_lines(connection, statement, lines)
 
 
 def held_commit(connection: Connection) -> None:
-    """Commits, when it may."""
+    """Commits after its pause, if it has one."""
     hold("COMMIT")
     commit(connection)
 

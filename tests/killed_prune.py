@@ -1,6 +1,6 @@
-"""prune, killed: `python killed_prune.py N` removes the older backups, and dies after N requests.
+"""Removes older backups and dies after N requests that remove something: `killed_prune.py N`.
 
-Each request is carried out and answered before the process kills itself.
+The N-th request is carried out and answered before the process kills itself.
 """
 
 import os
@@ -20,7 +20,7 @@ send = requests.Session.request
 
 
 def send_and_die(session: requests.Session, method: str, *arguments: Any, **options: Any) -> Any:
-    """Counts the requests that remove something."""
+    """Sends a request; kills this process after the last DELETE that it may send."""
     global left
     answer = send(session, method, *arguments, **options)
     if method == "DELETE":

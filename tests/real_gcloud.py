@@ -1,4 +1,4 @@
-"""The real gcloud, where it is installed: its check of commands, its archive of a folder."""
+"""Asks the real gcloud, where it is installed, to check commands and to pack a folder."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# gcloud's own function, run by the Python that it comes with.
+# Calls gcloud's own function with gcloud's own Python.
 PACK = """
 import sys
 root, source, folder = sys.argv[1:]
@@ -19,7 +19,7 @@ print(source_util.CreateSourcesZipFile(folder, source))
 
 
 def command() -> str:
-    """The path of gcloud; without it, the test that asks is skipped."""
+    """The path of gcloud; skips the test if it is not installed."""
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         pytest.skip("gcloud is not installed")
@@ -30,8 +30,8 @@ def ask(*arguments: str, folder: Path) -> list[str]:
     """The lines that gcloud prints.
 
     Args:
-        arguments: a command that needs no network.
-        folder: for files that come of it.
+        arguments: of a command that needs no network.
+        folder: for gcloud's files.
     """
     answer = subprocess.run(
         [command(), *arguments],
@@ -44,11 +44,11 @@ def ask(*arguments: str, folder: Path) -> list[str]:
 
 
 def check(commands: list[str], folder: Path) -> None:
-    """Finds nothing wrong with any command.
+    """Checks that gcloud accepts the names and values of each command.
 
     Args:
-        commands: each as one would type it.
-        folder: for files that come of it.
+        commands: each as typed into a shell.
+        folder: for gcloud's files.
     """
     listed = folder / "commands.json"
     listed.write_text(json.dumps([{"command_string": command} for command in commands]))
@@ -59,14 +59,14 @@ def check(commands: list[str], folder: Path) -> None:
 
 
 def installation(folder: Path) -> tuple[str, str]:
-    """The Python that gcloud runs with, and the folder that it is installed in."""
+    """The paths of gcloud's Python and of the folder that gcloud is installed in."""
     where = "--format=value[separator='|'](basic.python_location,installation.sdk_root)"
     ((python, root),) = (line.split("|") for line in ask("info", where, folder=folder))
     return python, root
 
 
 def pack(source: Path, folder: Path) -> Path:
-    """The archive that `gcloud functions deploy` uploads: made in `folder` by gcloud's own code."""
+    """The archive that `gcloud functions deploy` uploads, made in `folder` by gcloud's code."""
     python, root = installation(folder)
     answer = subprocess.run(
         [python, "-IS", "-c", PACK, root, source, folder],

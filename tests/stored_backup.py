@@ -1,4 +1,4 @@
-"""Reading stored backups in tests."""
+"""Reads, copies and edits stored backups in tests."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ def entry(answer: dict[str, Any], table: str) -> dict[str, Any]:
 
 
 def download(bucket: Bucket, answer: dict[str, Any], folder: Path) -> Path:
-    """Copies a backup into a folder of this machine."""
+    """Copies a backup into a local folder; returns the copy's path."""
     copy = folder / "backups" / path(answer).rstrip("/").rpartition("/")[2]
     for name, content in bucket.blobs(path(answer)).items():
         file = copy / name.removeprefix(path(answer))
@@ -46,7 +46,7 @@ def download(bucket: Bucket, answer: dict[str, Any], folder: Path) -> Path:
 
 
 def rewrite(copy: Path, name: str, content: bytes) -> None:
-    """Replaces a file of a copied backup, and its size and checksum in the manifest."""
+    """Replaces a file of a copied backup, with its size and checksum in the manifest."""
     (copy / name).write_bytes(content)
     crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
 

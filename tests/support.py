@@ -1,4 +1,4 @@
-"""What tests in several files ask of the functions and of the database."""
+"""Helpers of several test files: row counts, rows, answers, and a copy of the project."""
 
 import json
 import shutil
@@ -13,35 +13,35 @@ import db
 
 
 def count(database: Database) -> dict[str, int]:
-    """How many rows each of the three tables has."""
+    """The number of rows of each of the three tables."""
     return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in db.TABLES}
 
 
 def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the three tables, in the order of their first column."""
+    """All rows of the three tables, sorted by their first column."""
     return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1") for table in db.TABLES}
 
 
 def get(client: Client, url: str) -> tuple[int, Any]:
-    """Status and content of an answer."""
+    """The status and the JSON content of an answer."""
     response = client.get(url)
     return response.status_code, json.loads(response.get_data())
 
 
 def error(client: Client, url: str) -> tuple[int, str]:
-    """Status and code of an error."""
+    """The status and the code of an error."""
     status, answer = get(client, url)
     return status, answer["error"]["code"]
 
 
 def insert_names(database: Database) -> None:
-    """Two departments and a job, for employees to belong to."""
+    """Inserts two departments and a job, for employees to refer to."""
     database.insert("departments", [(1, "Sales"), (2, "Support")])
     database.insert("jobs", [(1, "Clerk")])
 
 
 def copy_project(folder: Path) -> None:
-    """Copies the project's files, committed or not, into a folder; ignored ones stay."""
+    """Copies the project's files, committed or not, into a folder, except ignored ones."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,

@@ -1,6 +1,6 @@
-"""A real data set through all four functions, over HTTP: 1,929 hires of 12 departments.
+"""All four functions handle a real data set over HTTP: 1,929 hires of 12 departments.
 
-The data lie beside the project, not in it.
+The data set is beside the project, not in it.
 """
 
 import collections
@@ -26,7 +26,7 @@ def read(name: str) -> list[list[str]]:
 
 @pytest.fixture
 def hires(database: Database) -> list[list[str]]:
-    """The valid hires of the data set, loaded."""
+    """Loads the valid hires of the data set; returns them."""
     hires = [row for row in read("hired_employees.csv") if all(row)]
     database.insert("departments", [tuple(row) for row in read("departments.csv")])
     database.insert("jobs", [tuple(row) for row in read("jobs.csv")])
@@ -51,7 +51,7 @@ def quarterly(hires: list[list[str]]) -> list[dict[str, Any]]:
             counted[departments[department], jobs[job]][(int(time[5:7]) + 2) // 3] += 1
     return [
         {"department": department, "job": job, **{f"Q{n}": quarters[n] for n in (1, 2, 3, 4)}}
-        # The server's order does not tell cases apart, nor stops at spaces as Python's does.
+        # The server's order ignores case, unlike Python's.
         for (department, job), quarters in sorted(
             counted.items(), key=lambda item: [name.casefold() for name in item[0]]
         )
@@ -73,7 +73,7 @@ def by_department(hires: list[list[str]]) -> list[dict[str, Any]]:
 def test_the_real_data_through_all_four_functions(
     bundle: Bundle, database: Database, bucket: Bucket, hires: list[list[str]]
 ) -> None:
-    """Both reports, the backup and the truncation give the right rows of a real data set."""
+    """Both reports, the backup and the truncation return the right rows of a real data set."""
     assert len(hires) == 1929
     assert bundle.get("/quarterly-hired?format=json").json() == quarterly(hires)
     assert bundle.get("/hiring-by-department?format=json").json() == by_department(hires)

@@ -1,4 +1,4 @@
-"""How the functions reach the server: sockets, TLS, session rules."""
+"""How the functions reach the server: sockets, TLS and session variables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def forwarded(tmp_path: Path, database: Database) -> Iterator[str]:
 def test_a_cold_login_through_a_forwarded_socket(
     client: Client, database: Database, environment: pytest.MonkeyPatch, forwarded: str
 ) -> None:
-    """A `caching_sha2_password` login that is not cached works over a forwarded socket."""
+    """An uncached `caching_sha2_password` login works over a forwarded socket."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB has no caching_sha2_password")
     plugin = database.execute("SELECT plugin FROM mysql.user WHERE user = %s", (ACCOUNT,))
@@ -35,8 +35,10 @@ def test_a_cold_login_through_a_forwarded_socket(
     assert client.get("/quarterly-hired").status_code == 200
 
 
-def test_over_tcp(client: Client, database: Database, environment: pytest.MonkeyPatch) -> None:
-    """Without a socket, the functions reach the server by host and port."""
+def test_the_functions_connect_over_tcp(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """The functions reach the server by host and port if no socket is set."""
     environment.delenv("DB_SOCKET")
     environment.setenv("DB_HOST", "127.0.0.1")
     environment.setenv("DB_PORT", str(database.server.port))
@@ -49,8 +51,8 @@ SELECT @@time_zone, @@sql_mode, @@autocommit, @@lock_wait_timeout, @@innodb_lock
 """
 
 
-def test_session_rules(database: Database) -> None:
-    """Every session is in UTC and utf8mb4 with short lock waits, whatever the server's defaults."""
+def test_every_session_has_the_same_rules(database: Database) -> None:
+    """Every session has UTC, utf8mb4 and short lock waits, whatever the server's defaults are."""
     settings = read_settings(database.environment)
     limit = "@@max_statement_time" if database.server.is_mariadb else "@@max_execution_time"
     with db.report_connection(settings) as connection:
@@ -62,11 +64,11 @@ def test_session_rules(database: Database) -> None:
         assert db.select(connection, f"SELECT {limit}, @@net_write_timeout") == [(0, 600)]
 
 
-def test_tls_is_on(database: Database) -> None:
-    """The functions use TLS where the server offers it, on a unix socket too."""
+def test_tls_is_used_where_it_is_offered(database: Database) -> None:
+    """The functions use TLS if the server offers it, even on a unix socket."""
     connection = db.connect(read_settings(database.environment), 10)
     ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-    # To read the authorities that the system knows would take longer than all else.
+    # Reading the system's certificate authorities would take longer than everything else.
     assert connection.ctx.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
     connection.close()
     offered = not database.server.is_mariadb or (
@@ -76,7 +78,7 @@ def test_tls_is_on(database: Database) -> None:
 
 
 def test_the_password_is_not_in_an_error(database: Database) -> None:
-    """The error of a refused login, and its cause, do not hold the password."""
+    """Neither the error of a refused login nor its cause contains the password."""
     environment = {**database.environment, "DB_USER": "nobody"}
     with pytest.raises(db.DatabaseUnavailable) as raised:
         db.connect(read_settings(environment), 10)

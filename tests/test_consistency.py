@@ -31,7 +31,7 @@ def take(client: Client) -> tuple[int, dict[str, Any]]:
 
 
 class Writer(threading.Thread):
-    """Inserts a new department, a new job and their employee in one transaction, for ever."""
+    """Inserts a new department, a new job and their employee in one transaction, until stopped."""
 
     def __init__(self, database: Database) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Writer(threading.Thread):
 
 @pytest.fixture
 def writers(database: Database) -> Iterator[list[Writer]]:
-    """Two writers that never stop."""
+    """Two writers that run during the test."""
     writers = [Writer(database), Writer(database)]
     for writer in writers:
         writer.start()
@@ -67,7 +67,7 @@ def writers(database: Database) -> Iterator[list[Writer]]:
 
 
 def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Writer]) -> None:
-    """A backup beside writers has equally many rows of each table, and every referenced name."""
+    """A backup beside writers has the rows of whole transactions only, in tables and reports."""
     sizes = []
     for _ in range(20):
         status, answer = take(client)
@@ -141,7 +141,7 @@ def alter(database: Database, table: str) -> None:
         for table in db.TABLES
     ],
 )
-def test_a_table_that_is_swapped_or_altered_at_each_step(
+def test_a_table_swapped_or_altered_at_any_step_is_never_torn(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -163,7 +163,7 @@ def at_step(
     change: Callable[[Database, str], None],
     table: str,
 ) -> bool:
-    """Takes one backup with a change at one step; returns whether it has so many steps."""
+    """Takes one backup with a change at one step; returns whether the backup reached that step."""
     with database.connect() as connection:
         cursor = connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
@@ -198,7 +198,7 @@ def test_taken_at_is_never_later_than_the_snapshot(
     environment: pytest.MonkeyPatch,
     old_characters: bool,
 ) -> None:
-    """A row committed before `taken_at` is in the backup, whichever statement it came beside."""
+    """A row committed before `taken_at` is in the backup, whichever statement it coincides with."""
     fill(database)
     if old_characters:
         database.execute("ALTER TABLE jobs ADD note VARCHAR(20) CHARACTER SET cp1251 NULL")
@@ -226,7 +226,7 @@ def test_taken_at_is_never_later_than_the_snapshot(
 def test_the_gtid_position_is_in_the_manifest(
     client: Client, bucket: Bucket, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The manifest of a server that keeps GTIDs has a position that is not after the snapshot."""
+    """The manifest has the GTID position of a MySQL server that keeps GTIDs."""
     if DatabaseServer(tmp_path / "kind").is_mariadb:
         pytest.skip("MariaDB's position can be later than the snapshot")
     options = ["--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
@@ -252,8 +252,10 @@ def test_the_gtid_position_is_in_the_manifest(
         server.stop()
 
 
-def test_rows_beside_a_schema_change(client: Client, database: Database, bucket: Bucket) -> None:
-    """An ALTER that waits for a backup succeeds when the backup is done."""
+def test_a_schema_change_waits_for_a_snapshot(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """An ALTER TABLE waits for a snapshot that has read nothing yet, and then succeeds."""
     fill(database)
     with db.snapshot(current_settings(), Deadline(60)) as connection:
         alteration = threading.Thread(target=lambda: alter(database, "employees"))
@@ -265,8 +267,8 @@ def test_rows_beside_a_schema_change(client: Client, database: Database, bucket:
     assert database.execute("SELECT DISTINCT extra FROM employees") == [(7,)]
 
 
-def test_a_snapshot_does_not_hold_writers_up(client: Client, database: Database) -> None:
-    """Others insert while a backup reads, and the backup does not see their rows."""
+def test_a_snapshot_does_not_block_writers(client: Client, database: Database) -> None:
+    """A snapshot lets others insert rows, does not show them, and cannot write itself."""
     fill(database)
     with db.snapshot(current_settings(), Deadline(60)) as connection:
         assert db.select(connection, "SELECT COUNT(*) FROM departments") == [(2,)]

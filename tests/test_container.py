@@ -1,4 +1,4 @@
-"""Avro files: written with libdeflate or zlib, read by us and by others, damaged."""
+"""Avro files are written with libdeflate or zlib, read by us and others, and refused if damaged."""
 
 import io
 import zlib
@@ -20,7 +20,7 @@ SCHEMA = {
 
 @pytest.fixture(params=["libdeflate", "zlib"])
 def compressor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The library that compresses: with `zlib`, the package `deflate` is missing."""
+    """The library that compresses; for `zlib`, the package `deflate` is hidden."""
     name: str = request.param
     if name == "zlib":
         monkeypatch.setattr(container, "deflate", None)
@@ -36,7 +36,7 @@ def encoded(jobs: list[str]) -> bytes:
 
 
 def file_of(*blocks: list[str]) -> bytes:
-    """A file with these blocks."""
+    """The content of a file with these blocks."""
     output = io.BytesIO()
     writer = container.Writer(output, SCHEMA)
     for block in blocks:
@@ -45,13 +45,13 @@ def file_of(*blocks: list[str]) -> bytes:
 
 
 def read(content: bytes) -> tuple[dict[str, Any], list[tuple[int, bytes]]]:
-    """All of a file."""
+    """The schema and all encoded rows of a file."""
     schema, blocks = container.read(io.BytesIO(content))
     return schema, list(blocks)
 
 
 def test_fastavro_reads_what_is_written(compressor: str) -> None:
-    """Another reader finds the schema with its additions, and the rows of all blocks."""
+    """fastavro reads the schema with its additions, and the rows of all blocks."""
     content = file_of(["Clerk", "x" * 300_000], [""])
     reader = fastavro.reader(io.BytesIO(content))
     assert [row["job"] for row in reader] == ["Clerk", "x" * 300_000, ""]
@@ -63,7 +63,7 @@ def test_fastavro_reads_what_is_written(compressor: str) -> None:
 @given(rows=st.lists(st.text(max_size=20), min_size=1), codec=st.sampled_from(["null", "deflate"]))
 @settings(deadline=None, max_examples=50)
 def test_what_fastavro_writes_is_read(rows: list[str], codec: str) -> None:
-    """A file of many small blocks with either codec gives the schema and the encoded rows."""
+    """A fastavro file of many small blocks with either codec is read: schema and encoded rows."""
     output = io.BytesIO()
     records = [{"job": row} for row in rows]
     fastavro.writer(output, SCHEMA, records, codec=codec, sync_interval=30)
@@ -74,13 +74,13 @@ def test_what_fastavro_writes_is_read(rows: list[str], codec: str) -> None:
 
 
 def test_a_long_block_is_read(compressor: str) -> None:
-    """A block of many times the usual size, which hardly compresses or very well, is read whole."""
+    """A block of many times the usual size is read whole, however well it compresses."""
     for text in ("x" * 20_000_000, zlib.compress(b"x" * 3_000_000).hex() * 2_000):
         assert read(file_of([text]))[1] == [(1, encoded([text]))]
 
 
-def test_both_compressors_give_nearly_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backup takes as many bytes with libdeflate as with zlib, within a hundredth."""
+def test_libdeflate_compresses_nearly_as_well_as_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block compressed with libdeflate is at most a hundredth larger than with zlib."""
     content = encoded([f"Employee {number * 7919}" for number in range(20_000)])
     with_libdeflate = len(container.compress(content))
     monkeypatch.setattr(container, "deflate", None)
@@ -89,7 +89,7 @@ def test_both_compressors_give_nearly_the_same_size(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("cut", range(1, len(file_of(["Clerk"])) - len(file_of())))
 def test_a_file_that_ends_early_is_refused(cut: int) -> None:
-    """A file that ends within a block is never read to a good end."""
+    """A file that ends within a block is refused."""
     content = file_of(["Clerk"])
     with pytest.raises(ValueError, match=r"ends|deflate|decompress|marker"):
         read(content[:-cut])
@@ -105,14 +105,14 @@ def test_a_file_that_ends_early_is_refused(cut: int) -> None:
         (file_of(["Clerk"]) + b"\x01\x02", "impossible length"),
     ],
 )
-def test_what_is_no_avro_file_is_refused(content: bytes, reason: str) -> None:
-    """Something else, or a damaged file, is an error that says what is wrong."""
+def test_a_file_that_is_not_avro_is_refused(content: bytes, reason: str) -> None:
+    """A file that is not Avro, or is damaged, is refused with the reason."""
     with pytest.raises(ValueError, match=reason):
         read(content)
 
 
-def test_another_codec_is_refused() -> None:
-    """A file whose codec this project never writes is refused by the codec's name."""
+def test_an_unknown_codec_is_refused() -> None:
+    """A file with a codec that this project never writes is refused, naming the codec."""
     output = io.BytesIO()
     fastavro.writer(output, SCHEMA, [{"job": "Clerk"}], codec="bzip2")
     with pytest.raises(ValueError, match="its codec is bzip2"):
@@ -120,7 +120,7 @@ def test_another_codec_is_refused() -> None:
 
 
 def test_a_damaged_block_is_refused(compressor: str) -> None:
-    """Bytes that are not what was compressed are an error, with either library."""
+    """A damaged block is refused with either library."""
     with pytest.raises(ValueError, match="a block"):
         container.decompress(b"\xff" * 50)
     with pytest.raises(ValueError, match="a block"):

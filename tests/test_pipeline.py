@@ -1,4 +1,4 @@
-"""A stage runs its tasks in order and bounded, and passes a failure on once."""
+"""A stage runs a bounded number of tasks in order, and raises a failure once."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from hiring.export.pipeline import Stage
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """All started threads have ended."""
+    """Checks that all threads of a test have ended."""
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) == before
@@ -26,7 +26,7 @@ def nothing() -> None:
 
 
 def test_work_is_done_in_order() -> None:
-    """`drain` returns when all tasks are done; the thread's log lines belong to the request."""
+    """A stage runs its tasks in order, with the log fields of the request, and `drain` waits."""
     done: list[object] = []
     fields: dict[str, object] = {"function": "backup_data"}
     token = logs.request.set(fields)
@@ -38,7 +38,7 @@ def test_work_is_done_in_order() -> None:
     logs.request.reset(token)
 
 
-def test_handing_over_waits_for_a_slow_stage() -> None:
+def test_submit_waits_for_a_slow_stage() -> None:
     """`submit` blocks while AHEAD tasks are unfinished."""
     started: list[int] = []
     go = threading.Semaphore(0)
@@ -57,7 +57,7 @@ def test_handing_over_waits_for_a_slow_stage() -> None:
 
 
 def test_a_failure_arrives_once_and_stops_the_rest() -> None:
-    """The first failure is raised, and no later task starts."""
+    """The first failure is raised, and no later task runs."""
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -77,7 +77,7 @@ def test_a_failure_arrives_once_and_stops_the_rest() -> None:
 
 
 def test_a_failure_passes_through_a_chain() -> None:
-    """An error of the last stage reaches the caller of the first one unchanged."""
+    """An error of the last stage reaches the caller of the first stage unchanged."""
     error = OSError("full")
 
     def fail() -> None:
@@ -95,8 +95,8 @@ def test_a_failure_passes_through_a_chain() -> None:
     assert caught.value is error
 
 
-def test_something_else_is_done_while_waiting() -> None:
-    """`drain` calls back whenever its seconds have passed."""
+def test_drain_calls_back_while_it_waits() -> None:
+    """`drain` calls its callback at its interval while it waits."""
     calls: list[float] = []
     with Stage("test", Deadline(10)) as stage:
         stage.submit(time.sleep, 0.5)

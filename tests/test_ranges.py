@@ -65,7 +65,7 @@ def test_each_row_is_in_one_range_of_about_the_same_size(
 
 
 def test_many_rows_may_share_the_first_column_of_a_key(database: Database) -> None:
-    """Rows that share the first column of a key make uneven ranges, but a finite number."""
+    """Rows that share the first column of a key make uneven ranges, each row in exactly one."""
     make(database, "id INT NOT NULL, PRIMARY KEY (id, number)", [n // 40 for n in range(ROWS)])
     ranges = split(database, 10)
     assert sorted(number for each in ranges for number in each) == list(range(ROWS))
@@ -80,7 +80,7 @@ def test_many_rows_may_share_the_first_column_of_a_key(database: Database) -> No
         "id DOUBLE NOT NULL, PRIMARY KEY (id, number)",
     ],
 )
-def test_a_table_that_can_not_be_split_is_one_range(database: Database, key: str) -> None:
+def test_a_table_that_cannot_be_split_is_one_range(database: Database, key: str) -> None:
     """A table without a primary key, or with an unsuitable one, is one range."""
     make(database, key, ["9", "1", "5", "0"] * 25)
     (rows,) = split(database, 10)
@@ -88,7 +88,7 @@ def test_a_table_that_can_not_be_split_is_one_range(database: Database, key: str
 
 
 def test_an_empty_table_is_one_empty_range(database: Database) -> None:
-    """An empty table is one empty range, so that it has an object."""
+    """An empty table is one empty range."""
     assert db.TABLES[-1] == "employees"
     database.execute("ALTER TABLE employees ADD number INT")
     assert split(database, 1) == [[]]
