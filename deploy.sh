@@ -82,6 +82,7 @@ deploy() {
     ensure_password reports "$DB_USER_REPORTS" 0
     ensure_password changes "$DB_USER_CHANGES" 1
     ensure_way_to_database
+    stage_source
     deploy_report quarterly-hired quarterly_hired
     deploy_report hiring-by-department hiring_by_department
     deploy_change backup-data backup_data

@@ -72,6 +72,11 @@ call() {
     if "$DRY_RUN"; then note "$(as_typed "${command[@]}")"; else "${command[@]}"; fi
 }
 
+# A command of this machine, or under --dry-run its text.
+do_here() {
+    if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
+}
+
 # usage: attempt PATTERN ARGUMENT...
 # Calls gcloud, and again after growing waits while it complains like the pattern. Sets ANSWER to its
 # output and COMPLAINT to its errors.

@@ -47,11 +47,6 @@ prepare() {
     begin
 }
 
-# A command of this machine, or under --dry-run its text.
-do_here() {
-    if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
-}
-
 # The last step, whose output is the job's own.
 submit() {
     call "$@" || stop "failed: $STEP"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from conftest import PROJECT
 from control_plane import Fault, Gcloud, Project
 from support import copy_project
 
@@ -31,6 +32,7 @@ SETTINGS = {
     "TRUNCATION_CALLERS": "user:cleo@example.com",
 }
 PASSWORDS = "first secret\nsecond secret\n"
+LOCK = (PROJECT / "deploy/requirements.lock").read_bytes()
 SECONDS = 240
 
 pytestmark = pytest.mark.once
@@ -68,8 +70,13 @@ class Deployment:
         self._gcloud = gcloud
 
     def run(self, *arguments: str, **settings: str) -> Done:
-        """Runs deploy.sh with these settings in place of the usual ones."""
-        return run_script(self._source, self._gcloud.environment, *arguments, **settings)
+        """Runs deploy.sh with these settings in place of the usual ones; no file of it stays."""
+        folder = self._gcloud.folder / "temporary"
+        folder.mkdir(exist_ok=True)
+        environment = self._gcloud.environment | {"TMPDIR": str(folder)}
+        done = run_script(self._source, environment, *arguments, **settings)
+        assert list(folder.iterdir()) == []
+        return done
 
 
 def run_script(source: Path, environment: dict[str, str], *arguments: str, **settings: str) -> Done:
@@ -133,6 +140,7 @@ def test_a_fresh_project_gets_four_functions_that_answer(
         assert bucket == "run-sources-acme-europe-west1", name
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert {"main.py", "db.py", "hiring/core/logs.py"} <= set(archive.namelist())
+            assert archive.read("requirements.txt") == LOCK
     for word in ("first secret", "second secret"):
         assert word not in done.output
 

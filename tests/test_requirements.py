@@ -1,4 +1,4 @@
-"""The lock of what is deployed agrees with requirements.txt, which says what may be deployed."""
+"""The lock of what is deployed agrees with requirements.txt, which says what is allowed."""
 
 import importlib.metadata
 import re

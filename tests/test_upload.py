@@ -111,16 +111,33 @@ def test_the_real_gcloud_packs_the_same(folder: Path, needed: list[str], tmp_pat
 
 
 @pytest.fixture
-def archive(folder: Path, needed: list[str], tmp_path: Path) -> Path:
-    """gcloud's archive, unpacked; without gcloud, the files that it should hold."""
+def staged(folder: Path, tmp_path: Path) -> Path:
+    """The folder that deploy.sh has gcloud upload, made by its own function."""
+    script = "source deploy/gcloud.sh; source deploy/functions.sh; OUTPUT=1 WORK=$0; stage_source"
+    subprocess.run(["bash", "-euc", script, tmp_path], cwd=folder, check=True)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def archive(staged: Path, tmp_path: Path) -> Path:
+    """gcloud's archive of what deploy.sh stages, unpacked; without gcloud, what it stages."""
+    if not shutil.which("gcloud"):
+        return staged
     unpacked = tmp_path / "archive"
-    if shutil.which("gcloud"):
-        shutil.unpack_archive(real_gcloud.pack(folder, tmp_path), unpacked)
-        return unpacked
-    for name in needed:
-        (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, unpacked / name)
+    shutil.unpack_archive(real_gcloud.pack(staged, tmp_path), unpacked)
     return unpacked
+
+
+def test_deploy_uploads_the_same_with_the_lock_as_its_requirements(
+    archive: Path, needed: list[str]
+) -> None:
+    """deploy.sh uploads the functions' files; their requirements.txt is the lock with hashes."""
+    held = {name: (archive / name).read_bytes() for name in needed}
+    lock = {"requirements.txt": (ROOT / "deploy/requirements.lock").read_bytes()}
+    assert held == {name: (ROOT / name).read_bytes() for name in needed} | lock
+    if shutil.which("gcloud"):
+        files = (path for path in archive.rglob("*") if path.is_file())
+        assert sorted(str(path.relative_to(archive)) for path in files) == needed
 
 
 @pytest.fixture
@@ -184,10 +201,10 @@ def test_the_archive_serves_all_four_functions(
 def test_the_archive_names_every_package_that_it_needs(
     start: Callable[..., Any], archive: Path, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """It also serves all four in an environment that has nothing but its requirements.txt."""
+    """With only its requirements.txt installed, by hashes, it also serves all four."""
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "-r", archive / "requirements.txt"], check=True
-    )
+    requirements = archive / "requirements.txt"
+    for command in (["install", "--quiet", "--require-hashes", "-r", requirements], ["check"]):
+        subprocess.run([python, "-m", "pip", *command], check=True)
     serve_all(start, database, bucket, python)
