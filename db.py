@@ -17,8 +17,9 @@ from hiring.core import session
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import DatabaseUnavailable, Misconfigured, TimedOut
-from hiring.core.server_errors import MISCONFIGURED, UNAVAILABLE, translate
+from hiring.core.server_errors import MISCONFIGURED, translate, unreached
 from hiring.core.settings import Settings
+from hiring.core.tls import verifying_context
 
 TABLES = ("departments", "jobs", "employees")
 """The three tables, referenced ones first."""
@@ -91,13 +92,15 @@ def connect(
 def _open(settings: Settings) -> Connection:
     """Logs in; the connection's deadline is that of connecting.
 
-    PyMySQL uses TLS where the server offers it, on unix sockets too: without TLS, a server whose
-    password cache is cold refuses a `caching_sha2_password` login there.
+    PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
+    sockets too: without TLS, a server whose password cache is cold refuses a
+    `caching_sha2_password` login there.
     """
     connection = Connection(
         unix_socket=settings.socket,
         host=settings.host,
         port=settings.port,
+        ssl=verifying_context(settings.authorities, settings.host),
         user=settings.user,
         # PyMySQL would encode a str as Latin-1; MySQL expects UTF-8.
         password=settings.password.encode(),
@@ -123,7 +126,7 @@ def _open(settings: Settings) -> Connection:
         traceback.clear_frames(error.__traceback__)
         if error.args[0] in MISCONFIGURED:
             raise
-        raise _unavailable(UNAVAILABLE.get(error.args[0], "it can't be reached")) from error
+        raise _unavailable(unreached(error)) from error
     return connection
 
 

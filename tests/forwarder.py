@@ -1,4 +1,4 @@
-"""A network between the functions and their database that a test can stall or cut."""
+"""A network between the functions and their database that a test can stall, cut or listen to."""
 
 import contextlib
 import socket
@@ -8,19 +8,29 @@ from pathlib import Path
 
 
 class Forwarder:
-    """A unix socket that forwards to a TCP port, like Cloud SQL's /cloudsql/... socket."""
+    """A unix socket that forwards to a TCP port, like Cloud SQL's /cloudsql/... socket.
 
-    def __init__(self, path: Path, port: int) -> None:
+    Without a path it listens on TCP, at `port`. `sent` has the bytes of each client so far.
+    """
+
+    def __init__(self, path: Path | None, port: int) -> None:
         self._port = port
+        self.sent: list[bytearray] = []
         self._passing = threading.Event()
         self._passing.set()
         self.bytes_per_second = float("inf")
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        self._listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        self._listener.bind(str(path) if path else ("127.0.0.1", 0))
         self._listener.listen()
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1, if on TCP."""
+        port: int = self._listener.getsockname()[1]
+        return port
 
     def stall(self) -> None:
         """Stops passing on bytes in both directions; still accepts connections."""
@@ -34,13 +44,16 @@ class Forwarder:
                 return
             far = socket.create_connection(("127.0.0.1", self._port))
             self._sockets += [near, far]
-            for pair in ((near, far), (far, near)):
-                self._threads.append(threading.Thread(target=self._copy, args=pair))
+            self.sent.append(bytearray())
+            for way in ((near, far, self.sent[-1]), (far, near, None)):
+                self._threads.append(threading.Thread(target=self._copy, args=way))
                 self._threads[-1].start()
 
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, sent: bytearray | None) -> None:
         try:
             while data := source.recv(65536):
+                if sent is not None:
+                    sent += data
                 self._passing.wait()
                 piece = max(1, int(min(len(data), self.bytes_per_second / 10)))
                 for start in range(0, len(data), piece):

@@ -8,8 +8,8 @@ the following; `tests/test_private.py` fails where one of the names is gone.
                                   byte, and is the same for a login and the longest query.
     _write_bytes                  a write timeout for each piece of a statement: PyMySQL has one for
                                   the whole, which a long statement on a slow line exceeds.
-    _create_ssl_ctx               one TLS context for all connections: PyMySQL loads every authority
-                                  of the system for each connection, 20 ms each.
+    _create_ssl_ctx               one TLS context for all connections that verify nothing: PyMySQL
+                                  loads every authority of the system for each, 20 ms each.
     _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads.
     _next_seq_id                  the number of the next packet, to check that none is missing.
     _sock, _read_timeout,         the socket, and the timeouts that PyMySQL believes it has.
@@ -132,12 +132,12 @@ class Connection(PyMySQLConnection):
         for start in range(0, len(data), SENT_BYTES):
             super()._write_bytes(memoryview(data)[start : start + SENT_BYTES])
 
-    def _create_ssl_ctx(self, *_: object) -> ssl.SSLContext:
-        return _tls()
+    def _create_ssl_ctx(self, given: ssl.SSLContext | dict[str, object]) -> ssl.SSLContext:
+        return given if isinstance(given, ssl.SSLContext) else _unverified()
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def _unverified() -> ssl.SSLContext:
     # No authority of the system signs a Cloud SQL server's own certificate.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -1,9 +1,12 @@
 """The database server's error numbers, and the error that a caller sees for each."""
 
 import re
+import ssl
 
 import pymysql
+from pymysql.constants import CR
 
+from hiring.core import tls
 from hiring.core.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
 UNAVAILABLE = {
@@ -23,6 +26,7 @@ UNAVAILABLE = {
     3118: "the account of DB_USER is locked",
     4031: "it closed an idle connection",
     4151: "the account of DB_USER is locked",
+    CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
 }
 # Something is read only; a privilege is missing; a database, a table or a column is missing or
 # wrong.
@@ -42,6 +46,13 @@ ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
 def without_accounts(message: str) -> str:
     """A message of the server that names no account: callers of a public report may read it."""
     return ACCOUNT.sub("DB_USER", message)
+
+
+def unreached(error: pymysql.err.Error) -> str:
+    """Why no connection could be opened."""
+    if isinstance(error.__context__, ssl.SSLError):
+        return tls.failure(error.__context__)
+    return UNAVAILABLE.get(error.args[0], "it can't be reached")
 
 
 def translate(error: pymysql.err.Error) -> BundleError:

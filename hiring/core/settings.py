@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hiring.core import tls
 from hiring.core.deadline import Deadline
 from hiring.core.errors import Misconfigured
 
@@ -25,7 +26,10 @@ class StorageLocation:
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked settings; `read_settings` makes them."""
+    """The checked settings; `read_settings` makes them.
+
+    `authorities` are the PEM certificates of DB_SSL_CA's file.
+    """
 
     password: str = field(repr=False)
     user: str
@@ -33,6 +37,7 @@ class Settings:
     socket: str | None
     host: str
     port: int
+    authorities: str | None = field(repr=False)
     storage: StorageLocation | None
     function_seconds: int
     keep_backups_days: int | None
@@ -100,13 +105,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise Misconfigured(f"{name} is not UTF-8") from None
         return value
 
+    socket = _socket(optional("INSTANCE_CONNECTION_NAME", ""), optional("DB_SOCKET", ""))
     return Settings(
         password=optional("DB_PASS", ""),
         user=optional("DB_USER", "root"),
         database=optional("DB_NAME", "hiring"),
-        socket=_socket(optional("INSTANCE_CONNECTION_NAME", ""), optional("DB_SOCKET", "")),
+        socket=socket,
         host=optional("DB_HOST", "127.0.0.1"),
         port=_whole_number("DB_PORT", optional("DB_PORT", "3306"), 1, 65535),
+        authorities=_authorities(optional("DB_SSL_CA", ""), socket),
         storage=_storage_location(optional("GCS_PATH", "")),
         function_seconds=_whole_number(
             "CLOUD_RUN_TIMEOUT_SECONDS",
@@ -127,6 +134,15 @@ def _socket(instance: str, socket: str) -> str | None:
             " INSTANCE_CONNECTION_NAME=my-project:europe-west1:my-instance"
         )
     return f"/cloudsql/{instance}" if instance else socket or None
+
+
+def _authorities(path: str, socket: str | None) -> str | None:
+    if path and socket:
+        raise Misconfigured(
+            "DB_SSL_CA verifies a server that is reached over TCP, but INSTANCE_CONNECTION_NAME or"
+            " DB_SOCKET names a socket; set DB_HOST instead, or leave DB_SSL_CA out"
+        )
+    return tls.read_authorities(path) if path else None
 
 
 def _keep_backups_days(days: str) -> int | None:

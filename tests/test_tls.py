@@ -1,0 +1,237 @@
+"""TLS as DB_SSL_CA asks for it: who is let in, who is not, and what goes over the line."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import Authority
+from conftest import Database, Loader
+from forwarder import Forwarder
+from werkzeug.test import Client
+
+import db
+from hiring.core.settings import read_settings
+from local.database import DatabaseServer
+
+URLS = ("/quarterly-hired", "/hiring-by-department", "/backup-data", "/truncate-tables")
+REFUSES = "the database server is not available: its certificate fails DB_SSL_CA: "
+SSL_REQUEST_BYTES = 36
+"""A login starts with this packet, which asks for TLS and holds no name and no password:
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_ssl_request.html"""
+TLS_RECORDS = range(20, 24)
+"""https://www.rfc-editor.org/rfc/rfc8446#section-5.1"""
+HANDSHAKE = 22
+ALERT_BYTES = 32
+"""The encrypted word that ends a handshake is shorter, a login is longer."""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the module's server."""
+    return Authority(tmp_path_factory.mktemp("authority") / "server-ca.pem")
+
+
+@pytest.fixture(scope="module")
+def encrypting(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[DatabaseServer]:
+    """A server of this module's own, which has a certificate."""
+    folder = tmp_path_factory.mktemp("encrypting")
+    authority.sign(folder)
+    files = {"ca": authority.file, "cert": folder / "cert.pem", "key": folder / "key.pem"}
+    server = DatabaseServer(folder, options=[f"--ssl-{name}={files[name]}" for name in files])
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(encrypting: DatabaseServer) -> DatabaseServer:
+    """It is what `database` is on."""
+    return encrypting
+
+
+def certify(database: Database, authority: Authority, **certificate: Any) -> None:
+    """Gives the running server another certificate; the arguments are those of `Authority.sign`."""
+    authority.sign(database.server.folder, **certificate)
+    database.execute("FLUSH SSL" if database.server.is_mariadb else "ALTER INSTANCE RELOAD TLS")
+
+
+@pytest.fixture
+def line(database: Database) -> Iterator[Forwarder]:
+    """The TCP line to the server, which records what clients send."""
+    forwarder = Forwarder(None, database.server.port)
+    yield forwarder
+    forwarder.close()
+
+
+@pytest.fixture
+def settings(database: Database, authority: Authority, line: Forwarder) -> dict[str, str]:
+    """The settings that reach the server over the line and verify it."""
+    return database.environment | {
+        "DB_SOCKET": "",
+        "DB_HOST": "127.0.0.1",
+        "DB_PORT": str(line.port),
+        "DB_SSL_CA": str(authority.file),
+    }
+
+
+@pytest.fixture
+def verifying(client: Client, environment: pytest.MonkeyPatch, settings: dict[str, str]) -> Client:
+    """The functions with these settings."""
+    for name, value in settings.items():
+        environment.setenv(name, value)
+    return client
+
+
+def read_sent(sent: bytes) -> tuple[bytes, int]:
+    """What a client has sent outside of TLS, and the bytes within TLS after the handshake."""
+    clear, rest = sent[:SSL_REQUEST_BYTES], sent[SSL_REQUEST_BYTES:]
+    encrypted = 0
+    while rest and rest[0] in TLS_RECORDS:
+        length = int.from_bytes(rest[3:5])
+        encrypted += length if rest[0] != HANDSHAKE else 0
+        rest = rest[5 + length :]
+    return clear + rest, encrypted
+
+
+def check_only_tls_is_sent(line: Forwarder, clients: int) -> None:
+    """So many clients have asked for TLS and sent nothing outside of it."""
+    assert len(line.sent) == clients
+    for sent in line.sent:
+        clear, _ = read_sent(bytes(sent))
+        assert (len(clear), clear[:4]) == (SSL_REQUEST_BYTES, b"\x20\0\0\1")
+        # After capabilities, size and character set come zeros.
+        assert clear[13:] == bytes(23)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("127.0.0.1", None), ("127.0.0.1", "db.example"), ("localhost", "localhost")]
+)
+def test_a_server_that_is_verified(
+    verifying: Client,
+    database: Database,
+    authority: Authority,
+    environment: pytest.MonkeyPatch,
+    line: Forwarder,
+    settings: dict[str, str],
+    host: str,
+    name: str | None,
+) -> None:
+    """The right authority is enough for an address; a name must be the certificate's too."""
+    certify(database, authority, name=name)
+    environment.setenv("DB_HOST", host)
+    assert [verifying.get(url).status_code for url in URLS] == [200] * 4
+    connection = db.connect(read_settings({**settings, "DB_HOST": host}), 10)
+    ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    connection.close()
+    assert cipher
+    # The two reports share a connection.
+    check_only_tls_is_sent(line, 4)
+    assert all(read_sent(bytes(sent))[1] > ALERT_BYTES for sent in line.sent)
+
+
+def check_refused(client: Client, line: Forwarder, message: str) -> None:
+    """All functions refuse the server with this message, and send it no login, in TLS or not."""
+    for url in URLS:
+        response = client.get(url)
+        error = {"code": "database_unavailable", "message": message}
+        assert (response.status_code, json.loads(response.get_data())) == (503, {"error": error})
+    check_only_tls_is_sent(line, len(URLS))
+    for sent in line.sent:
+        _, encrypted = read_sent(bytes(sent))
+        assert encrypted <= ALERT_BYTES
+
+
+def test_another_authority(
+    verifying: Client,
+    database: Database,
+    authority: Authority,
+    environment: pytest.MonkeyPatch,
+    line: Forwarder,
+    tmp_path: Path,
+) -> None:
+    """A certificate that another authority of the same name has signed is refused."""
+    certify(database, authority)
+    environment.setenv("DB_SSL_CA", str(Authority(tmp_path / "another.pem").file))
+    check_refused(verifying, line, REFUSES + "no certificate of the file has signed it")
+
+
+def test_another_name(
+    verifying: Client,
+    database: Database,
+    authority: Authority,
+    environment: pytest.MonkeyPatch,
+    line: Forwarder,
+) -> None:
+    """A certificate for another name than DB_HOST is refused."""
+    certify(database, authority, name="db.example")
+    environment.setenv("DB_HOST", "localhost")
+    check_refused(verifying, line, REFUSES + "it is for another name than DB_HOST")
+
+
+def test_an_expired_certificate(
+    verifying: Client, database: Database, authority: Authority, line: Forwarder
+) -> None:
+    """A certificate that expires while the server runs is refused from then on."""
+    # MySQL takes none that has expired already.
+    certify(database, authority, seconds=2)
+    time.sleep(3)
+    check_refused(verifying, line, REFUSES + "it has expired")
+
+
+def test_a_server_without_tls(
+    verifying: Client, database: Database, authority: Authority, line: Forwarder
+) -> None:
+    """A server without TLS is refused before a byte is sent to it."""
+    server = database.server
+    server.stop()
+    option = "--skip-ssl" if server.is_mariadb else "--tls-version="
+    plain = DatabaseServer(server.folder, port=server.port, options=[option])
+    plain.start()
+    try:
+        for url in URLS:
+            response = verifying.get(url)
+            assert (response.status_code, json.loads(response.get_data())) == (
+                503,
+                {
+                    "error": {
+                        "code": "database_unavailable",
+                        "message": "the database server is not available: it offers no TLS, which"
+                        " DB_SSL_CA requires",
+                    }
+                },
+            )
+        assert line.sent == [b""] * len(URLS)
+    finally:
+        plain.stop()
+        authority.sign(server.folder)
+        server.start()
+
+
+def test_a_load(
+    run_load: Loader,
+    database: Database,
+    authority: Authority,
+    settings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """`load.py` verifies the server too, and loads nothing where it may not."""
+    certify(database, authority)
+    (tmp_path / "departments.csv").write_text("1,Sales\n")
+    (tmp_path / "jobs.csv").write_text("1,Baker\n")
+    (tmp_path / "employees.csv").write_text("1,Ada,2021-01-01T00:00:00Z,1,1\n")
+    another = Authority(tmp_path / "another.pem")
+    refused = run_load(tmp_path, "--yes", **settings | {"DB_SSL_CA": str(another.file)})
+    assert (refused.status, refused.error) == (
+        5,
+        f"nothing was loaded: {REFUSES}no certificate of the file has signed it",
+    )
+    loaded = run_load(tmp_path, "--yes", **settings)
+    assert (loaded.status, {table: rows[:3] for table, rows in loaded.outcomes.items()}) == (
+        0,
+        dict.fromkeys(db.TABLES, (1, 1, 0)),
+    )
