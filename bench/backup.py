@@ -1,10 +1,10 @@
-"""This backup over HTTP into the emulator, beside other ways to copy the same table.
+"""Measures a backup over HTTP into the emulator, beside other ways to copy the same table.
 
     [MYSQLD=...] python -m bench.backup [--rows 2000000] [--rounds 3] [--ours]
 
-All take turns, so that whatever else the machine does meets all of them; times are medians, ratios
-are to reading the raw result and throwing it away. `--ours` leaves the others out. For one core:
-taskset -c 0 python -m bench.backup
+The ways take turns, so that other load on the machine slows all of them alike. Times are medians;
+ratios are to reading the raw result and discarding it. `--ours` leaves out the other ways. For one
+core: taskset -c 0 python -m bench.backup
 """
 
 import argparse
@@ -33,13 +33,13 @@ COLUMNS = ["", "seconds", "CPU s", "peak MB", "x raw read", "CPU s / 1M rows"]
 
 
 def run(command: list[str], environment: dict[str, str]) -> Use:
-    """Runs a command to its end, its output thrown away."""
+    """Runs a command to its end and discards its output."""
     started = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, cwd=stack.PROJECT, env=environment
     )
     peak = 0.0
-    # Not what wait4 says, which counts what this process had when it forked.
+    # wait4's peak is no use: it includes the memory of this process at the fork.
     while not (done := os.wait4(process.pid, os.WNOHANG))[0]:
         with contextlib.suppress(OSError, ValueError):
             peak = max(peak, stack.peak_megabytes(process.pid))
@@ -52,7 +52,7 @@ def run(command: list[str], environment: dict[str, str]) -> Use:
 
 
 def commands(running: Stack, folder: Path) -> dict[str, list[str]]:
-    """The ways that are installed, by name; each leaves its files in `folder`."""
+    """The commands of the installed ways, by name; they write their files into `folder`."""
     socket = str(running.server.socket)
     client = ["--no-defaults", f"--socket={socket}", "--user=root"]
     found = {}
@@ -78,7 +78,7 @@ def commands(running: Stack, folder: Path) -> dict[str, list[str]]:
 
 
 def ours(running: Stack) -> dict[str, Use]:
-    """One call of the function, and what is known of its parts."""
+    """Measures one backup by the function, and the parts of it that can be told apart."""
     functions, emulator = stack.cpu_seconds(running.functions), stack.cpu_seconds(running.emulator)
     started = time.monotonic()
     running.get("/backup-data")
@@ -98,14 +98,14 @@ def ours(running: Stack) -> dict[str, Use]:
 
 
 def measure(running: Stack, rounds: int, *, alone: bool) -> dict[str, Use]:
-    """The median of each way."""
+    """Measures each way several times; returns the medians."""
     found: dict[str, list[Use]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         others = commands(running, folder)
         if alone:
             others = {RAW: others[RAW]}
-        running.get("/backup-data")  # the first one imports what the others have ready
+        running.get("/backup-data")  # the first backup imports modules
         for _ in range(rounds):
             for way, use in ours(running).items():
                 found.setdefault(way, []).append(use)
@@ -115,7 +115,7 @@ def measure(running: Stack, rounds: int, *, alone: bool) -> dict[str, Use]:
 
 
 def show(title: str, uses: dict[str, Use], rows: int) -> None:
-    """Prints a table, the quickest first, our own parts under the whole."""
+    """Prints a table, fastest first, with the backup's parts below the whole backup."""
     raw = uses[RAW].seconds
     parts = {OURS: 0, LESS_REPORTS: 1, EMULATOR: 2}
     whole = uses[OURS].seconds
@@ -139,7 +139,7 @@ def show(title: str, uses: dict[str, Use], rows: int) -> None:
     print(tabulate.tabulate(lines, COLUMNS, "github", floatfmt=formats).replace("nan", "   "))
 
 
-# Other shapes of the table of employees
+# Other shapes of `employees`
 
 WIDE_ROWS = 50_000
 WIDE_TYPES = {
@@ -159,7 +159,7 @@ BLOB_ROWS = 200
 
 
 def make_wide(running: Stack) -> int:
-    """60 columns of mixed types; returns the rows."""
+    """Makes rows of 60 columns of mixed types; returns their number."""
     types = list(WIDE_TYPES) * (1 + WIDE_COLUMNS // len(WIDE_TYPES))
     columns = list(enumerate(types[:WIDE_COLUMNS]))
     running.execute(
@@ -173,7 +173,7 @@ def make_wide(running: Stack) -> int:
 
 
 def make_blobs(running: Stack) -> int:
-    """A BLOB of 1 MB of random bytes in each row; returns the rows."""
+    """Makes rows that each have a BLOB of 1 MB of random bytes; returns their number."""
     running.execute("ALTER TABLE employees ADD photo LONGBLOB NOT NULL")
     with running.connect() as connection, connection.cursor() as cursor:
         for number in range(1, BLOB_ROWS + 1):
@@ -185,7 +185,7 @@ def make_blobs(running: Stack) -> int:
 
 
 def measure_shape(make: Callable[[Stack], int], title: str, rounds: int) -> None:
-    """This backup beside the plain path, row by row, on a table of another shape."""
+    """Measures and prints a backup and the plain path, row by row, on a table of another shape."""
     with stack.running() as running:
         stack.fill(running, 0)
         rows = make(running)

@@ -1,4 +1,4 @@
-"""What a cold start costs: importing main, and what a report loads.
+"""Measures the imports of a cold start, and counts the modules that a report loads.
 
 [MYSQLD=...] python -m bench.cold_start [--rounds 15]
 """
@@ -30,14 +30,14 @@ print(len(sys.modules), *(name for name in {names} if name in sys.modules))
 
 
 def import_seconds(statement: str) -> float:
-    """How long Python takes to start, run the statement and end."""
+    """Seconds that Python takes to start, run the statement and end."""
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", statement], check=True, cwd=stack.PROJECT)
     return time.monotonic() - started
 
 
 def loaded_after_a_report() -> tuple[int, list[str]]:
-    """How many modules a report has loaded, and which of BACKUP_ONLY are among them."""
+    """The number of modules loaded after a report, and those of BACKUP_ONLY among them."""
     with stack.running() as running:
         stack.fill(running, 1000)
         done = subprocess.run(

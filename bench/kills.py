@@ -39,8 +39,7 @@ from local.database import DatabaseServer
 
 PASSWORD = "kills"
 ROWS = 20_000
-FIRST_WRITTEN = 100_000_000
-"""The writer's ids begin here."""
+FIRST_WRITTEN = 100_000_000  # the writer's first id
 REQUEST_SECONDS = 200
 FREE_SECONDS = 15
 VICTIMS = ("worker", "database", "storage")
@@ -49,11 +48,11 @@ OPERATIONS = (*PATHS, "load")
 
 
 class Violated(Exception):
-    """A promise does not hold; the message says which."""
+    """A promise is broken; the message says which."""
 
 
 class Parts:
-    """The server, the emulator and the functions, each of which can be killed and started again."""
+    """The server, the emulator and the functions, each of which can be killed and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -93,7 +92,7 @@ class Parts:
         process.wait_for_port(self._storage, self._storage_port, START_SECONDS, str)
 
     def kill(self, victim: str, load: "subprocess.Popen[bytes] | None") -> None:
-        """Kills a part; what does not come back by itself is started again."""
+        """Kills a part, and restarts it unless it restarts by itself."""
         if victim == "database":
             self.server.kill()
             self.server.start()
@@ -114,13 +113,13 @@ class Parts:
         return connection
 
     def employees(self) -> set[int]:
-        """The ids in the table."""
+        """The ids in `employees`."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id FROM employees")
             return {number for (number,) in cursor.fetchall()}
 
     def stop(self) -> None:
-        """Ends everything."""
+        """Stops all parts."""
         process.stop(self._functions)
         process.stop(self._storage)
         self.client.close()
@@ -128,10 +127,11 @@ class Parts:
 
 
 class Writer(threading.Thread):
-    """Inserts an employee after the other until it is stopped, through every failure.
+    """Inserts one employee after another until it is stopped, in spite of all failures.
 
-    Attributes: `committed` (ids whose commit the server confirmed, in order), `open` (ids whose
-    commit was sent without an answer).
+    Attributes:
+        committed: ids whose commit the server confirmed, in order.
+        open: ids whose commit got no answer.
     """
 
     def __init__(self, parts: Parts, first: int) -> None:
@@ -164,14 +164,14 @@ class Writer(threading.Thread):
         time.sleep(0.002)
 
     def stop(self) -> int:
-        """Stops, and returns the last id that was tried."""
+        """Stops the writer; returns the last id that it tried."""
         self._stopped.set()
         self.join()
         return self._next
 
 
 class Trial:
-    """All kills of a run, with what was committed so far."""
+    """The kills of a run, with all ids committed so far."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -182,7 +182,7 @@ class Trial:
         self._seconds: dict[str, float] = {}
 
     def fill(self) -> None:
-        """Puts rows in, so that there are enough to be interrupted at."""
+        """Inserts rows if there are too few for an operation to be interrupted."""
         if len(self._parts.employees()) >= ROWS:
             return
         first = next(self._filled) * ROWS
@@ -197,12 +197,12 @@ class Trial:
         self._committed |= set(range(first + 1, first + ROWS + 1))
 
     def measure(self) -> None:
-        """Runs each operation once without a kill; its time bounds the random moment."""
+        """Runs each operation once without a kill; a later kill falls within its time."""
         for operation in OPERATIONS:
             self.run(operation, None)
 
     def run(self, operation: str, victim: str | None) -> str:
-        """One operation with a kill, or without one; returns how it ended."""
+        """Runs one operation, with a kill or without; returns how it ended."""
         self.fill()
         newest = self._backup()
         writer = Writer(self._parts, self._last)
@@ -240,7 +240,7 @@ class Trial:
             return "connection lost"
 
     def _await_free(self, writer: Writer) -> None:
-        """Waits until the writer commits: nothing holds a lock."""
+        """Waits until the writer commits again, which shows that no lock is held."""
         before, end = len(writer.committed), time.monotonic() + FREE_SECONDS
         while len(writer.committed) < before + 5:
             if time.monotonic() > end:
@@ -249,12 +249,12 @@ class Trial:
             time.sleep(0.01)
 
     def _backup(self) -> str:
-        """The next call: a backup, whose address it returns."""
+        """Takes a backup, which must succeed; returns its address."""
         end = time.monotonic() + FREE_SECONDS
         while True:
             try:
                 answer = requests.get(f"{self._parts.url}/backup-data", timeout=REQUEST_SECONDS)
-            except requests.ConnectionError:  # gunicorn starts the next worker
+            except requests.ConnectionError:  # gunicorn is starting the next worker
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
@@ -264,7 +264,7 @@ class Trial:
             return str(answer.json()["backup"])
 
     def _check(self, writer: Writer, loaded: str, *, is_load: bool) -> None:
-        """Compares what was committed with what is there."""
+        """Compares the committed rows with those in the database and in the backups."""
         there = self._parts.employees()
         self._committed |= set(writer.committed)
         self._read_backups()
@@ -280,16 +280,16 @@ class Trial:
         self._committed |= there
 
     def _check_load(self, writer: Writer, there: set[int], loaded: set[int]) -> None:
-        """Either all rows as they were, or the backup's and the writer's later ones: no gap."""
+        """Checks that a load left the former rows, or the backup's and the writer's later ones."""
         missing = [number for number in writer.committed if number not in there]
         if missing and writer.committed[: len(missing)] != missing:
             raise Violated("a load lost rows that were written after it")
         if not loaded <= there:
             raise Violated("a load left neither the former rows nor the backup's")
-        self._committed -= set(missing)  # replaced, as was asked
+        self._committed -= set(missing)  # --replace removed them
 
     def _read_backups(self) -> None:
-        """Checks each new manifest against its objects, and reads the ids of its employees."""
+        """Checks each new manifest against its objects, and reads the ids of the employees."""
         content = {blob.name: blob for blob in self._parts.client.list_blobs(BUCKET)}
         for name in content:
             folder, slash, file = name.rpartition("/")
@@ -317,7 +317,7 @@ def _objects(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the kills; returns 0 where every promise held."""
+    """Runs the kills; returns 0 if every promise held."""
     parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="of each victim and operation")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none later")

@@ -1,8 +1,8 @@
-"""What a backup of very many rows takes: seconds, and the peak memory of the process.
+"""Measures the seconds and the peak memory of a backup of very many rows.
 
-    python -m bench.large [ROWS]     ten million employees unless told
+    python -m bench.large [ROWS]     by default ten million employees
 
-Starts a private database server and a Cloud Storage emulator, has the server make the rows, takes
+Starts a private database server and a Cloud Storage emulator, makes the rows on the server, takes
 one backup and compares the manifest's count with the server's.
 """
 
@@ -32,7 +32,7 @@ FROM employees LIMIT %s
 
 
 def fill(server: DatabaseServer, rows: int) -> int:
-    """Doubles the employees until there are so many; returns what the server counts."""
+    """Doubles the employees until there are `rows`; returns the server's count."""
     server.create_database(DATABASE)
     server.run_script(stack.PROJECT / "loading/schema.sql", DATABASE)
     with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
@@ -47,7 +47,7 @@ def fill(server: DatabaseServer, rows: int) -> int:
 
 
 def run(server: DatabaseServer, emulator: StorageEmulator, rows: int) -> None:
-    """Makes the rows, takes the backup, prints the figures."""
+    """Makes the rows, takes the backup and prints the figures."""
     counted = fill(server, rows)
     environment = stack.environment(server, emulator, DATABASE)
     started = time.monotonic()

@@ -1,12 +1,11 @@
-"""How fast load.py fills the tables, beside `mysql < dump.sql` and myloader, in one run.
+"""Measures how fast load.py fills the tables, beside `mysql < dump.sql` and myloader.
 
-    python -m bench.load [ROWS]     a million employees unless told
+    python -m bench.load [ROWS]     by default a million employees
 
-Starts a private database server and a Cloud Storage emulator, makes the rows, dumps them with
-mysqldump, backs them up and writes them as CSV; then, in turn and ROUNDS times, fills an empty
-database from each: a backup also where the server allows LOAD DATA LOCAL. Prints medians: seconds,
-their ratio to those of `mysql < dump.sql` in the same round, CPU seconds and peak memory of the
-filling process (of the client, not the server).
+Starts a private database server and a Cloud Storage emulator, makes the rows, and stores them as a
+dump of mysqldump, as a backup and as CSV. Then fills an empty database from each in turn, ROUNDS
+times; the backup with LOAD DATA LOCAL allowed and without. Prints medians: seconds, their ratio to
+those of `mysql < dump.sql` in the same round, and the client's CPU seconds and peak memory.
 """
 
 import csv
@@ -33,7 +32,7 @@ DUMP = "mysql < dump.sql"
 
 
 class Figures(NamedTuple):
-    """What one filling took."""
+    """The cost of filling the database once."""
 
     seconds: float
     cpu_seconds: float
@@ -41,7 +40,7 @@ class Figures(NamedTuple):
 
 
 def measure(command: list[str], environment: dict[str, str], input_file: Path | None) -> Figures:
-    """Runs a command to its good end."""
+    """Runs a command, which must succeed, and measures it."""
     started = time.monotonic()
     with (input_file or Path(os.devnull)).open("rb") as stdin:
         child = subprocess.Popen(
@@ -55,12 +54,12 @@ def measure(command: list[str], environment: dict[str, str], input_file: Path | 
 
 
 def megabytes(used: resource.struct_rusage) -> float:
-    """Peak memory; Linux counts it in kilobytes."""
+    """Peak memory in megabytes; Linux reports kilobytes."""
     return used.ru_maxrss / 1024
 
 
 def make_rows(folder: Path, rows: int) -> None:
-    """Writes CSV files of 20 departments, 200 jobs and so many employees."""
+    """Writes CSV files of 20 departments, 200 jobs and `rows` employees."""
     folder.mkdir()
     numbers = range(1, rows + 1)
     tables = {
@@ -92,7 +91,7 @@ def count(server: DatabaseServer) -> int:
 
 
 def run(server: DatabaseServer, emulator: StorageEmulator, folder: Path, rows: int) -> None:
-    """Makes everything ready, fills the database in each way in turn, prints the table."""
+    """Makes the sources, fills the database in each way in turn, and prints the table."""
     environment = stack.environment(server, emulator, SOURCE)
     target = environment | {"DB_NAME": TARGET}
     backups = f"gs://{stack.BUCKET}/backups/"

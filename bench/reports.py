@@ -1,4 +1,4 @@
-"""The reports: our SQL beside the straightforward one.
+"""Measures the reports' SQL beside straightforward SQL.
 
 [MYSQLD=...] python -m bench.reports [--rows 2000000] [--rounds 5]
 """
@@ -44,14 +44,14 @@ JOIN_FIRST = {
         ORDER BY hired DESC, departments.department, departments.id
         """,
 }
-"""What one writes first."""
+"""The straightforward SQL: it joins first and calls YEAR() on each row."""
 
 
 def compare(running: Stack, rounds: int) -> list[list[Any]]:
-    """A line for each report: the seconds of both ways, in turn, and their ratio.
+    """Measures both ways in turn; returns a line for each report: its seconds and their ratio.
 
     Raises:
-        AssertionError: they do not find the same.
+        AssertionError: the ways return different rows.
     """
     lines = []
     with running.connect() as connection, connection.cursor() as cursor:

@@ -1,12 +1,12 @@
-"""How many reports a second one instance answers, and how long a request takes.
+"""Measures how many reports a second one instance answers, and how long a request takes.
 
     python -m bench.requests
 
-On the sample data, over functions-framework's own server, with 8 clients that each send one request
-after another over a connection that is kept. Beside it, the same functions when they connect to the
-database for every request, as a handler does that keeps nothing.
+The functions answer reports on the sample data through functions-framework's server. Each of 8
+clients sends one request after another over one connection. For comparison, the same functions
+connect to the database for every request.
 
-MYSQLD names the server to measure with, see local/database.py.
+MYSQLD names the server to measure with; see local/programs.py.
 """
 
 import http.client
@@ -43,7 +43,7 @@ KEPT, RECONNECTING = "kept", "reconnecting"
 
 
 def serve_functions(port: str, way: str) -> None:
-    """Serves the functions as local/serve.py does, keeping database connections or not."""
+    """Serves the functions as local/serve.py does, with or without kept database connections."""
     application = serve.application()
 
     def reconnecting(environment: Any, start_response: Any) -> Any:
@@ -65,7 +65,7 @@ def serve_functions(port: str, way: str) -> None:
 
 @contextmanager
 def functions(server: DatabaseServer, folder: Path, way: str) -> Iterator[int]:
-    """The functions in a process of their own, on the sample data; yields their port."""
+    """Runs the functions in a process of their own on the sample data; yields their port."""
     port = process.free_port()
     settings = {
         "DB_SOCKET": str(server.socket),
@@ -100,7 +100,7 @@ def load_sample(server: DatabaseServer) -> None:
 
 
 def send(port: int, path: str, until: float, seconds: list[float]) -> None:
-    """One client: sends requests until a moment, and keeps how long each took."""
+    """Sends one client's requests until a time; appends the seconds that each took."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     while time.monotonic() < until:
         started = time.perf_counter()
@@ -113,7 +113,7 @@ def send(port: int, path: str, until: float, seconds: list[float]) -> None:
 
 
 def measure(port: int, path: str, duration: float) -> tuple[float, float]:
-    """Requests a second, and the 95th percentile of a request's milliseconds."""
+    """Measures requests a second, and the 95th percentile of a request in milliseconds."""
     seconds: list[float] = []
     until = time.monotonic() + duration
     clients = [

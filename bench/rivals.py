@@ -1,4 +1,4 @@
-"""Other ways from a table to an Avro file, each in a process of its own.
+"""Runs another way from a table to an Avro file.
 
     python -m bench.rivals NAME SOCKET DATABASE FILE
 
@@ -22,7 +22,7 @@ def connect(socket: str, database: str) -> "pymysql.Connection":
 
 
 def usual(socket: str, database: str, file: str) -> None:
-    """All rows into a list of dicts, then fastavro."""
+    """Reads all rows into a list of dicts, then writes them with fastavro."""
     connection = connect(socket, database)
     schema = read_table(connection, "employees").avro_schema
     with connection.cursor(DictCursor) as cursor, open(file, "wb") as output:  # noqa: PTH123
@@ -31,7 +31,7 @@ def usual(socket: str, database: str, file: str) -> None:
 
 
 def streamed(socket: str, database: str, file: str) -> None:
-    """Row by row from the server through fastavro."""
+    """Streams rows from the server through fastavro."""
     connection = connect(socket, database)
     schema = read_table(connection, "employees").avro_schema
     with connection.cursor(SSDictCursor) as cursor, open(file, "wb") as output:  # noqa: PTH123
@@ -40,7 +40,7 @@ def streamed(socket: str, database: str, file: str) -> None:
 
 
 def plain(socket: str, database: str, bucket: str) -> None:
-    """Row by row, with this project's own rules for every type, into Cloud Storage."""
+    """Streams rows into Cloud Storage, converting each value with this project's rules."""
     from google.cloud import storage
 
     connection = connect(socket, database)
@@ -62,10 +62,10 @@ def plain(socket: str, database: str, bucket: str) -> None:
 
 
 def connectorx(socket: str, database: str, file: str) -> None:
-    """connectorx into polars, which writes the Avro file."""
+    """Reads all rows with connectorx into polars, which writes the Avro file."""
     import connectorx as cx
 
-    # polars writes no unsigned numbers.
+    # polars cannot write unsigned numbers.
     signed = ", ".join(f"CAST({name} AS SIGNED) AS {name}" for name in ("id", "department_id"))
     where = urllib.parse.quote(socket, safe="")
     frame = cx.read_sql(

@@ -1,6 +1,6 @@
 """The stack of a benchmark: database server, storage emulator and functions, each a process.
 
-Nothing is kept: folder, objects and data are gone afterwards.
+Folder, objects and data are removed afterwards.
 """
 
 import contextlib
@@ -39,7 +39,15 @@ DIGITS = "(SELECT 0 AS digit" + "".join(f" UNION ALL SELECT {n}" for n in range(
 
 @dataclass
 class Stack:
-    """Attributes: the server, where the functions are, and the processes whose use is measured."""
+    """A running stack.
+
+    Attributes:
+        server: the database server.
+        url: of the functions.
+        functions: process id.
+        emulator: process id.
+        environment: settings of the functions.
+    """
 
     server: DatabaseServer
     url: str
@@ -58,7 +66,11 @@ class Stack:
                 cursor.execute(statement)
 
     def get(self, path: str) -> requests.Response:
-        """A successful answer of the functions."""
+        """Sends a GET request to the functions; returns the answer.
+
+        Raises:
+            requests.HTTPError: the answer is an error.
+        """
         response = requests.get(self.url + path, timeout=REQUEST_SECONDS)
         response.raise_for_status()
         return response
@@ -66,7 +78,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running() -> Iterator[Stack]:
-    """A stack with empty tables."""
+    """Runs a stack with empty tables."""
     with contextlib.ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         server = DatabaseServer(folder / "server", options=SERVER_OPTIONS)
@@ -98,7 +110,7 @@ def running() -> Iterator[Stack]:
 
 @contextlib.contextmanager
 def server_and_storage() -> Iterator[tuple[DatabaseServer, StorageEmulator, Path]]:
-    """A server and an emulator, both empty, and a folder, for what is run as commands."""
+    """Runs a server and an emulator, both empty; yields them and a folder for files."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
@@ -113,7 +125,7 @@ def server_and_storage() -> Iterator[tuple[DatabaseServer, StorageEmulator, Path
 
 
 def environment(server: DatabaseServer, emulator: StorageEmulator, database: str) -> dict[str, str]:
-    """The settings of a command that uses both, as root."""
+    """The settings of a command that uses the server, as root, and the emulator."""
     return {
         **os.environ,
         "DB_SOCKET": str(server.socket),
@@ -142,7 +154,7 @@ def _start(
 
 
 def numbers(count: int) -> str:
-    """A table expression `numbers` with the column `n`: 1 to `count`, in order."""
+    """SQL for a table `numbers` with the column `n`: 1 to `count`, in order."""
     places = range(len(str(count - 1)))
     value = " + ".join(f"d{place}.digit * {10**place}" for place in places)
     tables = ", ".join(f"{DIGITS} AS d{place}" for place in reversed(places))
@@ -150,12 +162,12 @@ def numbers(count: int) -> str:
 
 
 def draw(name: str, below: int) -> str:
-    """An expression for a number from 0, the same each time, that looks random."""
+    """SQL for a number from 0 to `below` - 1 that looks random but is the same each time."""
     return f"MOD(CRC32(CONCAT('{name}', n)), {below})"
 
 
 def pick(name: str, values: Sequence[str]) -> str:
-    """An expression for one of the values."""
+    """SQL for one of the values, which looks random but is the same each time."""
     texts = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"ELT(1 + {draw(name, len(values))}, {texts})"
 
@@ -176,15 +188,18 @@ TYPES = {
 
 
 class Connects(Protocol):
-    """What has a server's database: a stack, or a test's database."""
+    """An object that connects to a database: a stack, or a test's database."""
 
     def connect(self) -> "pymysql.Connection[Any]": ...
 
 
 def fill(stack: Connects, rows: int, *, nullable: bool = False) -> None:
-    """Fills the tables with so many employees, hired in the eight years from FIRST_DAY on.
+    """Fills the tables; the employees are hired in the eight years from FIRST_DAY on.
 
-    With `nullable`, each column of employees but the id takes NULL, and a tenth of its values is.
+    Args:
+        stack: to fill.
+        rows: number of employees.
+        nullable: make all columns of employees except the id nullable, with a tenth NULL.
     """
     with stack.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0, sql_mode = ''")
@@ -203,12 +218,12 @@ def fill(stack: Connects, rows: int, *, nullable: bool = False) -> None:
         cursor.execute("ANALYZE TABLE employees")
 
 
-# What processes use
+# The use of processes
 
 
 @dataclass
 class Use:
-    """What something took: seconds of time and of processor, and megabytes at the peak."""
+    """The cost of a run: seconds, seconds of processor time, and peak memory in megabytes."""
 
     seconds: float
     cpu: float
@@ -216,7 +231,7 @@ class Use:
 
 
 def median(uses: Sequence[Use]) -> Use:
-    """The median of each; the largest peak."""
+    """The medians of both times, and the largest peak."""
     return Use(
         statistics.median(use.seconds for use in uses),
         statistics.median(use.cpu for use in uses),
@@ -225,7 +240,7 @@ def median(uses: Sequence[Use]) -> Use:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time so far of a process and its children."""
+    """Processor time of a process and its children so far, in seconds."""
     total = 0.0
     for each in [pid, *children(pid)]:
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
@@ -234,13 +249,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started and that still run."""
+    """The ids of a process's running children."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in listed]
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most memory that one of the process's children ever had."""
+    """The largest peak memory of a process and of each of its children, in megabytes."""
     peaks = []
     for each in [pid, *children(pid)]:
         (line,) = (
@@ -253,7 +268,7 @@ def peak_megabytes(pid: int) -> float:
 
 
 def machine(server: DatabaseServer) -> str:
-    """The line above a table: when, on what."""
+    """The line above a table: the date, the machine and the versions."""
     kind = f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}"
     cores = len(os.sched_getaffinity(0))
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

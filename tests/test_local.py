@@ -1,4 +1,4 @@
-"""The local stack: the sample data, the database server, and ./run.sh from start to Ctrl-C."""
+"""The local stack: its sample data, its database server, and ./run.sh from start to Ctrl-C."""
 
 import contextlib
 import hashlib
@@ -34,7 +34,7 @@ STOP_SECONDS = 30
 
 
 def test_sample_data_is_the_same_everywhere(tmp_path: Path) -> None:
-    """The files are these, byte for byte."""
+    """The sample data is the same on every machine, byte for byte."""
     sample.write_csv(tmp_path)
     digests = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()
@@ -46,8 +46,8 @@ def test_sample_data_is_the_same_everywhere(tmp_path: Path) -> None:
     }
 
 
-def test_sample_data_is_worth_a_report() -> None:
-    """Every year has hundreds of hires, every one with a department and a job that exist."""
+def test_sample_data_has_hires_for_every_year_department_and_job() -> None:
+    """The sample data has hundreds of hires a year, for every department and job."""
     rows = list(sample.employees())
     assert [row[0] for row in rows] == list(range(1, 6410))
     assert [row[2] for row in rows] == sorted(row[2] for row in rows)
@@ -69,7 +69,7 @@ def test_sample_data_is_worth_a_report() -> None:
 
 
 def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) -> None:
-    """An interrupted load is done again; tables that were emptied after it stay empty."""
+    """An interrupted load of the sample data is repeated; tables emptied later stay empty."""
 
     def counts() -> list[int]:
         with server.connect(database=stack.DATABASE) as connection, connection.cursor() as cursor:
@@ -102,8 +102,8 @@ def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) ->
 # The database server
 
 
-def test_the_server_knows_what_it_is(server: DatabaseServer) -> None:
-    """Kind and version are those that the running server tells, and name its data folder."""
+def test_the_servers_attributes_are_what_it_reports(server: DatabaseServer) -> None:
+    """A server's kind, version, port and socket are those that the running server reports."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT VERSION(), @@datadir, @@port, @@socket, @@max_connections")
         version, data, port, socket_path, connections = cursor.fetchone()
@@ -114,8 +114,8 @@ def test_the_server_knows_what_it_is(server: DatabaseServer) -> None:
     assert (port, socket_path, connections) == (server.port, str(server.socket), 200)
 
 
-def test_root_is_let_in_through_the_socket_alone(server: DatabaseServer) -> None:
-    """There is one root account, and no way to it over TCP."""
+def test_root_can_log_in_over_the_socket_only(server: DatabaseServer) -> None:
+    """Root can log in over the socket only, and there is no anonymous account."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT user, host FROM mysql.user WHERE user IN ('root', '')")
         assert cursor.fetchall() == (("root", "localhost"),)
@@ -123,8 +123,8 @@ def test_root_is_let_in_through_the_socket_alone(server: DatabaseServer) -> None
         pymysql.connect(host="127.0.0.1", port=server.port, user="root")
 
 
-def test_an_account_reaches_its_own_database_alone(server: DatabaseServer) -> None:
-    """`_` in a database's name is no wildcard; a password can hold anything and be changed."""
+def test_an_account_reaches_its_own_database_only(server: DatabaseServer) -> None:
+    """An account reaches its own database only, even if `_` and `%` are in the database's name."""
     for name in ("mine_1%", "mineX1Y"):
         server.create_database(name)
     server.create_account("some_one", "old", "mine_1%")
@@ -143,8 +143,8 @@ def test_an_account_reaches_its_own_database_alone(server: DatabaseServer) -> No
         cursor.execute("DROP USER some_one")
 
 
-def test_the_fixtures_account_is_as_told(database: Database) -> None:
-    """The settings that the functions get lead to the test's own database."""
+def test_the_settings_lead_to_the_tests_database(database: Database) -> None:
+    """The settings of the fixture `database` lead to its three tables."""
     environment = database.environment
     with pymysql.connect(
         unix_socket=environment["DB_SOCKET"],
@@ -160,7 +160,7 @@ def test_the_fixtures_account_is_as_told(database: Database) -> None:
 
 @contextlib.contextmanager
 def another_server(folder: Path, **options: Any) -> Iterator[DatabaseServer]:
-    """A server beside the session's, stopped at the end."""
+    """Runs a second server beside the session's."""
     server = DatabaseServer(folder, **options)
     server.start()
     try:
@@ -169,9 +169,9 @@ def another_server(folder: Path, **options: Any) -> Iterator[DatabaseServer]:
         server.stop()
 
 
-def test_data_outlives_a_stop_and_a_crash(tmp_path: Path) -> None:
-    """What was committed is there after the server was stopped, or killed, and started again."""
-    # Deeper than a socket's path can be.
+def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
+    """A database is still there after its server was killed or stopped and started again."""
+    # Longer than a socket's path may be.
     folder = tmp_path / ("deep" * 25)
     with another_server(folder) as server:
         assert not server.socket.is_relative_to(folder)
@@ -194,15 +194,15 @@ def test_data_outlives_a_stop_and_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """The error shows the end of the server's own log."""
+    """A server that does not start is an error with the end of the server's log."""
     server = DatabaseServer(tmp_path, options=["--no-such-option"])
     with pytest.raises(DatabaseServerError, match=r"(?s)did not start.*no-such-option"):
         server.start()
     assert not server.is_running
 
 
-def test_an_interrupted_set_up_is_done_again(tmp_path: Path) -> None:
-    """Half a data folder is never taken for one."""
+def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
+    """An interrupted set-up leaves no data folder behind, and the next start repeats it."""
 
     class Interrupted(DatabaseServer):
         def _initialise_command(self, data: Path) -> list[str]:
@@ -215,8 +215,8 @@ def test_an_interrupted_set_up_is_done_again(tmp_path: Path) -> None:
         assert server.data.is_dir()
 
 
-def test_no_server_is_an_error_with_an_advice(environment: pytest.MonkeyPatch) -> None:
-    """MYSQLD wins over what is on PATH; without either the error says what to install."""
+def test_a_missing_server_is_an_error_with_advice(environment: pytest.MonkeyPatch) -> None:
+    """A wrong MYSQLD is an error that names it; without any server, the error names packages."""
     environment.setenv("MYSQLD", "/no/such/mysqld")
     with pytest.raises(DatabaseServerError, match="MYSQLD names '/no/such/mysqld'"):
         programs.find_program()
@@ -231,7 +231,7 @@ def test_no_server_is_an_error_with_an_advice(environment: pytest.MonkeyPatch) -
 
 
 def test_a_script_is_split_where_a_line_ends_with_a_semicolon() -> None:
-    """A semicolon within a line is part of the statement."""
+    """A script is split where a line ends with a semicolon, not at a semicolon within a line."""
     assert split_script("-- one\nSELECT ';' ;  \n\nSELECT\n  2;") == [
         "-- one\nSELECT ';'",
         "SELECT\n  2",
@@ -241,8 +241,8 @@ def test_a_script_is_split_where_a_line_ends_with_a_semicolon() -> None:
 # The functions on one port
 
 
-def test_every_function_has_its_url(client: Any) -> None:
-    """Each URL leads to its function, without a redirect; anything else is 404 with a list."""
+def test_every_function_has_a_url(client: Any) -> None:
+    """Each URL leads to its function without a redirect; any other is 404 with a list of URLs."""
     listed = "".join(f"{url}\n" for url in serve.ENTRY_POINTS)
     assert list(serve.ENTRY_POINTS) == [
         "/quarterly-hired",
@@ -257,8 +257,8 @@ def test_every_function_has_its_url(client: Any) -> None:
         assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")
 
 
-def test_a_browser_gets_a_page_that_leads_to_each_function(client: Any) -> None:
-    """`/` in a browser links to the reports and shows how to call what changes something."""
+def test_the_index_page_leads_to_each_function(client: Any) -> None:
+    """The page at `/` links to the reports and shows commands for the other two functions."""
     page = client.get("/", headers={"Accept": "text/html"})
     assert (page.status_code, page.mimetype) == (200, "text/html")
     for url in ("quarterly-hired", "hiring-by-department"):
@@ -275,7 +275,7 @@ def test_a_browser_gets_a_page_that_leads_to_each_function(client: Any) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the project, with nothing installed in it."""
+    """A copy of the project in which nothing is installed."""
     folder = tmp_path / "checkout"
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
@@ -287,7 +287,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 class Stack:
-    """A stack that runs in a checkout, in a process group of its own, as in a terminal."""
+    """A stack that runs in a checkout, in a process group of its own as in a terminal."""
 
     def __init__(self, checkout: Path, command: list[str], ready_seconds: float) -> None:
         self._checkout = checkout
@@ -313,11 +313,11 @@ class Stack:
         return self._output.read_text()
 
     def curl_lines(self) -> list[str]:
-        """The lines that it tells people to try."""
+        """The commands that the stack prints for people to try."""
         return re.findall(r"^ +(curl .+)$", self.output(), flags=re.MULTILINE)
 
     def processes(self) -> list[str]:
-        """The commands of all processes that work in or on the checkout."""
+        """The commands of all processes that run in the checkout or name it."""
         found = []
         for path in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -327,20 +327,20 @@ class Stack:
         return found
 
     def stop(self, number: signal.Signals) -> int:
-        """Send a signal as Ctrl-C does, to the whole group, and return the exit status."""
+        """Sends a signal to the whole group, as Ctrl-C does; returns the exit status."""
         os.killpg(self._process.pid, number)
         return self._process.wait(STOP_SECONDS)
 
 
 def run(command: str, folder: Path) -> str:
-    """What a command prints, typed as it is into a shell."""
+    """The output of a command, typed as it is into a shell."""
     done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done
     return done.stdout
 
 
 def check_functions(stack: Stack, checkout: Path) -> None:
-    """The four printed lines work as printed, and show the sample data."""
+    """Checks that the four printed commands work as printed and show the sample data."""
     quarterly, departments, backup, truncation = stack.curl_lines()
     assert "| Engineering " in run(quarterly, checkout)
     assert "| Engineering " in run(departments, checkout)
@@ -354,7 +354,7 @@ IN_THIS_ENVIRONMENT = [sys.executable, "-m", "local", "{port}"]
 
 @needs_curl
 def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
-    """Truncated tables stay empty from run to run, and a signal leaves no process behind."""
+    """Tables truncated in one run stay empty in the next, and a signal leaves no process behind."""
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
     check_functions(stack, checkout)
     assert len(stack.processes()) >= 3
@@ -370,8 +370,8 @@ def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
     assert stack.processes() == []
 
 
-def test_a_stack_that_is_killed_takes_its_parts_along(checkout: Path) -> None:
-    """Even SIGKILL leaves nothing running for long."""
+def test_a_killed_stack_leaves_no_process(checkout: Path) -> None:
+    """A stack that is killed leaves no process running for long."""
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
     stack.stop(signal.SIGKILL)
     deadline = time.monotonic() + STOP_SECONDS
@@ -380,8 +380,8 @@ def test_a_stack_that_is_killed_takes_its_parts_along(checkout: Path) -> None:
         time.sleep(0.1)
 
 
-def test_a_port_in_use_is_said_first(checkout: Path) -> None:
-    """Nothing is started or written when the port is taken."""
+def test_a_port_in_use_is_the_first_error(checkout: Path) -> None:
+    """A port in use is the first error: nothing is started or written."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         done = subprocess.run(
@@ -400,7 +400,7 @@ def test_a_port_in_use_is_said_first(checkout: Path) -> None:
 @pytest.mark.slow
 @needs_curl
 def test_run_sh_works_in_a_fresh_checkout(checkout: Path) -> None:
-    """`./run.sh` installs what is missing, works as it prints, refuses a second one, and stops."""
+    """`./run.sh` installs what is missing, works as it prints, runs only once, and stops."""
     stack = Stack(checkout, ["./run.sh"], INSTALL_SECONDS)
     check_functions(stack, checkout)
     second = subprocess.run(["./run.sh"], cwd=checkout, capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 """A small Google Cloud on loopback: the control plane that the real gcloud talks to in tests.
 
-It keeps state, and refuses what Google refuses. gcloud reaches it as its HTTP proxy, under the
-names of Google's services; nothing leaves the machine.
+It keeps state and refuses what Google refuses. gcloud uses it as its HTTP proxy, under the names of
+Google's services; nothing leaves the machine.
 
     project.py     the state: services, accounts, policies, and what happened to each function
     resources.py   services, accounts, policies, buckets, secrets, instances, scheduler

@@ -23,7 +23,7 @@ INVOKERS = ("roles/run.invoker", "roles/run.servicesInvoker")
 
 @route("POST", "run.googleapis.com/v2/projects/{p}/locations/{r}/builds:submit")
 def submit_build(project: "Project", request: Request, p: str, r: str) -> Any:
-    """Builds at once: its operation tells what came of it."""
+    """Finishes a build at once; its operation has the result."""
     asked = request.content
     source = asked["storageSource"]
     builder = asked["serviceAccount"].rpartition("/")[2]
@@ -66,7 +66,7 @@ def submit_build(project: "Project", request: Request, p: str, r: str) -> Any:
 
 
 def entry_points(archive: bytes) -> set[str]:
-    """The functions of main.py, if it is in the archive with what has to be installed."""
+    """The functions in the archive's main.py; none if it or requirements.txt is missing."""
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         if not {"main.py", "requirements.txt"} <= set(files.namelist()):
             return set()
@@ -129,7 +129,7 @@ def get_revision(project: "Project", request: Request, p: str, name: str) -> Any
 
 
 def put(project: "Project", name: str, service: dict, before: dict) -> dict:
-    """Stores a service as it is to be, with the revision and the traffic that come of it."""
+    """Stores a service, with the revision and the traffic that follow from it."""
     account = service["spec"]["template"]["spec"]["serviceAccountName"]
     if not project.is_known(account):
         raise Refused(
@@ -192,7 +192,7 @@ def image_of(template: dict) -> str:
 
 
 def secrets_of(template: dict) -> list[tuple[str, str]]:
-    """Each secret that a revision reads, with the version."""
+    """The name and version of each secret that a revision reads."""
     spec = template["spec"]
     environment = spec["containers"][0].get("env", [])
     named = [
@@ -209,7 +209,7 @@ def secrets_of(template: dict) -> list[tuple[str, str]]:
 
 
 def refuse_revision(project: "Project", template: dict) -> str:
-    """Why a revision does not come up, or nothing."""
+    """The reason why a revision does not start; empty if it does."""
     if image_of(template) not in project.images:
         return f"Image '{image_of(template)}' not found."
     member = f"serviceAccount:{template['spec']['serviceAccountName']}"
@@ -262,7 +262,7 @@ ADDRESS = re.compile(r"(?:(?P<tag>[a-z]+)---)?(?P<name>[a-z-]+)-x1y2z3-ew\.a\.ru
 
 
 def serving(project: "Project", name: str, tag: str | None = None) -> str:
-    """The revision that answers: the one with the traffic, or with a tag."""
+    """The name of the revision that answers: the one with the traffic, or with the tag."""
     for target in project.services[name]["status"]["traffic"]:
         if target.get("tag") == tag if tag else target.get("percent"):
             return target.get("revisionName") or ""
@@ -291,7 +291,7 @@ def moment(project: "Project", name: str) -> "Moment":
 
 
 def call(project: "Project", request: Request) -> Raw:
-    """One call of a deployed function, as the platform lets it through."""
+    """Calls a deployed function if its policy allows the caller."""
     match = ADDRESS.fullmatch(request.host)
     if not match or match["name"] not in project.services:
         return Raw(404, b"<title>404</title>")
@@ -307,7 +307,7 @@ def call(project: "Project", request: Request) -> Raw:
 
 
 def may_call(project: "Project", name: str, token: str, allowed: frozenset[str]) -> bool:
-    """The owner of the project may call everything, a service account at its own address only."""
+    """Whether a token's member may call a function; one for another function's address may not."""
     claims = decode_token(token) if token else {}
     audience = claims.get("aud", "")
     return claims.get("member") in allowed | project.owners and (
@@ -316,7 +316,7 @@ def may_call(project: "Project", name: str, token: str, allowed: frozenset[str])
 
 
 def answer(revision: dict, query: str) -> Raw:
-    """What the function says: all is well where the revision has all that it needs."""
+    """The function's answer: 200 if the revision has all that it needs, else 503."""
     annotations = revision["metadata"].get("annotations", {})
     variables = variables_of(revision)
     network = "run.googleapis.com/network-interfaces" in annotations

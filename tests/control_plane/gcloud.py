@@ -1,4 +1,4 @@
-"""The real gcloud, connected to a project of these tests instead of to Google."""
+"""The real gcloud, connected to a project of the tests instead of to Google."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ HOSTS = {
 
 TOKENS = "http://oauth2.googleapis.com/token"
 
-# Hands its arguments, environment and files to the process that runs gcloud, and waits for the end.
+# Passes its arguments, environment and open files to the process that runs gcloud, then waits.
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
@@ -44,11 +44,11 @@ echo "$1" >>{clock}
 
 
 class Gcloud:
-    """A folder for PATH with `gcloud` and a `sleep` that only moves the project's clock.
+    """A folder for PATH with `gcloud` and with a `sleep` that only moves the project's clock.
 
     Args:
-        folder: for the commands and what they write.
-        project: what gcloud talks to.
+        folder: for the commands and their files.
+        project: that gcloud talks to.
     """
 
     def __init__(self, folder: Path, project: Project) -> None:
@@ -60,7 +60,7 @@ class Gcloud:
         self._write("sleep", NO_WAIT.format(clock=project.clock))
 
     def log_in(self, credentials: dict[str, str]) -> None:
-        """Has gcloud use these credentials; at first they are those of the project's owner."""
+        """Makes gcloud use these credentials instead of those of the project's owner."""
         login = {"refresh_token": "x", "token_uri": TOKENS} | credentials
         (self.folder / "login.json").write_text(json.dumps(login))
 
@@ -70,7 +70,7 @@ class Gcloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes gcloud and curl talk to the project, and to nobody else."""
+        """The environment in which gcloud and curl talk to the project only."""
         proxy = self.project.server.address
         overrides = {
             f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": f"http://{host}.googleapis.com/"
@@ -91,7 +91,7 @@ class Gcloud:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Gcloud"]:
-        """While it lasts, the commands work."""
+        """Runs the processes that the commands need."""
         address = self.folder / "socket"
         python, sdk = real_gcloud.installation(self.folder)
         command = [python, "-IS", Path(__file__).with_name("gcloud_server.py"), sdk, address]

@@ -1,7 +1,7 @@
-"""Runs the real gcloud's commands in forks of one process, which has its modules loaded already.
+"""Runs the real gcloud's commands in forks of one process that has loaded gcloud's modules.
 
 Started with gcloud's own Python: `gcloud_server.py SDK_FOLDER SOCKET CLOCK`. A command takes a
-tenth of the time of a new gcloud; the same code runs. Its waits are added to CLOCK.
+tenth of a new gcloud's time and runs the same code. Its waits are written to CLOCK.
 """
 
 import array
@@ -40,7 +40,7 @@ def run(request: dict, fds: list[int], clock: Path) -> int:
 
     def sleep(seconds: float) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return really_sleep(min(seconds, 0.02))  # whoever draws the progress
+            return really_sleep(min(seconds, 0.02))  # the thread that draws the progress bar
         with clock.open("a") as file:
             file.write(f"{seconds}\n")
         return None

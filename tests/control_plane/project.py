@@ -1,4 +1,4 @@
-"""The state of a project, and what happened in it."""
+"""The state of a project and its history."""
 
 import copy
 import re
@@ -13,18 +13,20 @@ from control_plane.server import Raw, Refused, Request, Server, find
 
 ID, NUMBER = "acme", 424242
 
-# Which service has to be enabled for requests to a host.
+# The service that must be enabled for requests to a host.
 SERVICE_OF = re.compile(r"(?:[a-z]+-[a-z]+[0-9]-)?([a-z0-9]+)\.googleapis\.com")
 ALWAYS_ON = {"serviceusage", "cloudresourcemanager", "oauth2"}
 
 
 @dataclass
 class Fault:
-    """Answers to requests that go wrong.
+    """Makes matching requests fail.
 
     Args:
-        address: a pattern that is searched for in `METHOD host/path`.
-        status, word, message: of the answer.
+        address: a regular expression, searched in `METHOD host/path`.
+        status: of the answer.
+        word: for the status, as in Google's errors.
+        message: of the answer.
         times: how many requests fail.
     """
 
@@ -37,15 +39,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Moment:
-    """What was so of a function after a request changed something.
+    """The state of a function after a request changed it.
 
     Attributes:
-        name: the function's.
-        serving: the revision with the traffic, or nothing.
+        name: of the function.
+        serving: the revision with the traffic; empty if there is none.
         socket: the Cloud SQL instances of that revision.
         variables: the environment of that revision.
         secrets: its secrets, as `name:version`.
-        callers: who may call; everyone is `allUsers`.
+        callers: the members that may call it; everyone is `allUsers`.
     """
 
     name: str
@@ -61,13 +63,13 @@ class Project:
     """A project of Google Cloud, empty but for a Cloud SQL instance.
 
     Attributes:
-        clock: a file with a line for each wait, in seconds: nobody really waits.
-        visible_after: seconds until a new account, or a service that was enabled, is known.
-        forbids_all_users: whether an organisation's policy keeps everyone out.
-        answer: what a function answers when it is called, given its revision and the query.
-        owners: who may call every function, whatever its policy says.
-        build_fails: whether builds fail whatever they get.
-        history: what was so of each function, from change to change.
+        clock: a file with the seconds of each wait, one a line: no command really waits.
+        visible_after: seconds until a new account or an enabled service is known.
+        forbids_all_users: whether an organisation's policy forbids allUsers.
+        answer: returns a function's answer, given its revision and the query.
+        owners: the members that may call every function, whatever its policy says.
+        build_fails: whether every build fails.
+        history: the state of each function after each change.
         requests: `METHOD host/path` of each request.
     """
 

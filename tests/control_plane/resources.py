@@ -24,7 +24,7 @@ DONE = {"done": True, "name": "operations/done"}
 
 
 def instance(name: str, **settings: Any) -> dict:
-    """A Cloud SQL instance with a public and a private address, each its own authority."""
+    """A Cloud SQL instance with a public and a private address, each with its own authority."""
     return {
         "name": name,
         "connectionName": f"acme:europe-west1:{name}",
@@ -85,7 +85,7 @@ def get_service_operation(project: "Project", request: Request, name: str) -> An
 
 @route("POST", "oauth2.googleapis.com/token")
 def give_tokens(project: "Project", request: Request) -> Any:
-    """Access and identity tokens: for the project's owner, or for a service account that signs."""
+    """Issues access and identity tokens for the project's owner, or for a service account's key."""
     asked = dict(parse_qsl(request.body.decode()))
     claims = {"member": "user:owner@example.com", "aud": "gcloud", "exp": 2**33}
     if "assertion" in asked:
@@ -147,7 +147,7 @@ def read_policy(project: "Project", resource: str) -> dict:
 
 
 def write_policy(project: "Project", resource: str, policy: dict) -> dict:
-    """Replaces a policy, if it is the one that was read, and everybody in it is known."""
+    """Replaces a policy if nobody changed it since it was read and all its members are known."""
     before = read_policy(project, resource)
     if policy.get("etag", before["etag"]).translate(URL_SAFE) != before["etag"]:
         raise Refused(409, "ABORTED", "There were concurrent policy changes. Please retry.")

@@ -1,4 +1,4 @@
-"""The proxy that gcloud and curl talk to: it hands each request to the route of its address."""
+"""The proxy that gcloud and curl talk to: it passes each request to the route of its address."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class Refused(Exception):
-    """An answer that is an error, in Google's form."""
+    """A request is answered with an error in Google's form."""
 
     def __init__(self, status: int, word: str, message: str, reason: str = "") -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 class StorageRefused(Refused):
-    """The same in the form of Cloud Storage, which has a reason and no word."""
+    """A request is answered with an error in Cloud Storage's form, which has no `status` word."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(status, "", message)
@@ -41,7 +41,7 @@ def already_exists(what: str) -> Refused:
 
 
 class Request(NamedTuple):
-    """One request, with the parts of its address."""
+    """One request with the parts of its address."""
 
     method: str
     host: str
@@ -56,7 +56,7 @@ class Request(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """An answer that is not JSON with status 200."""
+    """An answer other than JSON with status 200."""
 
     status: int
     body: bytes
@@ -69,7 +69,7 @@ ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
 
 
 def route(method: str, address: str) -> Callable[[Handler], Handler]:
-    """Makes a function answer an address: `host/path`, with `{name}` for a part of a path."""
+    """Registers a function for an address: `host/path`, with `{name}` for a part of the path."""
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", address)
 
     def add(handler: Handler) -> Handler:
@@ -92,7 +92,7 @@ class Server(ThreadingHTTPServer):
     """Serves one project until it is closed.
 
     Args:
-        answer: what answers a request.
+        answer: the function that answers a request.
     """
 
     daemon_threads = True
@@ -111,7 +111,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Reads a request, and writes the answer as JSON or raw."""
+    """Reads a request and writes the answer, as JSON or raw."""
 
     protocol_version = "HTTP/1.1"
     server: Server
