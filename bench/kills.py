@@ -39,7 +39,7 @@ from local.database import DatabaseServer
 
 PASSWORD = "kills"
 ROWS = 20_000
-FIRST_WRITTEN = 100_000_000  # the writer's first id
+FIRST_WRITTEN = 100_000_000  # the writer's ids are above it
 REQUEST_SECONDS = 200
 FREE_SECONDS = 15
 VICTIMS = ("worker", "database", "storage")

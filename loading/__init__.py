@@ -1,1 +1,1 @@
-"""What load.py is made of: the sources it reads, the rules, the tables it fills."""
+"""The parts of load.py and backups.py: sources, rules, and the tables to fill."""

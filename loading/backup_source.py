@@ -1,4 +1,4 @@
-"""A backup as the source of a load: its objects, their check, their rows.
+"""Reads a backup as the source of a load: checks its objects and decodes their rows.
 
 `Backup.check` compares every byte with the manifest before the first row is written. The load reads
 each object again through the same check. `backup.py` shows the layout of the folder.
@@ -52,7 +52,7 @@ class Backup:
 
     @property
     def address(self) -> str:
-        """The folder's."""
+        """The address of the folder."""
         return self._folder.address
 
     @property
@@ -98,7 +98,7 @@ class Backup:
         return " ".join(self._folder.address + name for name in names)
 
     def check_sizes(self) -> None:
-        """Looks at every object without reading it.
+        """Checks that every object exists with its size, without reading it.
 
         Raises:
             BadSource: one is missing, or is not as long as the manifest says.
@@ -125,7 +125,7 @@ class Backup:
         """
         for stored in (self._manifest.schema, *self._manifest.reports):
             with self._open(stored):
-                pass  # its end compares size and checksum
+                pass  # the end of the block compares size and checksum
         for table in self._manifest.tables.values():
             for stored in table.objects:
                 for cells in self._blocks(stored):
@@ -136,7 +136,7 @@ class Backup:
 
     @contextlib.contextmanager
     def _open(self, stored: StoredFile) -> Iterator[io.BufferedReader]:
-        """A file's bytes; the end of the block compares their checksum, also after an exception.
+        """Opens a file; the end of the block compares its checksum, even after an exception.
 
         A decoder fails on damaged bytes with any error; a wrong checksum is the clearer message.
         """

@@ -1,4 +1,4 @@
-"""`backups.py bigquery`: the `bq` lines that load a backup into BigQuery.
+"""`backups.py bigquery` prints the `bq` commands that load a backup into BigQuery.
 
 https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-avro
 """
@@ -19,7 +19,7 @@ from loading.progress import answer
 from loading.sources import BUFFER_BYTES, CloudFolder, find_in_cloud
 
 DECIMAL_TARGETS = ("NUMERIC", "BIGNUMERIC", "STRING")
-"""In the order in which BigQuery tries them."""
+"""BigQuery's types for decimals, in the order in which it tries them."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001 - of every command
@@ -117,14 +117,14 @@ def _target(field: dict[str, Any]) -> str | None:
 
 
 def _decimal_targets(fields: list[dict[str, Any]]) -> list[str]:
-    """The targets up to the widest that a field needs; none where NUMERIC, the default, does."""
+    """The targets up to the widest that a field needs; none if all fit NUMERIC, the default."""
     needed = {_target(field) for field in fields}
     last = max((DECIMAL_TARGETS.index(each) for each in needed if each), default=0)
     return list(DECIMAL_TARGETS[: last + 1]) if last else []
 
 
 def _notes(fields: list[dict[str, Any]], table: StoredTable) -> list[str]:
-    """What differs between the table and its copy in BigQuery."""
+    """The differences between the table and its copy in BigQuery, a sentence each."""
     kept = {
         "STRING": [each for each in fields if _target(each) == "STRING" or _is_text(each)],
         "BYTES": [each for each in fields if each["type"] == "bytes"],
@@ -140,7 +140,7 @@ def _notes(fields: list[dict[str, Any]], table: StoredTable) -> list[str]:
 
 
 def _is_text(field: dict[str, Any]) -> bool:
-    """Whether a string is not a text in MySQL."""
+    """Whether a field is a string although its column is not a text in MySQL."""
     return field["type"] == "string" and not re.match(
         r"(var)?char|(tiny|medium|long)?text", field["mysqlType"]
     )

@@ -1,4 +1,4 @@
-"""Columns of rows on their way into a table, whether Avro, CSV or the server gave them."""
+"""Columns of rows to load or compare, from Avro, from CSV or from the server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Cells:
         nulls: the rows that hold NULL.
         numbers: whole numbers, floats, days or microseconds since 1970; None for other types.
         content: texts, bytes, or decimals as Avro encodes them; for `odd` rows the printed value.
-        odd: rows whose value is none of the column's type, such as 0000-00-00; None if there is no
-            such row.
+        odd: rows whose value does not fit the column's type, such as 0000-00-00; None if there is
+            no such row.
     """
 
     nulls: Mask
@@ -34,10 +34,10 @@ class Cells:
 
 
 def from_values(column: Column, values: Values) -> Cells:
-    """A column as the server prints it.
+    """The column of values as the server prints them.
 
     Raises:
-        ValueError: a printed number is none.
+        ValueError: a value in a column of numbers is not a number.
     """
     kind = column.type
     odd = np.zeros(len(values.starts), np.bool_)
@@ -64,7 +64,7 @@ def _floats(column: Column, values: Values, odd: Mask) -> Floats:
 
 
 def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]) -> list[Cells]:
-    """Rows whose values are as MySQL prints them, or at least in their place."""
+    """The columns of rows given as MySQL prints them; a column with other values is all `odd`."""
     return [
         _from_printed(column, [row[place] for row in rows]) for place, column in enumerate(columns)
     ]
@@ -78,5 +78,5 @@ def _from_printed(column: Column, printed: Sequence[bytes | None]) -> Cells:
     try:
         return from_values(column, values)
     except (ValueError, ArithmeticError):
-        # Not what MySQL prints for such a column: the server decides what it becomes.
+        # MySQL prints no such value for this column: the server decides what it becomes.
         return Cells(nulls, None, Part(values.packets, values.starts, values.lengths), ~nulls)

@@ -1,4 +1,4 @@
-"""`backups.py check`: whether everything that a manifest names is there and whole."""
+"""`backups.py check` checks that everything that a manifest names exists and is undamaged."""
 
 import argparse
 
@@ -43,7 +43,7 @@ def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Fol
     location = all_backups(settings)
     folders = catalog.read(location, deadline)
     complete = catalog.complete(folders, settings.database)
-    # A manifest that cannot be read names no database: it may be of this one.
+    # A manifest that cannot be read may belong to this database.
     chosen = [each for each in folders if each.fault or each in complete]
     if not options.all:
         chosen = complete[:1]
@@ -56,7 +56,7 @@ def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Fol
 
 
 def _faults_of_content(folder: catalog.Folder) -> list[str]:
-    """What only reading every byte and decoding every row shows."""
+    """The fault that reading every byte and decoding every row finds, if there is one."""
     try:
         backup = Backup(find(folder.address))
         with Progress("checking", backup.all_rows) as progress:

@@ -1,7 +1,8 @@
-"""Which backup is meant: the one at an address, or the newest of a database in a folder of them.
+"""Chooses a backup: the one at an address, or a database's newest one in a folder of backups.
 
-The newest complete backup may hold nothing, right after a truncation, or be of another database
-that shares GCS_PATH. Restoring it would empty the tables, so neither is ever chosen by itself.
+Right after a truncation, the newest complete backup may hold no rows; it may also be of another
+database that shares GCS_PATH. Restoring it would lose the present rows, so neither is chosen unless
+the operator names it.
 """
 
 import datetime
@@ -44,14 +45,14 @@ def newest_backup(settings: Settings) -> Backup:
 
 
 def find_backup(folder: SourceFolder, database: str) -> Backup | None:
-    """The backup in this folder, or the newest complete one of a database in the folders in it.
+    """The backup in a folder, or the newest complete one of a database in its subfolders.
 
     Args:
         folder: a backup, or a folder of backups.
         database: whose backups count in a folder of backups.
 
     Returns:
-        None where neither the folder nor any folder in it has a manifest.
+        The backup; None if neither the folder nor any subfolder has a manifest.
 
     Raises:
         BadSource: no whole backup in the folder is of the database, or the newest holds no rows.
@@ -81,7 +82,7 @@ def find_backup(folder: SourceFolder, database: str) -> Backup | None:
 
 
 def _from_first_whole(complete: list[catalog.Folder]) -> list[catalog.Folder]:
-    """The newest backup whose objects are all there, and those before it."""
+    """The newest backup whose objects all exist, and those before it."""
     for place, each in enumerate(complete):
         try:
             Backup(find(each.address)).check_sizes()

@@ -1,4 +1,4 @@
-"""CSV files as the source of a load: their lines, their header, their invalid records.
+"""Reads CSV files as the source of a load: their lines, their header, their invalid records.
 
     departments.csv   id, department
     jobs.csv          id, job
@@ -54,7 +54,7 @@ REFERS_TO = {"department_id": "departments", "job_id": "jobs"}
 
 
 class Ids:
-    """A set of whole numbers that takes one bit for each where they are dense.
+    """A set of whole numbers that takes one bit for each if they are dense.
 
     A million consecutive ids take 0.3 MB, a million scattered ones at most 160 MB.
     """
@@ -107,7 +107,7 @@ class InvalidRows:
 
     @property
     def address(self) -> str:
-        """The address of the object; empty where there is none."""
+        """The address of the object; empty if there is none."""
         return f"{self._folder.address}{self._name}" if self._folder and self.count else ""
 
     def add(self, file: str, line: Line, reasons: list[str]) -> None:
@@ -155,7 +155,7 @@ class CsvFiles:
         return {statement[1]: statement[0] for statement in found}
 
     def next_ids(self) -> dict[str, int]:
-        """Nothing: the server continues after the highest loaded id."""
+        """An empty mapping: the server continues after the highest loaded id."""
         return {}
 
     def missing_table(self, name: str) -> Table:
@@ -266,7 +266,7 @@ class CsvFiles:
 
 
 def _up_to(limit: int, rows: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
-    """The next rows, until they have more than so many bytes, or there are so many."""
+    """The next rows, at most BLOCK_ROWS, up to the one with which they exceed `limit` bytes."""
     size = 0
     for row in itertools.islice(rows, BLOCK_ROWS):
         yield row
@@ -276,15 +276,15 @@ def _up_to(limit: int, rows: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
 
 
 LONGEST_FIELD = 16 * 1024 * 1024
-"""A longer field is taken for a quote that never closes."""
+"""Characters of a field; a longer one is probably a quote that never closes."""
 
 
 LONGEST_ROW = 2 * LONGEST_FIELD
-"""Characters of a row; a longer line is none of a CSV file's."""
+"""Characters of a row; a file with a longer line is probably not CSV."""
 
 
 class _BoundedLines:
-    """The lines of a text; `start_row` begins to count the characters of another row."""
+    """The lines of a text, bounded in characters a row; `start_row` begins the next row."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text

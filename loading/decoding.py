@@ -1,7 +1,7 @@
-"""Encoded rows back to columns: the inverse of `hiring.export.blocks`.
+"""Decodes encoded rows into columns: the inverse of `hiring.export.blocks`.
 
-A row's length depends on its values, so one loop over the rows finds where each starts, with a step
-for each group of columns. Everything else is a few NumPy operations on all rows of a block.
+A row's length depends on its values, so one loop finds where each row starts, with a step for each
+group of columns. Everything else is a few NumPy operations on all rows of a block.
 """
 
 import json
@@ -19,7 +19,7 @@ from loading.cells import Cells
 INTEGERS, PIECES, FLOATS = ("int", "long"), ("string", "bytes"), {"float": 4, "double": 8}
 LONGEST_VARINT = 10
 SIGN = 0x80
-"""The bit of a byte after which a number goes on."""
+"""This bit of a byte says that the number continues in the next byte."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def decode(fields: Sequence[Field], rows: int, content: bytes) -> list[Cells]:
     """The columns of encoded rows.
 
     Args:
-        fields: of a row.
-        rows: that the content holds, at least one.
+        fields: the fields of a row.
+        rows: number of rows in the content, at least one.
         content: the rows, one after the other.
 
     Raises:
-        ValueError, IndexError: the content is not so many rows of these fields.
+        ValueError, IndexError: the content does not hold exactly these rows.
     """
     encoded = np.frombuffer(content, np.uint8)
     varints = _Varints(encoded)
@@ -72,10 +72,10 @@ def decode(fields: Sequence[Field], rows: int, content: bytes) -> list[Cells]:
 
 
 class _Varints:
-    """The numbers in some bytes, if each byte could be the first of one.
+    """The variable-length numbers that can start at each byte.
 
     Attributes:
-        before: for each byte, how many numbers end before it.
+        before: number of numbers that end before each byte.
         ends: where each number ends.
     """
 
@@ -89,8 +89,8 @@ class _Varints:
         """The numbers at these places, and where they end.
 
         Args:
-            at: the places.
-            wanted: where there is a number; the others are 0 and end where they start.
+            at: the places, one for each row.
+            wanted: the rows that have a number; the others get 0, which ends where it starts.
         """
         ends = self.ends[self.before.take(at, mode="clip")].astype(np.int64)
         lengths = ends - at
@@ -109,7 +109,7 @@ class _Varints:
 
 
 def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[Cells, Ints]:
-    """A column, and where the next one starts in each row."""
+    """The column that starts at these places, and where the next one starts in each row."""
     nulls = np.zeros(len(at), np.bool_)
     wanted = None
     if field.nullable:
@@ -125,7 +125,7 @@ def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[
     if field.kind in FLOATS:
         width = FLOATS[field.kind]
         cells = cells_from(encoded, at, width)
-        cells[nulls] = 0  # a NULL has no bytes: these are the next column's, and may be any number
+        cells[nulls] = 0  # a NULL has no bytes: these are the next column's, of any value
         floats = cells.view(f"<f{width}").reshape(-1).astype(np.float64)
         return Cells(nulls, floats, None), at + np.where(nulls, 0, width)
     lengths, at = varints.read(at, wanted)
@@ -144,7 +144,7 @@ _SKIP, _NUMBER_OR_NULL, _PIECE, _PIECE_OR_NULL, _FLOAT_OR_NULL, _NUMBERS = range
 
 
 def _steps(fields: Sequence[Field]) -> list[tuple[int, int]]:
-    """How to get from a row's start to the next: steps, each with a count."""
+    """The steps from a row's start to the next row's start, each with a count."""
     steps: list[tuple[int, int]] = []
     for field in fields:
         if field.kind in PIECES:
@@ -156,12 +156,12 @@ def _steps(fields: Sequence[Field]) -> list[tuple[int, int]]:
         elif steps and steps[-1][0] == _NUMBERS:
             steps[-1] = (_NUMBERS, steps[-1][1] + 1)
         else:
-            steps.append((_NUMBERS, 0))  # one less than there are: an index into the ends
+            steps.append((_NUMBERS, 0))  # one less than the number of numbers: an index into `ends`
     return steps
 
 
 def _find_rows(fields: Sequence[Field], rows: int, content: bytes, varints: _Varints) -> Ints:
-    """Where each row starts. Impossible values only lead astray: `decode` finds them."""
+    """The start of each row. Impossible values give wrong starts, which `decode` refuses."""
     steps = _steps(fields)
     before, ends = varints.before.data, varints.ends.data
     starts = []
@@ -178,7 +178,7 @@ def _find_rows(fields: Sequence[Field], rows: int, content: bytes, varints: _Var
                 else:
                     at = _after_piece(content, at, ends[before[at]])
             elif step == _NUMBER_OR_NULL:
-                # The branch is 0 or 2, and with a value one number more is to be skipped.
+                # The branch is 0 for NULL, or 2: then one more number follows.
                 at = ends[before[at] + (content[at] >> 1)]
             elif step == _PIECE_OR_NULL:
                 at += 1
@@ -192,7 +192,7 @@ def _find_rows(fields: Sequence[Field], rows: int, content: bytes, varints: _Var
 
 
 def _after_piece(content: bytes, at: int, end: int) -> int:
-    """Where the piece ends whose length lies at a place."""
+    """The end of the piece whose length is at this place."""
     zigzag = 0
     for place in range(at, end):
         zigzag |= (content[place] & 0x7F) << 7 * (place - at)

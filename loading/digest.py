@@ -1,11 +1,11 @@
-"""A digest of rows that is the same in any order, to compare what was inserted with what is there.
+"""A digest of rows that does not depend on their order, to compare inserted with stored rows.
 
 Each row is hashed as a whole: every value, in the order of the columns, goes into one 64-bit state
 through a mixing function that is not linear. The digest of many rows is their number, the sum of
-their hashes, and the sum of their hashes mixed anew. Values that two rows swap change both rows'
-hashes; a sum of hashes of single values would not notice.
+their hashes, and the sum of their hashes mixed once more. Two rows that swap a value change both
+hashes; a sum of hashes of single values would miss that.
 
-The keys are random for each process: no data can be made to collide.
+The keys are random for each process, so that nobody can prepare data that collides.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ MODULUS = 2**64
 
 KEY = secrets.token_bytes(16)
 START, NULL_WORD, ODD_WORD, SECOND = (np.uint64(secrets.randbits(64)) for _ in range(4))
-"""The first state of a row, the words of a NULL and of an odd value, the key of the second sum."""
+"""A row's initial state, the words for NULL and for an odd value, and the second sum's key."""
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _KEEP = np.array([2 ** (8 * count) - 1 for count in range(WORD_BYTES + 1)], np.uint64)
-"""What remains of a word of which only so many bytes belong to the value."""
+"""Masks that keep the first 0 to 8 bytes of a word."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The digest of some rows; digests of more rows are added."""
+    """The digest of some rows; the sum of two digests is that of all their rows."""
 
     rows: int = 0
     first: int = 0
@@ -56,7 +56,7 @@ class Digest:
 
 
 def digest(columns: Sequence[Column], cells: Sequence[Cells]) -> Digest:
-    """The digest of rows, given by their columns."""
+    """The digest of rows, given by column."""
     rows = len(cells[0].nulls)
     state = np.full(rows, START)
     for column, each in zip(columns, cells, strict=True):
@@ -77,7 +77,7 @@ def _words(cells: Cells) -> Words:
     assert cells.numbers is not None
     words = cells.numbers.view(np.uint64)
     if cells.numbers.dtype == np.float64:
-        words = np.where(cells.numbers == 0, 0, words)  # MariaDB has no -0: it stores 0
+        words = np.where(cells.numbers == 0, 0, words)  # MariaDB stores 0 for -0
     return words if cells.odd is None else np.where(cells.odd, ODD_WORD, words)
 
 
@@ -92,7 +92,7 @@ def _mix_in(state: Words, words: Words | np.uint64) -> None:
 
 
 def _add_content(state: Words, cells: Cells, rows: Ints) -> None:
-    """Mixes the pieces of some rows in: their length, then their bytes, eight at a time."""
+    """Mixes pieces into the states of their rows: the length, then the bytes, eight at a time."""
     part = cells.content
     assert part is not None
     lengths = part.lengths[rows]
@@ -141,8 +141,10 @@ def _long_words(part: Part, rows: Ints) -> Words:
 
 
 def _normalised(cells: Cells) -> Cells:
-    """JSON as a MySQL JSON column sees it: without spaces, the order of members, and whether a
-    number was DECIMAL or DOUBLE."""
+    """JSON without what a MySQL JSON column does not keep.
+
+    That is spaces, the order of members, and whether a number was DECIMAL or DOUBLE.
+    """
     part = cells.content
     assert part is not None
     spans = zip(part.starts.tolist(), part.lengths.tolist(), strict=True)

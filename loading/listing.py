@@ -1,4 +1,4 @@
-"""`backups.py list`: every folder among the backups, newest first."""
+"""`backups.py list` prints every folder among the backups, newest first."""
 
 import argparse
 import datetime
@@ -42,7 +42,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _entry(folder: catalog.Folder) -> dict[str, Any]:
-    """What the list says of a folder. The age of one without a manifest is its newest object's."""
+    """The list's entry for a folder; without a manifest, its age is that of its newest object."""
     manifest = folder.manifest
     created = max(each.created for each in folder.objects.values())
     faults = catalog.faults(folder)

@@ -1,4 +1,4 @@
-"""Invalid records as SQL, one by one: values that Avro cannot hold, as MySQL prints them."""
+"""Writes invalid records as SQL: values that Avro cannot hold, as MySQL prints them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a load is about to change: shown before anything is changed, and confirmed on a terminal."""
+"""The changes that a load plans: shown before the first one, and confirmed on a terminal."""
 
 import sys
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ class Declined(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a load is about to change.
+    """The changes that a load plans.
 
     Attributes:
         into: user, host and database.
         server: its kind and version.
         source: the address of the backup or of the CSV files.
-        database: that was backed up; None for CSV files.
-        taken_at: the backup's; None for CSV files.
-        age: the backup's, in words; None for CSV files.
+        database: the database that was backed up; None for CSV files.
+        taken_at: time of the backup; None for CSV files.
+        age: of the backup, in words; None for CSV files.
         now: present rows of each table; None for a missing table.
-        afterwards: rows of each table after the load; None where only reading the files tells.
+        afterwards: rows of each table after the load; None if only reading the files shows it.
     """
 
     into: str
@@ -45,7 +45,7 @@ class Plan:
 def read(
     connection: Connection, settings: Settings, address: str, backup: backup_source.Backup | None
 ) -> Plan:
-    """What a load is about to change.
+    """Finds out what a load would change.
 
     Args:
         connection: to the database to fill.
@@ -93,7 +93,7 @@ def _shown(rows: int | None, unknown: str) -> str:
 
 
 def confirm(database: str) -> None:
-    """Asks before rows are replaced, if a person is there to answer.
+    """Asks before rows are replaced, if a person can answer on a terminal.
 
     Raises:
         Declined: the answer is not yes.

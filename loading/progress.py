@@ -1,4 +1,4 @@
-"""Progress of a command that runs for minutes: a bar on a terminal, log lines elsewhere."""
+"""Shows the progress of a command that runs for minutes: a bar on a terminal, else log lines."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ BAR_CHARACTERS = 30
 
 
 def status(message: str, severity: str = "INFO", **fields: object) -> None:
-    """Writes one line: for people on a terminal, elsewhere for a log."""
+    """Writes one line: plain text on a terminal, else a log line."""
     if not sys.stderr.isatty():
         logs.event(message, severity, **fields)
         return
@@ -26,7 +26,7 @@ def status(message: str, severity: str = "INFO", **fields: object) -> None:
 
 
 def answer(text: str) -> None:
-    """Writes what the command was asked for, apart from its progress and errors."""
+    """Writes a command's result to standard output, apart from its progress and errors."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -36,7 +36,7 @@ class Progress:
 
     Args:
         step: its name, such as "loading employees".
-        total: number of rows, where it is known.
+        total: number of rows, if it is known.
         unit: what is counted.
     """
 

@@ -1,4 +1,4 @@
-"""`backups.py prune`: removes what neither rule keeps, and says what stays and why."""
+"""`backups.py prune` removes the backups that neither rule keeps, and prints why others stay."""
 
 import argparse
 import datetime
@@ -14,7 +14,7 @@ PRUNE_SECONDS = 24 * 3600
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Prunes; prints what stays and what goes; returns the exit status.
+    """Prunes, prints what stays and what goes, and returns the exit status.
 
     Raises:
         StorageFailed: the backups cannot be listed; nothing was removed.

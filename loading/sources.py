@@ -1,8 +1,8 @@
 """The folder that a load reads: on this machine, or in Cloud Storage.
 
-Both kinds list their files and open them as streams. Their errors become the bundle's own. What
-Cloud Storage sends is compared with what it stores, and decompressed only then: its client takes a
-part of a compressed object for the whole.
+Both kinds list their files and open them as streams. Their errors become the bundle's own. The
+checksum of what Cloud Storage sends is computed before it is decompressed and compared at its end,
+because the client does not notice when a compressed object is cut off.
 """
 
 import base64
@@ -55,23 +55,23 @@ class SourceFolder(ABC):
 
     @abstractmethod
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None where it is stored compressed.
+        """The size of a file in bytes; None if it is stored compressed.
 
         Raises:
-            BadSource: it is not there.
+            BadSource: the file does not exist.
         """
 
     @abstractmethod
     def open(self, name: str) -> contextlib.AbstractContextManager["Reader"]:
-        """A file's bytes, from its beginning.
+        """Opens a file's content, from its beginning.
 
         Raises:
-            BadSource: it is not there or can't be read.
+            BadSource: the file does not exist or can't be read.
             StorageFailed: Cloud Storage refused or failed.
         """
 
     def read(self, name: str) -> bytes:
-        """All bytes of a small file.
+        """The content of a small file.
 
         Raises:
             BadSource: it is longer than MOST_SMALL_BYTES; or as `open`.
@@ -126,7 +126,7 @@ class Reader(io.RawIOBase):
 
 
 def _content(stored: Reader, name: str, where: str, encoding: str | None = None) -> Reader:
-    """A file's bytes as they were before it was compressed, if it is."""
+    """The content of a file, decompressed if it is compressed."""
     content = stored
     if encoding == "gzip":
         content = _decompressed(stored, where)
@@ -176,7 +176,7 @@ class LocalFolder(SourceFolder):
     def open(self, name: str) -> Iterator[Reader]:
         path = self._path / name
         with self._errors_translated(name):
-            if path.exists() and not path.is_file():  # a pipe would wait, a device never end
+            if path.exists() and not path.is_file():  # a pipe could block, a device has no end
                 raise BadSource(f"{self.address}{name} is not a file")
             stream = path.open("rb")
         with stream:
@@ -240,7 +240,7 @@ class CloudFolder(SourceFolder):
             )
 
     def beginning(self, name: str) -> Reader:
-        """A file's bytes for a reader of its beginning: the rest is neither read nor compared.
+        """Opens a file to read only its beginning: the rest is neither read nor compared.
 
         Raises: as `open`.
         """
@@ -291,7 +291,7 @@ def find_in_cloud(address: str) -> CloudFolder:
     """The folder at an address in Cloud Storage.
 
     Raises:
-        BadSource: the address is another one, or malformed.
+        BadSource: the address is not in Cloud Storage, or is malformed.
     """
     folder = find(address)
     if not isinstance(folder, CloudFolder):

@@ -1,7 +1,7 @@
-"""Columns of rows as the text of an INSERT, or as the lines that LOAD DATA reads.
+"""Writes columns of rows as the text of an INSERT, or as the lines that LOAD DATA reads.
 
-Numbers and times become digits a column at a time: the last digit of all rows, the digit before it
-of all rows, and so on. Texts stay where they are; only those that need an escape are copied.
+Numbers and times become digits a column at a time: first the last digit of all rows, then the digit
+before it, and so on. Texts stay where they are; only those that need an escape are copied.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from loading.cells import Cells
 
 @dataclass(frozen=True)
 class Style:
-    """How rows are written. `escaped` are the characters that a text has a backslash before."""
+    """The format of rows; in texts, the characters in `escaped` get a backslash before them."""
 
     begin: bytes
     separator: bytes
@@ -37,7 +37,7 @@ LINES = Style(b"", b"\t", b"\n", b"\\N", b"", b"\t\n\\")
 
 
 def write(style: Style, columns: Sequence[Column], cells: Sequence[Cells]) -> tuple[bytes, Ints]:
-    """Rows as text, and where the text of each ends."""
+    """Rows as text, and the end of each row in it."""
     rows = len(cells[0].nulls)
     parts = [_constant(style.begin, rows)] if style.begin else []
     for place, (column, each) in enumerate(zip(columns, cells, strict=True)):
@@ -59,11 +59,11 @@ def _parts(style: Style, column: Column, cells: Cells, after: bytes) -> list[Par
             return _texts(style, binary + style.quote, cells, after)
         return [_or_null(style, _decimals(column, cells, after), cells.nulls, after)]
     if kind in (mapping.FLOAT, mapping.DOUBLE):
-        # As a number without an exponent it would be a DECIMAL, and -0 would lose its sign.
+        # Unquoted, a number without an exponent would be a DECIMAL, and -0 would lose its sign.
         quote = style.quote.decode()
         texts = [f"{quote}{value!r}{quote}".encode() + after for value in cells.numbers.tolist()]
         return [_or_null(style, joined(texts), cells.nulls, after)]
-    # As a text, 0 would be the YEAR 2000.
+    # Quoted, 0 would be the YEAR 2000.
     least = 4 if column.mysql_type.startswith("year") else 1
     return [_or_null(style, _digits(cells.numbers, after, least=least), cells.nulls, after)]
 
@@ -75,7 +75,7 @@ def _constant(text: bytes, rows: int) -> Part:
 
 
 def _or_null(style: Style, part: Part, nulls: Mask, after: bytes) -> Part:
-    """The part, with the word for NULL in place of some pieces."""
+    """The part with the word for NULL in place of some pieces."""
     if not nulls.any():
         return part
     word = style.null + after
@@ -96,7 +96,7 @@ def _texts(style: Style, opening: bytes, cells: Cells, after: bytes) -> list[Par
     closing = style.quote + after
     parts = []
     if nulls.any():
-        # The source holds the word for NULL before the opening, and each row takes one of them.
+        # The source holds the word for NULL and the opening; each row takes one of them.
         source = np.frombuffer(style.null + opening, np.uint8)
         starts = np.where(nulls, 0, len(style.null))
         parts.append(Part(source, starts, np.where(nulls, len(style.null), len(opening))))
@@ -110,7 +110,7 @@ def _texts(style: Style, opening: bytes, cells: Cells, after: bytes) -> list[Par
 
 
 def _escaped(escaped: bytes, part: Part) -> Part:
-    """The pieces, with a backslash before each character that needs one."""
+    """The pieces with a backslash before each character that needs one."""
     text = np.frombuffer(lay_out([part]), np.uint8)
     needs = np.zeros(256, np.bool_)
     needs[list(escaped)] = True
@@ -142,9 +142,9 @@ def _digits(
 
     Args:
         numbers: to write.
-        after: what follows each.
+        after: text after each number.
         scale: 2 writes 1234 as 12.34.
-        least: how many digits there are at least, with zeros in front.
+        least: minimum number of digits, padded with zeros.
     """
     numbers = numbers.astype(np.int64, copy=False)
     negative = numbers < 0
@@ -185,7 +185,7 @@ def _decimals(column: Column, cells: Cells, after: bytes) -> Part:
 
 
 def _whole_numbers(part: Part, longest: int) -> Ints:
-    """Numbers in two's complement, big-endian, of at most eight bytes."""
+    """The values of numbers in two's complement, big-endian, of at most eight bytes."""
     first = part.source.take(part.starts, mode="clip").view(np.int8)
     numbers = np.where((first < 0) & (part.lengths > 0), np.int64(-1), np.int64(0))
     for place in range(longest):
@@ -207,7 +207,7 @@ def _decimal(encoded: bytes, scale: int) -> bytes:
 _PAIRS = np.frombuffer(b"".join(b"%02d" % number for number in range(100)), np.uint8).reshape(-1, 2)
 _EMPTY_DATE, _EMPTY_TIME, _EMPTY_FRACTION = b"0000-00-00", b" 00:00:00", b".000000"
 MONTH_DAYS = 146_097 / 4_800
-"""Days of a month of the Gregorian calendar, on average."""
+"""Mean length of a month of the Gregorian calendar, in days."""
 _DAY = 24 * 60 * 60 * 1_000_000
 
 

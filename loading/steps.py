@@ -38,14 +38,15 @@ class Unfinished(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line of a load asks.
+    """The options of a load's command line.
 
     Attributes:
         source: the address to read from.
-        from_database: whose backups count in a folder of backups; None is the database to fill.
+        from_database: the database whose backup to load from a folder of backups; None is the
+            database to fill.
         replace: delete the present rows in the same transaction.
         dry_run: check everything, change nothing.
-        ask: whether a terminal is asked before rows are replaced.
+        ask: whether to ask on a terminal before rows are replaced.
     """
 
     source: str
@@ -56,14 +57,14 @@ class Options:
 
 
 def open_source(address: str, database: str) -> Source:
-    """The source at an address.
+    """Opens the source at an address.
 
     Args:
         address: of a backup, a folder of backups, or CSV files.
         database: whose backups count in a folder of backups.
 
     Raises:
-        BadSource: it is neither a backup nor CSV files, or incomplete.
+        BadSource: the source is neither a backup nor CSV files, or is incomplete.
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = sources.find(address)
@@ -87,7 +88,7 @@ def load(settings: Settings, options: Options) -> list[Outcome]:
     Raises:
         BundleError: nothing was loaded; the message says why.
         Declined: nothing was loaded; the operator did not confirm.
-        Unfinished: everything was loaded, or that is unknown.
+        Unfinished: all rows are loaded but a next id is not set, or it is unknown whether they are.
     """
     deadline, replace = Deadline(target.LOAD_SECONDS), options.replace
     # The login is tried before the source is read, which may take minutes.
@@ -110,7 +111,7 @@ def load(settings: Settings, options: Options) -> list[Outcome]:
     try:
         with target.loading(settings, deadline, source.sql_mode) as connection:
             outcomes = _fill(connection, source, settings, deadline, replace)
-            next_ids = source.next_ids()  # read before the commit: storage may fail
+            next_ids = source.next_ids()  # read before the commit, because storage may fail
             committing = True
             connection.commit()
             _set_next_ids(connection, next_ids)
@@ -131,7 +132,7 @@ def _fill(
     deadline: Deadline,
     replace: bool,
 ) -> list[Outcome]:
-    """Everything in the transaction before its commit."""
+    """Fills the tables and checks them, inside the transaction; returns the outcomes."""
     if replace:
         target.empty(connection)
     else:
@@ -145,7 +146,7 @@ def _fill(
 def _check_tables(
     source: Source, settings: Settings, deadline: Deadline, replace: bool
 ) -> dict[str, Table]:
-    """The existing tables, with the columns that the source fills.
+    """Checks the existing tables; returns them with the columns that the source fills.
 
     Raises:
         BadSource, Misconfigured: the rows would not fit, or would not be safe.
@@ -172,7 +173,7 @@ def _create_missing_tables(source: Source, settings: Settings, deadline: Deadlin
 
 
 def _try(source: Source, tables: dict[str, Table]) -> list[Outcome]:
-    """The outcome of the load, as far as it is known without the server."""
+    """The outcomes that the load would have, as far as they are known without loading."""
     if isinstance(source, backup_source.Backup):
         return [
             Outcome(

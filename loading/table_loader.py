@@ -1,12 +1,12 @@
 """Inserts rows into a table, many in one statement, and verifies that the table then holds them.
 
-The digest of all inserted rows is compared with the digest of all rows that are read back as a
-backup reads them, see `digest`; memory does not grow with their number. The server's warnings are
-not enough: it cuts fractions of a second and pads binary values without one.
+The digest of all inserted rows is compared with the digest of all stored rows, which are read as a
+backup reads them; see `digest`. Memory does not grow with their number. The server's warnings are
+not enough: it cuts off fractions of a second and pads binary values without a warning.
 
-Rows go as LOAD DATA LOCAL where the server allows it, which takes a quarter less of its time, else
-as INSERT. Both give the same rows; what differs is that LOAD DATA skips a row that it refuses, with
-a warning, and the comparison finds it missing.
+Rows are sent with LOAD DATA LOCAL if the server allows it, which takes a quarter less of its time,
+else with INSERT. Both store the same rows, but LOAD DATA skips a refused row with only a warning:
+the comparison finds that it is missing.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from loading.literals import PrintedRow
 from loading.progress import CountRows
 
 STATEMENT_BYTES = 128 * 1024
-"""Longest INSERT, unless one row alone is longer. MySQL takes a tenth longer for a megabyte."""
+"""Longest INSERT, unless a single row is longer. With a megabyte, MySQL takes a tenth longer."""
 LOAD_DATA_ROW_BYTES = 64 * 1024
-"""Longest row for LOAD DATA, which lets a row exceed max_allowed_packet: it could not be read."""
+"""Longest row for LOAD DATA, which can store a row too long for max_allowed_packet and readers."""
 TRIED_ROWS = 256
-"""Invalid records that one INSERT tries; those of a refused INSERT are tried in halves."""
+"""Invalid records in one INSERT; a refused INSERT is repeated in halves."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that are ready to be sent: statements, or the lines of one LOAD DATA."""
+    """Rows to send: as INSERT statements, or as the lines of one LOAD DATA."""
 
     digest: Digest
     statements: list[bytes]
@@ -67,9 +67,9 @@ class TableLoader:
         ((packet, allowed),) = db.select(
             connection, "SELECT @@SESSION.max_allowed_packet, @@GLOBAL.local_infile"
         )
-        self._longest = packet - 2  # the packet is shorter than that, and its first byte a command
-        # LOAD DATA would have to know which bytes are no text, and fills other columns, which
-        # nothing compares, although they have no default.
+        self._longest = packet - 2  # a packet must be shorter, and its first byte is the command
+        # LOAD DATA would need to know which bytes are not text. It also fills unlisted
+        # columns that have no default, which nothing would compare.
         has_bytes = any(column.type is BYTES for column in table.columns)
         every = read_table(connection, table.name).without_generated.columns
         self._may_load_data = bool(allowed) and not has_bytes and len(every) == len(table.columns)
@@ -127,9 +127,9 @@ class TableLoader:
             end = following
 
     def _ahead(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-        """The batches, each made while the one before it is inserted.
+        """The batches; each is made while the one before it is inserted.
 
-        Reading may be slow; the server must not close the idle connection meanwhile.
+        Reading may be slow, so the connection is kept alive meanwhile.
         """
         made: list[Batch | None] = []
 

@@ -1,4 +1,4 @@
-"""The database's side of a load: locks, transaction, foreign keys, counters.
+"""The database's side of a load: locks, transaction, foreign keys and counters.
 
 Rows go into the three locked tables in one transaction. It commits only when every referenced row
 exists.
@@ -124,7 +124,7 @@ def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[C
     Raises:
         Busy: the tables could not be locked in time.
         Misconfigured: as `check_loadable`, repeated under the locks.
-        DatabaseUnavailable, TimedOut: whatever happens inside, translated.
+        DatabaseUnavailable, TimedOut: the database failed inside the block.
     """
     with db.own_connection(
         settings,
@@ -243,14 +243,14 @@ def load_data(connection: Connection, statement: str, lines: bytes) -> str | Non
 
 
 def _is_about_the_statement(number: object) -> bool:
-    # The server's own numbers begin at 1000, the client's are 2000 to 2999.
+    # The server's error numbers begin at 1000; 2000 to 2999 are the client's.
     known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
     return isinstance(number, int) and number not in known and not 2000 <= number < 3000
 
 
 def next_id(create_table: str) -> int:
     """The id of a table's next row, from its SHOW CREATE TABLE."""
-    # The table's options come after the last column; a quote before it would be a comment's.
+    # The table's options follow the columns' closing `)`; text after a quote could be a comment's.
     found = re.search(r"^\)[^'\n]*? AUTO_INCREMENT=(\d+)", create_table, re.MULTILINE)
     return int(found[1]) if found else 1
 

@@ -1,8 +1,8 @@
-"""Which backups stay, why, and how the others are removed.
+"""Decides which backups to keep, and removes the others.
 
-Age is counted back from the newest complete backup, or from this machine's clock where that is
-earlier: a clock that is ahead removes nothing. The manifest of a backup is removed first, so that
-an interrupted removal never leaves a manifest whose objects are gone.
+The age of a backup is measured from the newest complete backup, or from this machine's clock if
+that is earlier: a clock that is ahead removes nothing. The manifest of a backup is removed first,
+so that an interrupted removal never leaves a manifest without its objects.
 """
 
 import datetime
@@ -23,13 +23,13 @@ from hiring.export.catalog import Folder, ListedObject
 from hiring.export.manifest import MANIFEST
 
 UNDER_WAY = datetime.timedelta(days=2)
-"""A folder without a manifest that is younger may belong to a backup that still runs."""
+"""A younger folder without a manifest may belong to a backup that is still running."""
 
 KEPT_BY_THE_FUNCTION = 7
-"""So many of the newest backups stay when the function prunes, however old they are."""
+"""Number of newest backups that the function's pruning keeps, whatever their age."""
 
 REMOVERS = 8
-"""Folders that are removed at a time."""
+"""Number of folders that are removed at a time."""
 
 _TABLES = "|".join(db.TABLES)
 OWN_NAMES = re.compile(
@@ -42,7 +42,7 @@ OWN_NAMES = re.compile(
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a folder stays, and why."""
+    """Whether a folder stays, with the reason."""
 
     folder: Folder
     stays: bool
@@ -51,7 +51,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Removal:
-    """What became of a folder: the objects that could not be removed, each with the reason."""
+    """The result of removing a folder: each object that is `left`, with the reason."""
 
     folder: Folder
     left: dict[str, str] = field(default_factory=dict)
@@ -65,14 +65,17 @@ def decide(
     keep_days: int,
     now: datetime.datetime,
 ) -> list[Decision]:
-    """What stays and what goes.
+    """Decides which folders stay.
 
     Args:
         folders: newest first.
         database: whose backups may be removed.
-        keep_last: so many of its newest backups stay.
-        keep_days: its backups stay that are no more days older than the newest one.
-        now: this machine's clock.
+        keep_last: number of newest backups that stay.
+        keep_days: backups stay that are at most so many days older than the newest one.
+        now: the time by this machine's clock.
+
+    Returns:
+        A decision for each folder, in their order.
     """
     whole = [each for each in catalog.complete(folders, database) if not catalog.faults(each)]
     if not whole:
@@ -132,13 +135,16 @@ def remove(
     deadline: Deadline,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Removal]:
-    """Removes folders, as far as possible.
+    """Removes folders as far as possible.
 
     Args:
         location: of all backups.
         folders: to remove.
         deadline: after which nothing more is removed.
         progress: called after each folder.
+
+    Returns:
+        A result for each folder, in their order.
     """
 
     def remove_one(folder: Folder) -> Removal:
@@ -157,7 +163,7 @@ def _remove(location: StorageLocation, folder: Folder, deadline: Deadline) -> Re
         blob = bucket.blob(f"{location.prefix}{folder.name}/{name}")
         try:
             blob.delete(if_generation_match=listed.generation, **storage_client.limits(deadline))
-        except NotFound:  # another prune was faster, or an answer was lost
+        except NotFound:  # another prune removed it, or an answer was lost
             continue
         except TimedOut as error:
             left[name] = str(error)
@@ -171,11 +177,11 @@ def _remove(location: StorageLocation, folder: Folder, deadline: Deadline) -> Re
 def after_backup(
     location: StorageLocation, database: str, keep_days: int, deadline: Deadline
 ) -> dict[str, object]:
-    """Prunes after a backup of the function; a failure is a warning, never an error.
+    """Prunes after a backup by the function; a failure is a warning, never an error.
 
     Returns:
-        The addresses that were removed; for objects that could not be removed, why; and `failed`,
-        the reason, where nothing could be decided.
+        `removed`, the addresses of removed backups; `left`, the reason for each object that could
+        not be removed; and `failed`, the reason, if the backups could not be listed.
     """
     place = catalog.all_backups(location)
     try:
