@@ -1,4 +1,4 @@
-"""Each error of the contract, provoked for real, and what its answer and its log line show."""
+"""Each error that the functions may answer, caused for real: its answer and its log lines."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ URLS = ("/quarterly-hired", "/hiring-by-department", "/backup-data", "/truncate-
 
 
 def get(client: Client, url: str, **options: Any) -> tuple[int, str, str]:
-    """Status, code and message of an error."""
+    """The status, the code and the message of an error."""
     response = client.get(url, **options)
     error = json.loads(response.get_data())["error"]
     return response.status_code, error["code"], error["message"]
@@ -32,7 +32,7 @@ def get(client: Client, url: str, **options: Any) -> tuple[int, str, str]:
 
 @pytest.fixture(autouse=True)
 def no_secrets(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Whatever happens, no log line holds the password, and each is a JSON object."""
+    """Checks that each log line of a test is a JSON object without the password."""
     yield
     for line in capfd.readouterr().err.splitlines():
         assert PASSWORD not in line
@@ -41,7 +41,7 @@ def no_secrets(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 @pytest.mark.parametrize("url", URLS)
 def test_missing_password(client: Client, environment: pytest.MonkeyPatch, url: str) -> None:
-    """Without DB_PASS every function is 500 and names it."""
+    """A missing DB_PASS is 500 for every function, and the message names it."""
     environment.delenv("DB_PASS")
     assert get(client, url) == (
         500,
@@ -51,7 +51,7 @@ def test_missing_password(client: Client, environment: pytest.MonkeyPatch, url: 
 
 
 def test_missing_bucket_setting(client: Client, environment: pytest.MonkeyPatch) -> None:
-    """Without GCS_PATH a backup, and what takes one first, is 500; the rest works."""
+    """A missing GCS_PATH is 500 for a backup, also for `backup_first`; everything else works."""
     environment.delenv("GCS_PATH")
     error = (
         500,
@@ -66,7 +66,7 @@ def test_missing_bucket_setting(client: Client, environment: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("url", URLS)
 def test_wrong_password(client: Client, environment: pytest.MonkeyPatch, url: str) -> None:
-    """A refused login is 503 with Retry-After."""
+    """A refused login is 503 with Retry-After and the reason."""
     environment.setenv("DB_PASS", "wrong")
     response = client.get(url)
     assert response.headers["Retry-After"] == "10"
@@ -85,10 +85,10 @@ def test_wrong_password(client: Client, environment: pytest.MonkeyPatch, url: st
         ("PASSWORD EXPIRE", "the password of DB_USER has expired"),
     ],
 )
-def test_an_account_that_is_shut_out(
+def test_an_account_that_cannot_log_in(
     client: Client, database: Database, url: str, change: str, reason: str
 ) -> None:
-    """An account that is locked, or has to change its password, is 503 with the reason."""
+    """A locked account or an expired password is 503 with the reason."""
     database.execute(f"ALTER USER {ACCOUNT} {change}")
     assert get(client, url) == (
         503,
@@ -98,7 +98,7 @@ def test_an_account_that_is_shut_out(
 
 
 def test_a_server_in_offline_mode(client: Client, database: Database) -> None:
-    """A server that lets in administrators alone is 503."""
+    """A server in offline mode is 503 with the reason."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB has no offline mode")
     database.execute("SET GLOBAL offline_mode = 1")
@@ -114,10 +114,10 @@ def test_a_server_in_offline_mode(client: Client, database: Database) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("DB_NAME", "hiring "), ("DB_HOST", "a..b")])
-def test_a_setting_that_can_not_be(
+def test_an_impossible_name_is_misconfigured(
     client: Client, environment: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """A name that no database or host can have is 500."""
+    """A name that no database or host can have is 500 `misconfigured`."""
     if name == "DB_HOST":
         environment.delenv("DB_SOCKET")
     environment.setenv(name, value)
@@ -125,7 +125,7 @@ def test_a_setting_that_can_not_be(
 
 
 def test_unknown_database(client: Client, environment: pytest.MonkeyPatch) -> None:
-    """A database that is not there, or that the account may not see, is 500 and named."""
+    """A database that the account cannot find is 500, and the message names it."""
     environment.setenv("DB_NAME", "nowhere")
     status, code, message = get(client, "/quarterly-hired")
     assert (status, code, "nowhere" in message) == (500, "misconfigured", True)
@@ -139,7 +139,7 @@ no_socket = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("name", ["DB_SOCKET", "DB_HOST"])
 def test_no_server(client: Client, environment: pytest.MonkeyPatch, url: str, name: str) -> None:
-    """A server that can't be reached, by socket or TCP, is 503 within seconds."""
+    """A server that cannot be reached, by socket or by TCP, is 503."""
     environment.delenv("DB_SOCKET")
     environment.setenv("DB_PORT", "1")
     environment.setenv(name, "/nowhere/mysqld.sock" if name == "DB_SOCKET" else "127.0.0.1")
@@ -148,7 +148,7 @@ def test_no_server(client: Client, environment: pytest.MonkeyPatch, url: str, na
 
 @pytest.mark.parametrize("url", ["/quarterly-hired", "/hiring-by-department"])
 def test_missing_table_or_column(client: Client, database: Database, url: str) -> None:
-    """A report names the column, then the table, that it misses."""
+    """A missing column or table makes a report 500, and the message names it."""
     database.execute("ALTER TABLE employees RENAME COLUMN datetime TO hired_at")
     status, code, message = get(client, url)
     assert (status, code, "datetime" in message) == (500, "misconfigured", True)
@@ -158,7 +158,7 @@ def test_missing_table_or_column(client: Client, database: Database, url: str) -
 
 
 def test_missing_privilege(client: Client, database: Database) -> None:
-    """An account that may not read a table is told which."""
+    """A table that the account may not read is 500, and the message names it."""
     database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
     database.execute(f"GRANT SELECT ON {database.name}.departments TO {ACCOUNT}")
     database.execute(f"GRANT SELECT ON {database.name}.jobs TO {ACCOUNT}")
@@ -168,7 +168,7 @@ def test_missing_privilege(client: Client, database: Database) -> None:
 
 
 def test_no_account_is_named(client: Client, database: Database) -> None:
-    """The answer to a missing privilege names no account of the database."""
+    """The message about a missing privilege does not name the database account."""
     database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
     database.execute(f"GRANT SELECT ON {database.name}.departments TO {ACCOUNT}")
     for url in ("/quarterly-hired", "/backup-data", "/truncate-tables"):
@@ -176,8 +176,8 @@ def test_no_account_is_named(client: Client, database: Database) -> None:
         assert (code, ACCOUNT in message, "@" in message) == ("misconfigured", False, False)
 
 
-def test_a_table_without_snapshots(client: Client, database: Database) -> None:
-    """A table of another engine has no snapshot, so that its backup is refused."""
+def test_a_table_without_transactions(client: Client, database: Database) -> None:
+    """A backup of a table without transactions is 500, and the message names its engine."""
     database.execute("DROP TABLE employees")
     database.execute("CREATE TABLE employees (id INT) ENGINE = MyISAM")
     assert get(client, "/backup-data") == (
@@ -190,7 +190,7 @@ def test_a_table_without_snapshots(client: Client, database: Database) -> None:
 def test_no_google_credentials(
     client: Client, database: Database, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Missing Google credentials are 500 with what to do about them."""
+    """Missing Google credentials are 500, and the message says how to get them."""
     environment.delenv("STORAGE_EMULATOR_HOST")
     environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
     environment.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -209,7 +209,7 @@ def test_no_google_credentials(
 def test_missing_bucket(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A bucket that is not there is 502 and named."""
+    """A bucket that does not exist is 502, and the message names it."""
     environment.setenv("GCS_PATH", "no-such-bucket/hiring")
     assert get(client, "/backup-data") == (
         502,
@@ -219,17 +219,17 @@ def test_missing_bucket(
 
 
 def test_no_cloud_storage(client: Client, environment: pytest.MonkeyPatch) -> None:
-    """Cloud Storage that can't be reached is 502, after the client's retries."""
+    """Cloud Storage that cannot be reached is 502 once the client's retries are over."""
     environment.setattr(storage_client, "RETRY_SECONDS", 1)
     environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     status, code, _ = get(client, "/backup-data")
     assert (status, code) == (502, "storage_failed")
 
 
-def test_a_lock_that_is_not_to_be_had(
+def test_a_locked_table_is_busy(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A table that somebody has locked makes each function 409 after the lock wait."""
+    """A table locked by somebody else makes each function 409 after the lock wait."""
     assert db.LOCK_WAIT_SECONDS == 5
     environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
     with database.connect() as other:
@@ -245,7 +245,7 @@ def test_a_lock_that_is_not_to_be_had(
 
 
 def test_a_slow_query(client: Client, database: Database, environment: pytest.MonkeyPatch) -> None:
-    """A query beyond the limit is 504, and is stopped on the server too."""
+    """A query beyond its time limit is 504 and is stopped on the server."""
     database.insert("departments", [(number, "x") for number in range(1, 2001)])
     slow = dataclasses.replace(
         reports.QUARTERLY_HIRED,
@@ -271,7 +271,7 @@ def test_a_slow_query(client: Client, database: Database, environment: pytest.Mo
 def test_a_backup_past_the_functions_time_limit(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """A backup stops itself before the platform would, with 504, and leaves nothing behind."""
+    """A backup past the function's time limit is 504 and leaves no object."""
     database.insert("departments", [(1, "Sales")])
     bucket.storage.fail("jobs.avro", method="PUT", action="delay", seconds=2)
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "31")
@@ -283,10 +283,10 @@ def test_a_backup_past_the_functions_time_limit(
     assert bucket.blobs() == {}
 
 
-def test_an_unexpected_error(
+def test_an_unexpected_error_is_logged(
     client: Client, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Anything else is 500: the traceback is in the log, and none of it in the answer."""
+    """An unexpected error is 500 with its traceback in the log, not in the answer."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("the secret of the answer")
@@ -304,7 +304,7 @@ def test_an_unexpected_error(
 def test_log_lines_are_grouped_by_trace(
     client: Client, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Each line of a request has its trace; the next request without one has none."""
+    """Each log line of a request has the request's trace, and no later request has it."""
     environment.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     client.get("/backup-data", headers={"X-Cloud-Trace-Context": "0af7651916cd43dd/1;o=1"})
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
@@ -318,10 +318,10 @@ def test_log_lines_are_grouped_by_trace(
 
 
 @no_socket
-def test_a_server_that_stops_and_comes_back(
+def test_a_server_that_restarts(
     client: Client, environment: pytest.MonkeyPatch, tmp_path: Path, database: Database
 ) -> None:
-    """While the server is stopped a report is 503; afterwards the next one succeeds at once."""
+    """A killed server is 503 until it runs again; a restart between reports goes unnoticed."""
     server = DatabaseServer(tmp_path / "server")
     server.start()
     try:
@@ -345,7 +345,7 @@ def test_a_server_that_stops_and_comes_back(
 
 
 def test_reports_reuse_their_connection(client: Client, database: Database) -> None:
-    """Reports of one thread share a connection; one that the server closed is replaced."""
+    """Reports of one thread share a connection, which is replaced if the server closes it."""
     for _ in range(5):
         assert client.get("/quarterly-hired").status_code == 200
     (first,) = sessions(database)
@@ -355,8 +355,8 @@ def test_reports_reuse_their_connection(client: Client, database: Database) -> N
     assert second != first
 
 
-def test_a_connection_that_was_idle_too_long(client: Client, database: Database) -> None:
-    """The server has closed it, with error 4031 on MySQL; the next report succeeds."""
+def test_an_idle_connection_that_the_server_closed(client: Client, database: Database) -> None:
+    """A report succeeds although the server closed its idle connection (error 4031 on MySQL)."""
     ((before,),) = database.execute("SELECT @@GLOBAL.wait_timeout")
     database.execute("SET GLOBAL wait_timeout = 1")
     try:
@@ -372,7 +372,7 @@ def test_a_connection_that_was_idle_too_long(client: Client, database: Database)
 def test_a_password_of_any_characters(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """A password may hold what Latin-1 does not."""
+    """A password may contain quotes, backslashes and characters that Latin-1 does not have."""
     password = "пароль '\"\\ 😀"
     database.execute(f"ALTER USER {ACCOUNT} IDENTIFIED BY %s", (password,))
     environment.setenv("DB_PASS", password)
@@ -380,7 +380,7 @@ def test_a_password_of_any_characters(
 
 
 def test_many_callers_at_once(bundle: Bundle, database: Database) -> None:
-    """Reports asked for by many threads at once are all answered, over HTTP."""
+    """Thirty simultaneous requests for a report over HTTP are all answered."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(1, "Ada", "2021-02-03 04:05:06", 1, 1)])
@@ -400,7 +400,7 @@ def test_many_callers_at_once(bundle: Bundle, database: Database) -> None:
 
 @contextlib.contextmanager
 def for_all_sessions(database: Database, name: str, value: str) -> Iterator[None]:
-    """An administrator sets a global variable for a while."""
+    """Sets a global variable of the server for a while."""
     with database.connect() as administrator, administrator.cursor() as cursor:
         cursor.execute(f"SELECT @@GLOBAL.{name}")
         ((before,),) = cursor.fetchall()
@@ -413,7 +413,7 @@ def for_all_sessions(database: Database, name: str, value: str) -> Iterator[None
 
 @pytest.mark.parametrize("url", URLS)
 def test_a_failing_init_connect_is_named(client: Client, database: Database, url: str) -> None:
-    """A server whose init_connect fails lets nobody in, and the answer says why."""
+    """A server whose init_connect fails is 503, and the message says so."""
     with for_all_sessions(database, "init_connect", "no statement at all"):
         assert get(client, url) == (
             503,
@@ -426,10 +426,10 @@ def test_a_failing_init_connect_is_named(client: Client, database: Database, url
     "init_connect",
     ["START TRANSACTION", "SET autocommit = 0", "USE information_schema", "LOCK TABLES jobs READ"],
 )
-def test_what_init_connect_begins_is_ended(
+def test_what_init_connect_leaves_open_is_ended(
     client: Client, database: Database, init_connect: str
 ) -> None:
-    """A kept report connection shows each new row, and no lock of it stops a truncation."""
+    """Whatever init_connect leaves open, reports show each new row and a truncation succeeds."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     with for_all_sessions(database, "init_connect", init_connect):
@@ -443,8 +443,8 @@ def test_what_init_connect_begins_is_ended(
     assert database.execute("SELECT COUNT(*) FROM employees") == [(0,)]
 
 
-def test_a_report_shows_nothing_that_is_rolled_back(client: Client, database: Database) -> None:
-    """Though an administrator made every session READ UNCOMMITTED."""
+def test_a_report_shows_no_uncommitted_row(client: Client, database: Database) -> None:
+    """A report shows no uncommitted row, even if READ UNCOMMITTED is the server's default."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     name = "tx_isolation" if database.server.is_mariadb else "transaction_isolation"

@@ -1,4 +1,4 @@
-"""The forecast: what it learns from, what it says, and when it says nothing."""
+"""The forecast: the months it learns from, its results, and the histories it refuses."""
 
 import collections
 import datetime
@@ -26,7 +26,7 @@ JOBS = [(1, "Nurse")]
 
 @pytest.fixture
 def stored(bucket: Bucket) -> Any:
-    """Looks up the objects of the one forecast there is, by name; none is an empty look."""
+    """A function that returns the objects of the only forecast, by name; empty without one."""
 
     def look() -> dict[str, Any]:
         found = bucket.blobs("hiring/forecasts/")
@@ -42,7 +42,7 @@ def stored(bucket: Bucket) -> Any:
 
 
 def fill(database: Database, months: dict[tuple[int, int], list[int]]) -> None:
-    """Hires on the first of each month: how many in each of the two departments."""
+    """Inserts hires on the first day of each month, given their number in each department."""
     database.insert("departments", DEPARTMENTS)
     database.insert("jobs", JOBS)
     hires = [
@@ -65,14 +65,14 @@ def every_month(first: int, last: int) -> list[tuple[int, int]]:
 
 
 def months_to_come() -> list[str]:
-    """Twelve months, from the one after this month on."""
+    """The twelve months after this one."""
     now = datetime.datetime.now(datetime.UTC)
     first = now.year * 12 + now.month
     return [f"{month // 12:04}-{month % 12 + 1:02}" for month in range(first, first + 12)]
 
 
-def test_the_page_shows_years_past_and_months_to_come(sample_backup: None, stored: Any) -> None:
-    """The page has each department's sums as the tables have them, and says how old they are."""
+def test_the_page_shows_past_years_and_coming_months(sample_backup: None, stored: Any) -> None:
+    """The page has each department's past and forecast hires, and says where the history ends."""
     forecast.run()
     found = stored()
     page = found["forecast.html"]
@@ -106,7 +106,7 @@ def sample_backup(client: Client, database: Database) -> None:
 def test_the_sample_data_is_forecast_better_than_by_last_year(
     sample_backup: None, stored: Any
 ) -> None:
-    """Eight years of a dozen departments: twelve months each, and six years to test on."""
+    """The sample data's forecast is better than last year's months, tested on six years."""
     assert command.run(forecast.run) == 0
     found = stored()
     assert sorted(found) == [
@@ -133,8 +133,8 @@ def test_the_sample_data_is_forecast_better_than_by_last_year(
     )
 
 
-def test_the_manifest_says_what_was_learnt_from(sample_backup: None, stored: Any) -> None:
-    """The backup, the months, the method, and every object with its checksum."""
+def test_the_manifest_describes_the_forecast(sample_backup: None, stored: Any) -> None:
+    """The manifest has the backup, its months, the method, and each object with its checksum."""
     forecast.run()
     manifest = stored()["manifest.json"]
     objects = manifest.pop("objects")
@@ -156,7 +156,7 @@ def test_the_manifest_says_what_was_learnt_from(sample_backup: None, stored: Any
 
 
 def test_the_same_backup_gives_the_same_forecast(sample_backup: None, bucket: Bucket) -> None:
-    """To the byte; and the second one overwrites nothing."""
+    """Two forecasts from the same backup are equal to the byte and overwrite nothing."""
     forecast.run()
     forecast.run()
     found = bucket.blobs("hiring/forecasts/")
@@ -165,10 +165,10 @@ def test_the_same_backup_gives_the_same_forecast(sample_backup: None, bucket: Bu
         assert first == second
 
 
-def test_a_department_that_always_hires_the_same_goes_on(
+def test_constant_hires_are_forecast_exactly(
     client: Client, database: Database, stored: Any
 ) -> None:
-    """Three years of two and of five hires a month: both forecasts are right."""
+    """Departments with the same hires every month are forecast exactly by both methods."""
     fill(database, {month: [2, 5] for month in every_month(2020, 2022)})
     client.get("/backup-data")
     forecast.run()
@@ -178,8 +178,8 @@ def test_a_department_that_always_hires_the_same_goes_on(
     assert found["errors.json"]["all"] == {"poisson": none, "same_month_last_year": none}
 
 
-def test_a_season_is_seen(client: Client, database: Database, stored: Any) -> None:
-    """Who hires twenty each March and one in every other month, will do so again."""
+def test_a_season_is_forecast(client: Client, database: Database, stored: Any) -> None:
+    """A department that hires most in March of each year is forecast to do so again."""
     fill(
         database,
         {(year, month): [20 if month == 3 else 1, 1] for year, month in every_month(2015, 2022)},
@@ -191,10 +191,10 @@ def test_a_season_is_seen(client: Client, database: Database, stored: Any) -> No
     assert hires["03"] > 5 * hires["02"]
 
 
-def test_a_noisy_repetition_is_not_beaten_and_that_is_said(
+def test_years_that_repeat_are_not_beaten_and_the_log_warns(
     client: Client, database: Database, stored: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What repeats itself exactly, last year tells best: the log and the figures say so."""
+    """When each year repeats the last one, the log warns that last year's months were better."""
     months = {
         (year, month): [month * 3 % 7, month * 5 % 11] for year, month in every_month(2019, 2022)
     }
@@ -210,10 +210,10 @@ def test_a_noisy_repetition_is_not_beaten_and_that_is_said(
     assert last["message"] == "forecast measured"
 
 
-def test_too_short_a_history_is_said_and_nothing_written(
+def test_too_short_a_history_is_refused(
     client: Client, database: Database, stored: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One month less than three years is too short."""
+    """A history of 35 months is refused with its length, and nothing is stored."""
     months = {month: [1, 1] for month in every_month(2020, 2022)[1:]}
     fill(database, months)
     client.get("/backup-data")
@@ -224,19 +224,19 @@ def test_too_short_a_history_is_said_and_nothing_written(
     assert stored() == {}
 
 
-def test_no_backup_is_said(
+def test_a_missing_backup_is_an_error(
     client: Client, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message has the folder that was looked into."""
+    """Without a backup, the error names the folder that was searched."""
     assert command.run(forecast.run) == 1
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert line["reason"] == f"gs://{bucket.name}/hiring/backups/ holds no complete backup"
 
 
-def test_an_empty_table_is_a_short_history(
+def test_a_backup_without_hires_is_refused(
     client: Client, stored: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No hire at all is not an error of its own."""
+    """A backup without hires is refused as a bad source, and nothing is stored."""
     client.get("/backup-data")
     capsys.readouterr()
     assert command.run(forecast.run) == 1
@@ -244,10 +244,10 @@ def test_an_empty_table_is_a_short_history(
     assert stored() == {}
 
 
-def test_a_department_without_hires_is_in_it_and_a_new_one_gets_its_mean(
+def test_departments_without_hires_and_new_ones_are_forecast(
     client: Client, database: Database, stored: Any
 ) -> None:
-    """A third department that never hired, and a second that began a year ago."""
+    """A department without hires is forecast none, and one that is a year old its mean."""
     months = every_month(2019, 2022)
     fill(database, {month: [2, 4 if month[0] == 2022 else 0] for month in months})
     database.execute("INSERT INTO departments VALUES (3, 'Asleep')")
@@ -258,10 +258,8 @@ def test_a_department_without_hires_is_in_it_and_a_new_one_gets_its_mean(
     ] * 12
 
 
-def test_what_is_still_to_come_is_not_learnt_from(
-    client: Client, database: Database, stored: Any
-) -> None:
-    """Hires dated in the month of the backup, or later, do not count as history."""
+def test_future_hires_are_not_learnt_from(client: Client, database: Database, stored: Any) -> None:
+    """Hires dated in the month of the backup or later are not learnt from."""
     now = datetime.datetime.now(datetime.UTC)
     months = {month: [1, 1] for month in every_month(2019, 2022)}
     fill(database, months | {(now.year, now.month): [50, 0], (now.year + 1, 1): [50, 0]})

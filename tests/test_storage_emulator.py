@@ -1,4 +1,4 @@
-"""What local/ adds to the Cloud Storage emulator, as the real client and plain HTTP see it."""
+"""The Cloud Storage emulator with local/'s additions, used by the real client and over HTTP."""
 
 import base64
 import gzip
@@ -30,21 +30,21 @@ Upload = Callable[..., None]
 
 
 def upload_multipart(bucket: Bucket, name: str, content: bytes, if_generation_match: int) -> None:
-    """In one piece, metadata and content."""
+    """Uploads content in one request, with its metadata."""
     blob = bucket.blob(name)
     blob.upload_from_string(content, if_generation_match=if_generation_match)
 
 
 def upload_resumable(bucket: Bucket, name: str, content: bytes, if_generation_match: int) -> None:
-    """In chunks, from a file."""
+    """Uploads a file in chunks."""
     blob = bucket.blob(name)
     blob.chunk_size = UNIT
-    # Told a size below 8 MB, the client would upload in one piece.
+    # If the client knew a size below 8 MB, it would upload in one request.
     blob.upload_from_file(io.BytesIO(content), if_generation_match=if_generation_match)
 
 
 def upload_streamed(bucket: Bucket, name: str, content: bytes, if_generation_match: int) -> None:
-    """In chunks, as they come."""
+    """Uploads a stream in chunks."""
     blob = bucket.blob(name)
     writer = blob.open("wb", chunk_size=UNIT, if_generation_match=if_generation_match)
     try:
@@ -52,7 +52,7 @@ def upload_streamed(bucket: Bucket, name: str, content: bytes, if_generation_mat
             writer.write(content[start : start + 100_000])
         writer.close()
     except InvalidResponse:
-        # Or it would upload once more when it is garbage-collected.
+        # Otherwise the garbage collector would upload once more.
         writer.terminate()
         raise
 
@@ -63,7 +63,7 @@ every_kind_of_upload = pytest.mark.parametrize(
 
 
 def begin_resumable(bucket: Bucket, name: str, **query: Any) -> str:
-    """Begin a resumable upload by hand, and return its URL."""
+    """Begins a resumable upload over HTTP; returns its URL."""
     answer = requests.post(
         f"{bucket.storage.url}/upload/storage/v1/b/{bucket.name}/o",
         params={"uploadType": "resumable", "name": name, **query},
@@ -74,7 +74,7 @@ def begin_resumable(bucket: Bucket, name: str, **query: Any) -> str:
 
 
 def put(url: str, content: bytes, content_range: str, **headers: str) -> requests.Response:
-    """Send a chunk by hand."""
+    """Sends a chunk over HTTP."""
     headers = {"Content-Range": content_range, **headers}
     return requests.put(url, data=content, headers=headers, timeout=TIMEOUT)
 
@@ -110,7 +110,7 @@ def test_what_was_uploaded_is_what_is_downloaded(
 
 @every_kind_of_upload
 def test_a_failed_precondition_is_412_and_changes_nothing(bucket: Bucket, upload: Upload) -> None:
-    """`ifGenerationMatch` is honoured by every kind of upload."""
+    """Every kind of upload whose `ifGenerationMatch` fails is 412 and changes nothing."""
     upload(bucket, "once", b"first", 0)
     generation = bucket.client.bucket(bucket.name).get_blob("once").generation
     for wrong in (0, generation - 1):
@@ -124,7 +124,7 @@ def test_a_failed_precondition_is_412_and_changes_nothing(bucket: Bucket, upload
 
 
 def test_a_precondition_is_checked_again_when_the_upload_ends(bucket: Bucket) -> None:
-    """An object that appears while another is being uploaded in its place is not overwritten."""
+    """An object that appears during an upload of the same name is not overwritten."""
     url = begin_resumable(bucket, "contested", ifGenerationMatch=0)
     put(url, CONTENT[:UNIT], f"bytes 0-{UNIT - 1}/*")
     bucket.blob("contested").upload_from_string(b"meanwhile")
@@ -133,8 +133,8 @@ def test_a_precondition_is_checked_again_when_the_upload_ends(bucket: Bucket) ->
     assert bucket.blobs() == {"contested": b"meanwhile"}
 
 
-def test_of_many_who_create_one_object_one_succeeds(bucket: Bucket) -> None:
-    """The check and the commit are one step."""
+def test_of_many_uploads_of_one_object_one_succeeds(bucket: Bucket) -> None:
+    """Of many simultaneous uploads that create one object, exactly one succeeds."""
 
     def create(number: int) -> bool:
         try:
@@ -149,8 +149,8 @@ def test_of_many_who_create_one_object_one_succeeds(bucket: Bucket) -> None:
     assert bucket.blobs() == {"one": b"%d" % created.index(True)}
 
 
-def test_other_preconditions_are_honoured(bucket: Bucket) -> None:
-    """Reading and deleting refuse other generations, and uploads those that must not be there."""
+def test_every_request_checks_its_preconditions(bucket: Bucket) -> None:
+    """Uploading, copying, reading and deleting an object check each kind of precondition."""
     blob = bucket.blob("a")
     blob.upload_from_string(b"1")
     generation = blob.generation
@@ -179,7 +179,7 @@ def test_other_preconditions_are_honoured(bucket: Bucket) -> None:
     "name", ["a", "a/b", "a//b", "a/../b", "%2F?#&+ é 李 🚀 'quoted' \\", "x" * 1024]
 )
 def test_object_names_are_any_text(bucket: Bucket, name: str) -> None:
-    """`a` and `a/b` are two objects, and no character has a meaning of its own."""
+    """An object may have any name: no character is special, and `a` and `a/b` are two objects."""
     bucket.blob("a/b/c").upload_from_string(b"another")
     for upload in (upload_multipart, upload_resumable):
         upload(bucket, name, b"content", bucket.blob(name).generation or 0)
@@ -187,8 +187,8 @@ def test_object_names_are_any_text(bucket: Bucket, name: str) -> None:
         bucket.blob(name).delete()
 
 
-def test_ranges(bucket: Bucket) -> None:
-    """A part of an object can be read alone; the client's `end` is part of it."""
+def test_a_range_can_be_downloaded(bucket: Bucket) -> None:
+    """A range of an object can be downloaded; its end is included."""
     blob = bucket.blob("digits")
     blob.upload_from_string(b"0123456789")
     assert blob.download_as_bytes(start=2, end=4) == b"234"
@@ -201,8 +201,8 @@ def test_ranges(bucket: Bucket) -> None:
         assert [file.read(4), file.read()] == [b"0123", b"456789"]
 
 
-def test_listing(bucket: Bucket) -> None:
-    """Objects come by name, page by page; a delimiter folds those beyond it."""
+def test_a_listing_has_pages_and_groups(bucket: Bucket) -> None:
+    """A listing is sorted by name and has pages; a delimiter groups the names that contain it."""
     names = ["a", "a/1", "a/2", "b/c/1", "b/c/2", "b/d", "é"]
     for name in reversed(names):
         bucket.blob(name).upload_from_string(b"")
@@ -220,10 +220,10 @@ def test_listing(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("start", [None, 3])
-def test_gzip_is_decompressed_on_its_way_unless_it_is_asked_for(
+def test_gzip_is_decompressed_unless_raw_bytes_are_asked_for(
     bucket: Bucket, start: int | None
 ) -> None:
-    """An object that is stored compressed has the size and the checksum of what is stored."""
+    """A gzip object is decompressed during its download unless the client asks for raw bytes."""
     stored = gzip.compress(CONTENT)
     blob = bucket.blob("packed")
     blob.content_encoding = "gzip"
@@ -241,7 +241,7 @@ def test_gzip_is_decompressed_on_its_way_unless_it_is_asked_for(
 
 
 def test_a_download_says_which_object_it_is(bucket: Bucket) -> None:
-    """The generation and the checksums come with the bytes."""
+    """A download's headers have the object's generation and checksums."""
     stored = bucket.blob("a")
     stored.upload_from_string(b"content")
     blob = bucket.blob("a")
@@ -252,8 +252,8 @@ def test_a_download_says_which_object_it_is(bucket: Bucket) -> None:
 # Uploads by hand
 
 
-def test_resuming(bucket: Bucket) -> None:
-    """The status tells what is here; what is sent again is not stored twice."""
+def test_an_upload_can_be_resumed(bucket: Bucket) -> None:
+    """A resumable upload reports its progress, and bytes sent twice are stored once."""
     url = begin_resumable(bucket, "resumed")
     status = put(url, b"", "bytes */*")
     assert (status.status_code, status.headers.get("Range")) == (308, None)
@@ -278,7 +278,7 @@ def test_resuming(bucket: Bucket) -> None:
 
 
 def test_a_cancelled_upload_leaves_nothing(bucket: Bucket) -> None:
-    """Cancelling is answered with 499, and the upload is no longer known."""
+    """A cancelled upload is answered with 499, stores nothing, and is 404 afterwards."""
     url = begin_resumable(bucket, "cancelled")
     put(url, CONTENT[:UNIT], f"bytes 0-{UNIT - 1}/*")
     assert requests.delete(url, timeout=TIMEOUT).status_code == 499
@@ -287,7 +287,7 @@ def test_a_cancelled_upload_leaves_nothing(bucket: Bucket) -> None:
 
 
 def test_a_chunk_that_breaks_off_can_be_sent_again(bucket: Bucket) -> None:
-    """After a connection is lost in mid-chunk, an upload goes on where it was."""
+    """An upload can continue after its connection is lost in the middle of a chunk."""
     url = begin_resumable(bucket, "broken")
     connection = requests.packages.urllib3.connection.HTTPConnection(  # type: ignore[attr-defined]
         "127.0.0.1", int(bucket.storage.url.rpartition(":")[2])
@@ -304,7 +304,7 @@ def test_a_chunk_that_breaks_off_can_be_sent_again(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("header", ["crc32c=AAAAAA==", "md5=AAAAAAAAAAAAAAAAAAAAAA=="])
 def test_a_checksum_that_does_not_fit_is_400(bucket: Bucket, header: str) -> None:
-    """Content that is not what its uploader says it is is not stored."""
+    """Content that does not have the checksum given by its uploader is 400 and is not stored."""
     url = begin_resumable(bucket, "wrong")
     answer = put(url, b"content", "bytes 0-6/7", **{"X-Goog-Hash": header})
     assert answer.status_code == 400
@@ -323,7 +323,7 @@ def test_a_checksum_that_does_not_fit_is_400(bucket: Bucket, header: str) -> Non
 
 
 def test_objects_are_kept_and_unfinished_uploads_are_not(tmp_path: Path) -> None:
-    """A second emulator on the same folder has what was finished, and nothing else."""
+    """A second emulator on the same folder has the finished objects and no unfinished upload."""
     emulator = StorageEmulator(tmp_path)
     emulator.start()
     emulator.ensure_bucket("kept-bucket")
@@ -356,8 +356,8 @@ def bucket_of(emulator: StorageEmulator, name: str) -> Bucket:
 # Faults
 
 
-def test_a_status_happens_as_often_as_asked(bucket: Bucket) -> None:
-    """A fault hits the requests it fits, after some and so often, and does nothing else."""
+def test_a_fault_happens_as_often_as_asked(bucket: Bucket) -> None:
+    """A fault hits matching requests only, as often as asked and after as many as asked."""
     url = f"{bucket.storage.url}/storage/v1/b/{bucket.name}"
     bucket.storage.fail(bucket.name, method="GET", after=1, times=2, status=429)
     statuses = [requests.get(url, timeout=TIMEOUT).status_code for _ in range(4)]
@@ -372,41 +372,41 @@ def test_a_status_happens_as_often_as_asked(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("rule", [{"colour": "red"}, {"action": "explode"}, {"match": "("}, 1])
-def test_a_fault_that_makes_no_sense_is_refused(bucket: Bucket, rule: Any) -> None:
-    """A misspelt fault is an error, not one that never happens."""
+def test_a_malformed_fault_is_refused(bucket: Bucket, rule: Any) -> None:
+    """A malformed fault is refused with 400."""
     url = f"{bucket.storage.url}/faults"
     assert requests.post(url, json=[rule], timeout=TIMEOUT).status_code == 400
 
 
 def test_a_passing_fault_is_retried_by_the_client(bucket: Bucket) -> None:
-    """A 503 and a reset in mid-chunk are overcome, and the object is whole."""
+    """The client retries after a 503 and after a reset in the middle of a chunk."""
     bucket.storage.fail("upload_id", method="PUT", after=1)
     bucket.storage.fail("upload_id", method="PUT", after=1, action="reset")
     upload_streamed(bucket, "a", CONTENT, 0)
     assert bucket.blobs() == {"a": CONTENT}
 
 
-def test_a_lost_answer_is_an_object_that_is_there(bucket: Bucket) -> None:
-    """The client's retry of an upload whose answer was lost meets 412, and the object."""
+def test_a_lost_answer_leaves_the_object(bucket: Bucket) -> None:
+    """An upload whose answer is lost stores its object; the client's retry is 412."""
     bucket.storage.fail("upload", method="POST", action="lose_answer")
     with pytest.raises(exceptions.PreconditionFailed):
         upload_multipart(bucket, "a", b"content", 0)
     assert bucket.blobs() == {"a": b"content"}
 
 
-def test_a_lost_answer_to_the_last_chunk_is_given_again(bucket: Bucket) -> None:
-    """A resumable upload's retry is recognised, whatever its precondition."""
+def test_a_lost_answer_to_the_last_chunk_is_repeated(bucket: Bucket) -> None:
+    """A repeated last chunk gets the lost answer again, in spite of its precondition."""
     bucket.storage.fail("upload_id=[^&]*:a:", method="PUT", after=3, action="lose_answer")
     upload_streamed(bucket, "a", CONTENT, 0)
     assert bucket.blobs() == {"a": CONTENT}
 
 
-def test_a_wrong_checksum_is_seen_by_the_client(bucket: Bucket) -> None:
-    """What the client computed itself is compared with what it is told."""
+def test_a_wrong_checksum_is_refused_by_the_client(bucket: Bucket) -> None:
+    """The client refuses an answer whose checksum is not that of the bytes."""
     bucket.storage.fail("upload_id", action="wrong_checksum")
     with pytest.raises(DataCorruption):
         upload_resumable(bucket, "a", b"content", 0)
-    # The client takes a corrupted object away itself.
+    # The client itself removes a corrupted object.
     assert bucket.blobs() == {}
     bucket.blob("a").upload_from_string(b"content")
     bucket.storage.fail("download", action="wrong_checksum")
@@ -415,7 +415,7 @@ def test_a_wrong_checksum_is_seen_by_the_client(bucket: Bucket) -> None:
 
 
 def test_a_download_can_break_off(bucket: Bucket) -> None:
-    """A reset comes after half of the bytes."""
+    """A reset breaks off a download before its end."""
     blob = bucket.blob("a")
     blob.upload_from_string(CONTENT)
     bucket.storage.fail(f"{bucket.name}/a", action="reset")
@@ -427,8 +427,8 @@ def test_a_download_can_break_off(bucket: Bucket) -> None:
             list(answer.iter_content(UNIT))
 
 
-def test_a_delay_holds_one_request_up(bucket: Bucket) -> None:
-    """A delayed request waits, others go on."""
+def test_a_delay_holds_up_one_request(bucket: Bucket) -> None:
+    """A delay holds up one request and no other."""
     bucket.storage.fail("upload_id.*slow", action="delay", seconds=0.5)
     done = []
 
@@ -444,7 +444,7 @@ def test_a_delay_holds_one_request_up(bucket: Bucket) -> None:
 
 
 def test_an_answer_can_be_slow(bucket: Bucket) -> None:
-    """A slow answer comes in pieces over the whole of its time, and is complete."""
+    """A slow answer is sent in pieces over its time, and is complete."""
     bucket.blob("a").upload_from_string(CONTENT)
     bucket.storage.fail("/a", action="slow", seconds=0.5)
     started = time.monotonic()
