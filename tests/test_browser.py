@@ -1,6 +1,6 @@
-"""The page of each report in a real browser: what it shows, its filter, what it asks for.
+"""The page of each report in a real browser: its table, its filter, its requests.
 
-The browser is Chromium, which `./test.sh` installs where it can; CHROMIUM names another program.
+The browser is Chromium, which `./test.sh` installs if it can; CHROMIUM names another program.
 """
 
 import os
@@ -26,7 +26,7 @@ PAGES = (
     QUARTERLY + "?year=x",
 )
 ARGUMENTS = (
-    "--no-sandbox",  # root, as in a container, has none
+    "--no-sandbox",  # Chromium has no sandbox for root, as in a container
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -41,7 +41,7 @@ ENLARGED = {"width": 640, "height": 450}
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A browser of the session's own, with an empty profile."""
+    """A browser with an empty profile, shared by the whole session."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if program is None:
         pytest.skip("needs Chromium, for example: sudo apt-get install chromium")
@@ -52,7 +52,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page, and all that it asked for and complained of."""
+    """A page with the requests that it sent and the errors that it logged."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -63,7 +63,7 @@ class Visit:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def rows(self) -> list[list[str]]:
-        """The text of each cell that is seen, row by row, without the header."""
+        """The text of each visible cell, row by row, without the header."""
         found: list[list[str]] = self.page.locator(
             "tbody:not(.total) tr:visible, tfoot tr"
         ).evaluate_all(
@@ -78,7 +78,7 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Any]:
-    """Opens an address: `visit(url, **options of the browser's context)`."""
+    """A function that opens an address; further arguments are options of the browser's context."""
     contexts = []
 
     def visit(url: str, **options: Any) -> Visit:
@@ -95,7 +95,7 @@ def visit(chromium: Browser) -> Iterator[Any]:
 
 @pytest.fixture
 def hires(database: Database) -> None:
-    """1,224 hires in three departments and two years, some names not made for HTML."""
+    """Inserts 1,224 hires in three departments and two years, with names hostile to HTML."""
     departments = list(DEPARTMENTS)
     jobs = [f"Nurse {number}" for number in range(20)] + ["Übersetzer", "=1+1", "W" * 255]
     database.insert("departments", list(enumerate(departments, start=1)))
@@ -113,7 +113,7 @@ def numbers(row: list[str]) -> list[int]:
 
 
 def expected_rows(report: list[dict[str, Any]]) -> list[list[str]]:
-    """The quarterly table that the JSON report makes: departments, their jobs, and a total."""
+    """The rows of the quarterly table for a JSON report: departments, their jobs, and a total."""
     groups, total = [], [0] * 5
     for department in dict.fromkeys(row["department"] for row in report):
         jobs = [
@@ -134,8 +134,10 @@ def expected_rows(report: list[dict[str, Any]]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("scripting", [True, False], ids=["scripting", "no scripting"])
-def test_the_table_is_the_json(bundle: Bundle, hires: None, visit: Any, scripting: bool) -> None:
-    """With and without scripting each cell is what the JSON report says, and nothing is missing."""
+def test_the_table_has_the_rows_of_the_json(
+    bundle: Bundle, hires: None, visit: Any, scripting: bool
+) -> None:
+    """The page's table shows exactly the rows of the JSON report, with and without scripting."""
     quarterly = visit(bundle.url + QUARTERLY, java_script_enabled=scripting)
     assert quarterly.rows() == expected_rows(bundle.get(QUARTERLY + "?format=json").json())
     departments = visit(bundle.url + ABOVE_MEAN, java_script_enabled=scripting)
@@ -152,7 +154,7 @@ def test_the_table_is_the_json(bundle: Bundle, hires: None, visit: Any, scriptin
 
 
 def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: Any) -> None:
-    """Case and accents make no difference; a department shows all of its jobs; sums follow."""
+    """The filter ignores case and accents, shows all jobs of a department, and updates the sums."""
     seen = visit(bundle.url + QUARTERLY)
     everything = seen.rows()
     field = seen.page.get_by_label("Show only", exact=True)
@@ -182,8 +184,8 @@ def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: 
     assert seen.complaints == []
 
 
-def test_the_address_is_what_is_seen(bundle: Bundle, hires: None, visit: Any) -> None:
-    """A link shows another reader the same rows; another year keeps filter, order and folding."""
+def test_the_address_shows_the_same_rows_again(bundle: Bundle, hires: None, visit: Any) -> None:
+    """The address shows the same rows again; another year keeps filter, order and folding."""
     seen = visit(bundle.url + QUARTERLY)
     seen.page.get_by_role("columnheader", name="Q2").get_by_role("link").click()
     seen.page.get_by_label("Show only", exact=True).fill("nurse 1")
@@ -202,8 +204,8 @@ def test_the_address_is_what_is_seen(bundle: Bundle, hires: None, visit: Any) ->
     assert seen.complaints == []
 
 
-def test_the_back_button_goes_back(bundle: Bundle, hires: None, visit: Any) -> None:
-    """Back after sorting, filtering and folding shows what was seen before."""
+def test_the_back_button_undoes_one_step(bundle: Bundle, hires: None, visit: Any) -> None:
+    """The back button undoes sorting, filtering and folding one by one."""
     seen = visit(bundle.url + QUARTERLY)
     seen.page.get_by_label("Show only", exact=True).fill("strass")
     seen.page.get_by_label("Show only", exact=True).fill("straßenbau")
@@ -224,8 +226,8 @@ def test_the_back_button_goes_back(bundle: Bundle, hires: None, visit: Any) -> N
     assert seen.rows() == by_name
 
 
-def test_the_keyboard_does_all(bundle: Bundle, hires: None, visit: Any) -> None:
-    """Sorting, filtering and folding need no mouse, and the focus is seen."""
+def test_everything_works_with_the_keyboard(bundle: Bundle, hires: None, visit: Any) -> None:
+    """Sorting, filtering and folding work with the keyboard, and the focus is visible."""
     seen = visit(bundle.url + QUARTERLY)
     everything = seen.rows()
     seen.page.get_by_label("Jobs of Customer Care").focus()
@@ -245,7 +247,7 @@ def test_the_keyboard_does_all(bundle: Bundle, hires: None, visit: Any) -> None:
 
 
 def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, visit: Any) -> None:
-    """The field is not shown where it cannot work; sorting, folding, links and formats work."""
+    """Without scripting only the filter's field is missing; sorting, folding and links work."""
     seen = visit(bundle.url + QUARTERLY, java_script_enabled=False)
     assert not seen.page.get_by_label("Show only", exact=True).is_visible()
     seen.page.get_by_role("link", name="Show only Customer Care").click()
@@ -282,8 +284,10 @@ def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, v
 
 
 @pytest.mark.parametrize("path", REPORTS)
-def test_the_page_is_all_there_is(bundle: Bundle, hires: None, visit: Any, path: str) -> None:
-    """The browser asks for the page and nothing else, and has nothing to complain of."""
+def test_the_browser_requests_the_page_only(
+    bundle: Bundle, hires: None, visit: Any, path: str
+) -> None:
+    """The browser requests nothing but the page, and logs no error."""
     seen = visit(bundle.url + path)
     seen.page.wait_for_load_state("networkidle")
     assert seen.requests == [bundle.url + path]
@@ -293,7 +297,7 @@ def test_the_page_is_all_there_is(bundle: Bundle, hires: None, visit: Any, path:
 
 VIEWPORTS = {"phone": PHONE, "200 %": ENLARGED, "desktop": DESKTOP}
 ALWAYS = [("phone", "dark"), ("200 %", "forced"), ("desktop", "light")]
-"""Each viewport and each colour scheme once; the other pairs are for long runs."""
+"""Each viewport and each colour scheme once; the other pairs are slow tests."""
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -313,8 +317,8 @@ ALWAYS = [("phone", "dark"), ("200 %", "forced"), ("desktop", "light")]
 def test_anybody_can_read_the_page(
     bundle: Bundle, hires: None, visit: Any, path: str, scheme: str, viewport: dict[str, int]
 ) -> None:
-    """axe finds nothing wrong in any colours, on a phone or a desktop; nothing is cut off."""
-    # axe is a script of the test's own, which the page's policy would rightly not run.
+    """axe finds no violation in any viewport and colour scheme, and nothing is cut off."""
+    # axe is a script of the test, which the page's policy would block.
     colours = {"forced_colors": "active"} if scheme == "forced" else {"color_scheme": scheme}
     seen = visit(bundle.url + path, viewport=viewport, bypass_csp=True, **colours)
     found = Axe().run(seen.page)
@@ -324,8 +328,8 @@ def test_anybody_can_read_the_page(
     assert width == viewport["width"]
 
 
-def test_the_headers_stay_in_sight(bundle: Bundle, hires: None, visit: Any) -> None:
-    """Far down the table its header, and the department that is being read, are still seen."""
+def test_the_headers_stay_visible(bundle: Bundle, hires: None, visit: Any) -> None:
+    """The table's header and the current department stay visible while the table is scrolled."""
     seen = visit(bundle.url + QUARTERLY)
     seen.page.locator("tr", has_text="Nurse 9").nth(1).scroll_into_view_if_needed()
     assert seen.page.evaluate("window.scrollY") > 0
@@ -334,8 +338,8 @@ def test_the_headers_stay_in_sight(bundle: Bundle, hires: None, visit: Any) -> N
     assert 0 < group["y"] < 60
 
 
-def test_a_printed_page_is_all_table(bundle: Bundle, hires: None, visit: Any) -> None:
-    """On paper there is nothing to click, and the table is not cut to a screen's height."""
+def test_a_printed_page_has_the_whole_table(bundle: Bundle, hires: None, visit: Any) -> None:
+    """A printed page has the whole table and nothing to click."""
     seen = visit(bundle.url + QUARTERLY, viewport=PHONE)
     seen.page.emulate_media(media="print")
     assert not seen.page.get_by_label("Show only", exact=True).is_visible()

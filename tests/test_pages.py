@@ -1,4 +1,4 @@
-"""What a report looks like in each format, whatever is in the tables."""
+"""The reports in each format, whatever the tables hold."""
 
 import base64
 import csv
@@ -54,7 +54,7 @@ HOSTILE = {
 
 
 def hire(database: Database, hires: list[tuple[str, str, str]]) -> None:
-    """Stores hires, each a department, a job and a time, and the departments and jobs they name."""
+    """Inserts hires, each a department, a job and a time, with their departments and jobs."""
     departments = list(dict.fromkeys(department for department, _, _ in hires))
     jobs = list(dict.fromkeys(job for _, job, _ in hires))
     database.insert("departments", list(enumerate(departments, start=1)))
@@ -75,7 +75,7 @@ def get(client: werkzeug.test.Client, path: str, **options: Any) -> Any:
 
 
 def csv_rows(text: str) -> list[list[str]]:
-    """The cells of a CSV, which begins with a byte-order mark."""
+    """The cells of a CSV file, which must begin with a byte-order mark."""
     assert text.startswith("\ufeff")
     return list(csv.reader(io.StringIO(text[1:], newline="")))
 
@@ -101,7 +101,7 @@ def row_cells(row: str) -> list[str]:
 def test_any_name_is_shown_in_every_format(
     client: werkzeug.test.Client, database: Database, name: str
 ) -> None:
-    """A name is exact in JSON, harmless in CSV, visible in text, and only text in the page."""
+    """A name is exact in JSON, harmless in CSV, visible in text, and plain text in the page."""
     hire(database, [(name, name, "2021-02-03"), (name, name, "2021-11-30")])
     shown = visible(name)
 
@@ -188,7 +188,7 @@ counts = st.integers(0, 9_999_999)
     )
 )
 def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
-    """Whatever the names, no cell begins like a formula, and without its apostrophe it is exact."""
+    """No CSV cell begins like a formula, whatever the names; without its apostrophe it is exact."""
     text = as_csv(reports.QUARTERLY_HIRED.columns, rows)
     _, *cells = csv_rows(text)
     for row, shown in zip(rows, cells, strict=True):
@@ -203,7 +203,7 @@ def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
     )
 )
 def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
-    """Whatever the names, no line of the grid is wider than 80 columns or moves the cursor."""
+    """No line of the grid is wider than 80 columns or moves the cursor, whatever the names."""
     for line in as_text(reports.QUARTERLY_HIRED.columns, rows).splitlines():
         assert 0 < wcwidth.wcswidth(line) <= TERMINAL_COLUMNS
 
@@ -212,7 +212,7 @@ def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
 
 
 def test_no_hires_are_an_empty_report(client: werkzeug.test.Client) -> None:
-    """Without a hire each format has its frame and no rows, and the page says so in words."""
+    """A report without hires has no rows in any format, and the page says so in words."""
     assert get(client, QUARTERLY + "?format=json").text == "[]\n"
     assert get(client, QUARTERLY + "?format=csv").text == "\ufeffdepartment,job,Q1,Q2,Q3,Q4\r\n"
     assert get(client, QUARTERLY).text.splitlines()[1].split("|")[1:-1] == [
@@ -231,7 +231,7 @@ def test_no_hires_are_an_empty_report(client: werkzeug.test.Client) -> None:
 
 
 def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) -> None:
-    """One hire is a row of its own; alone it is the mean, which the page says in words."""
+    """A report of one hire has one row, which equals the mean, and the page says so in words."""
     hire(database, [("Legal", "Lawyer", "2021-12-31 23:59:59")])
     page = get(client, QUARTERLY + "?format=html").text
     assert "1 hire in <bdi>Legal</bdi>. Busiest quarter: Q4, with 1." in page
@@ -246,7 +246,7 @@ def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) 
 
 
 def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: Database) -> None:
-    """A report of 2,000 rows in 40 departments has them all; the chart has the 24 largest."""
+    """A report of 2,000 jobs in 40 departments has all of them; its chart has the largest 24."""
     rows = [(f"Department {n % 40:02}", f"Job {n:04}", "2021-05-05") for n in range(2000)]
     hire(database, [*rows, ("Department 39", "Job 0039", "2021-05-05")])
     objects = get(client, QUARTERLY + "?format=json").json
@@ -261,7 +261,7 @@ def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: 
 
 
 def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database: Database) -> None:
-    """Totals are in the page's foot; the mean is a line where the bars' scale has it."""
+    """The page shows the totals, and the mean as a line in the scale of the bars."""
     hire(
         database,
         [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
@@ -284,7 +284,7 @@ def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database
 
 
 def test_bars_fill_the_chart() -> None:
-    """The longest bar is as wide as the chart, its parts follow one another, with what fits in."""
+    """The longest bar fills the chart; its parts follow each other and show numbers that fit."""
     name = "宣" * 20
     rows = [("A", "a", 50, 30, 19, 1, 1, 1), (name, "b", 2, 3, 20, 0, 2, 2)]
     query = ReportQuery(reports.QUARTERLY_HIRED, 2021)
@@ -307,7 +307,7 @@ def test_bars_fill_the_chart() -> None:
 
 
 def test_quarters_side_by_side_have_one_scale() -> None:
-    """Each quarter has a panel of its own; the longest bar of all fills its part of one."""
+    """Quarters side by side have a panel each, and one scale for the bars of all panels."""
     rows = [("A", "a", 50, 0, 25, 10, 1, 1)]
     query = ReportQuery(reports.QUARTERLY_HIRED, 2021, chart="quarters")
     chart = view(query, Found(rows, [], []))["chart"]
@@ -323,7 +323,7 @@ def test_quarters_side_by_side_have_one_scale() -> None:
 def test_the_page_compares_with_the_year_before(
     client: werkzeug.test.Client, database: Database
 ) -> None:
-    """More, fewer, new and gone departments are told, in the table, the chart and the words."""
+    """The page compares departments with the year before, in the table, the chart and in words."""
     hire(
         database,
         [
@@ -354,7 +354,7 @@ def test_the_page_compares_with_the_year_before(
 def test_the_table_is_sorted_by_any_column(
     client: werkzeug.test.Client, database: Database, order: str
 ) -> None:
-    """Departments, and the jobs of each, are in the order of the column that the address names."""
+    """The departments are sorted by the column in the address, in either direction."""
     hire(
         database,
         [(f"D{n % 5}", f"J{n % 7}", f"{2020 + n % 2}-{1 + n * 7 % 12:02}-01") for n in range(300)],
@@ -371,8 +371,8 @@ def test_the_table_is_sorted_by_any_column(
     assert sorted_column == ("descending" if descending else "ascending")
 
 
-def test_parameters_of_the_page_are_for_the_page(client: werkzeug.test.Client) -> None:
-    """A filter or an order is refused if it is unknown, or if the format would not follow it."""
+def test_parameters_of_the_page_are_for_the_page_only(client: werkzeug.test.Client) -> None:
+    """A parameter of the page is refused if its value is unknown or another format is asked for."""
     for query in (
         "format=csv&filter=x",
         "format=html&order=size",
@@ -388,7 +388,7 @@ def test_parameters_of_the_page_are_for_the_page(client: werkzeug.test.Client) -
 def test_the_page_shows_years_side_by_side(
     client: werkzeug.test.Client, database: Database
 ) -> None:
-    """A column for each year, their sum, and which departments were above the mean of the year."""
+    """Several years have a column each and one for their sum, with values above the mean marked."""
     hire(
         database,
         [("Care", "Nurse", "2019-01-01")] * 3
@@ -411,7 +411,7 @@ def test_the_page_shows_years_side_by_side(
 
 
 def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
-    """A browser gets the status and the words as a page, a program gets them as JSON."""
+    """A browser gets an error's status and message as a page, a program gets them as JSON."""
     path = QUARTERLY + "?year=<b>"
     message = client.get(path).get_json()["error"]["message"]
     response = client.get(path, headers={"Accept": "text/html"})
@@ -426,7 +426,7 @@ def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
 
 
 def test_the_reports_link_to_each_other(client: werkzeug.test.Client) -> None:
-    """The other report is a neighbour, or on Cloud Run another host, and has the same year."""
+    """The reports link to each other with the same years; on Cloud Run the host differs."""
     page = get(client, QUARTERLY + "?format=html&year=2020").text
     assert 'href="hiring-by-department?year=2020&amp;format=html"' in page
     query = ReportQuery(reports.HIRING_BY_DEPARTMENT, 2019, 2021)
@@ -436,10 +436,10 @@ def test_the_reports_link_to_each_other(client: werkzeug.test.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["\u202eabc", "\u2069\u202eabc", "قسم", "מכירות"])
-def test_a_name_turns_nothing_around(
+def test_a_name_does_not_reorder_digits(
     client: werkzeug.test.Client, database: Database, name: str
 ) -> None:
-    """A name of any script, or with a control character in it, leaves the digits after it alone."""
+    """A right-to-left name or a control character does not reorder the digits after it."""
     hire(database, [(name, "a", "2021-01-01")] * 279)
     page = get(client, QUARTERLY + "?format=html").text
     assert f"279 hires in <bdi>{name}</bdi>." in page
@@ -460,9 +460,9 @@ def years_linked(page: str) -> list[str]:
 def test_the_page_links_to_years_with_hires(
     client: werkzeug.test.Client, database: Database
 ) -> None:
-    """Years with a hire, and the one shown, are linked by their query alone; no other is.
+    """The page links to the year it shows and to years with hires, and to no others.
 
-    A hire may be dated next year; one later than that is a typo, and its year is not linked.
+    Hires may be dated next year; a later date is a typo, and its year is not linked.
     """
     next_year = datetime.datetime.now(datetime.UTC).year + 1
     database.execute("ALTER TABLE employees MODIFY datetime DATETIME NULL")
@@ -496,7 +496,7 @@ def test_the_page_links_to_years_with_hires(
 def test_years_are_found_in_columns_of_any_time_type(
     client: werkzeug.test.Client, database: Database, kind: str
 ) -> None:
-    """A DATE, a TIMESTAMP or a DATETIME without an index gives the same years."""
+    """The years with hires are found in a DATE, TIMESTAMP or DATETIME column without an index."""
     database.execute("ALTER TABLE employees DROP KEY employees_hired")
     database.execute(f"ALTER TABLE employees MODIFY datetime {kind}")
     hire(database, [("A", "a", f"{year}-03-03") for year in (2019, 2021, 2023)])
@@ -504,7 +504,7 @@ def test_years_are_found_in_columns_of_any_time_type(
 
 
 def test_finding_the_years_reads_a_few_rows_of_the_index(database: Database) -> None:
-    """However many hires there are, two of them answer for a year."""
+    """Finding the years with hires reads a few index rows a year, however many hires it has."""
     hire(
         database,
         [("A", "a", f"{year}-{month}-01") for year in range(2011, 2022) for month in range(1, 13)],
@@ -522,10 +522,10 @@ def test_finding_the_years_reads_a_few_rows_of_the_index(database: Database) -> 
     assert reads < 60
 
 
-def test_the_page_does_without_years_that_take_too_long(
+def test_the_page_omits_years_that_take_too_long(
     client: werkzeug.test.Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
-    """The server stops looking for years that are not found in time; the page has all the rest."""
+    """The page omits the links to years if finding them takes too long, and shows the rest."""
     hire(database, [("A", "a", f"2021-01-01 00:00:{second:02}") for second in range(40)])
     tables = ", ".join(f"employees AS e{number}" for number in range(6))
     endless = f"{reports._LIMITED_SELECT} SUM(e1.id + e5.id), 0 FROM {tables}"
@@ -556,10 +556,10 @@ def test_the_page_does_without_years_that_take_too_long(
         ("text/plain;q=0, text/html;q=0, */*", "application/json"),
     ],
 )
-def test_accept_picks_the_format(
+def test_q_values_of_accept_pick_the_format(
     client: werkzeug.test.Client, accept: str | None, kind: str
 ) -> None:
-    """`Accept` picks by its q-values; what it does not know, or nothing, is text."""
+    """`Accept` picks the format by its q-values; without a known type the answer is text."""
     response = get(client, QUARTERLY, headers={"Accept": accept} if accept else {})
     assert response.mimetype == kind
     assert response.headers["Vary"] == "Accept"
@@ -575,10 +575,10 @@ def test_accept_picks_the_format(
         ("csv", "text/csv; charset=utf-8", "attachment; filename=quarterly-hired-1999.csv"),
     ],
 )
-def test_format_overrides_accept(
+def test_format_decides_the_headers(
     client: werkzeug.test.Client, name: str, content_type: str, disposition: str | None
 ) -> None:
-    """`format` wins over `Accept`; text says its charset, and CSV a name to be saved under."""
+    """`format` overrides `Accept` and decides the headers for type, file name and caching."""
     response = get(client, f"{QUARTERLY}?year=1999&format={name}", headers={"Accept": "image/png"})
     assert response.headers["Content-Type"] == content_type
     assert response.headers.get("Content-Disposition") == disposition
@@ -589,7 +589,7 @@ def test_format_overrides_accept(
 def test_the_etag_changes_with_what_is_shown(
     client: werkzeug.test.Client, database: Database, name: str
 ) -> None:
-    """The same data is 304 and no body; one more hire is a new answer with a new ETag."""
+    """The same data is answered with 304 and no body; one more hire changes the ETag."""
     hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
     for path in (f"{QUARTERLY}?format={name}", f"{ABOVE_MEAN}?format={name}"):
         first = get(client, path)
@@ -598,7 +598,7 @@ def test_the_etag_changes_with_what_is_shown(
         assert (again.status_code, again.data) == (304, b"")
         for header in ("ETag", "Vary", "Cache-Control"):
             assert again.headers[header] == first.headers[header]
-        # Compressed on the way, an ETag comes back as a weak one.
+        # A proxy that compresses an answer makes its ETag a weak one.
         weak = client.get(path, headers={"If-None-Match": f"W/{first.headers['ETag']}"})
         assert weak.status_code == 304
         database.execute("INSERT INTO employees VALUES (NULL, 'Eve', '2021-01-02', 1, 1)")
@@ -611,7 +611,7 @@ def test_the_etag_changes_with_what_is_shown(
 def test_head_answers_the_same_headers(
     client: werkzeug.test.Client, database: Database, name: str
 ) -> None:
-    """HEAD has every header of GET, the length too, and no body."""
+    """HEAD is answered with all headers of GET, including the length, and no body."""
     hire(database, [("A", "a", "2021-01-01")])
     path = f"{QUARTERLY}?format={name}"
     head = client.head(path)
@@ -622,7 +622,7 @@ def test_head_answers_the_same_headers(
 def test_the_page_allows_only_its_own_style_and_script(
     client: werkzeug.test.Client, database: Database
 ) -> None:
-    """The policy names the hashes of what stands in the page, and nothing in it needs more."""
+    """The page's policy allows its own style and script by their hashes, and nothing else."""
     hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
     for path in (QUARTERLY, ABOVE_MEAN):
         response = get(client, path + "?format=html")
@@ -655,8 +655,8 @@ def test_the_page_allows_only_its_own_style_and_script(
     "path",
     [QUARTERLY, ABOVE_MEAN + "?format=html", QUARTERLY + "?nonsense=1", "/truncate-tables?x"],
 )
-def test_every_answer_is_taken_for_what_it_says(client: werkzeug.test.Client, path: str) -> None:
-    """No browser guesses another type than ours, errors included, or tells others our address."""
+def test_no_answer_lets_a_browser_guess_its_type(client: werkzeug.test.Client, path: str) -> None:
+    """Each answer, even an error, forbids browsers to guess its type or to send its address."""
     response = client.get(path)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "no-referrer"
@@ -666,7 +666,7 @@ def test_every_answer_is_taken_for_what_it_says(client: werkzeug.test.Client, pa
 
 
 def luminance(colour: str) -> float:
-    """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    """The relative luminance of a colour: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
@@ -675,14 +675,14 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    """The contrast ratio of two colours: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
-    """Text has the contrast of 4.5:1, and bars the 3:1, that WCAG's level AA asks for."""
+def test_every_colour_has_enough_contrast(scheme: int) -> None:
+    """Text has a contrast of at least 4.5:1 and bars of 3:1, as WCAG's level AA requires."""
     style = (TEMPLATES / "report.css").read_text()
     root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([\w-]+): (#\w{6});", root))
@@ -698,7 +698,7 @@ def test_every_colour_is_told_from_what_is_behind_it(scheme: int) -> None:
 
 
 def test_pandas_reads_every_format_for_programs(bundle: Bundle, database: Database) -> None:
-    """pandas takes the addresses as they are, with names as text and numbers as integers."""
+    """pandas reads JSON, NDJSON and CSV from their addresses: names as text, counts as integers."""
     hire(
         database,
         [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
@@ -723,7 +723,7 @@ def test_pandas_reads_every_format_for_programs(bundle: Bundle, database: Databa
 
 
 def test_json_is_exact(client: werkzeug.test.Client, database: Database) -> None:
-    """JSON has each name as it is, without an apostrophe or an escape of what is not ASCII."""
+    """JSON has each name unchanged, without an apostrophe or an escape for other characters."""
     hire(database, [("=1+1", "Œuvre 🚀", "2021-01-01")])
     text = get(client, QUARTERLY + "?format=json").text
     assert '"=1+1"' in text
@@ -734,7 +734,7 @@ def test_json_is_exact(client: werkzeug.test.Client, database: Database) -> None
 
 
 def test_ndjson_is_an_object_a_line(client: werkzeug.test.Client, database: Database) -> None:
-    """NDJSON has the objects of the JSON, each on a line of its own whatever is in a name."""
+    """NDJSON has the objects of the JSON, one a line, whatever the names contain."""
     hire(database, [("two\nlines\u2028", "Œuvre 🚀", "2021-01-01"), ("A", "B", "2021-12-31")])
     lines = get(client, QUARTERLY + "?format=ndjson").text.split("\n")
     assert lines.pop() == ""

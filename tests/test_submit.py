@@ -1,4 +1,4 @@
-"""The jobs' submit scripts: which gcloud commands they make, and what they pack."""
+"""The jobs' submit scripts: the gcloud commands that they run, and the modules that they pack."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SETTINGS = {
 JOBS = ("backup", "analysis", "forecast")
 MEMBER = "serviceAccount:hiring-jobs@acme.iam.gserviceaccount.com"
 
-# A gcloud that logs its calls as lines of JSON, keeps what is uploaded or built, and finds nothing.
+# A gcloud that logs its calls as lines of JSON, keeps uploaded and built files, and finds nothing.
 RECORDER = """#!{python} -IS
 import json, shutil, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ if "describe" in sys.argv:
 if sys.argv[1:] and sys.argv[1] == (HERE / "failure").read_text():
     sys.exit("ERROR: (gcloud) PERMISSION_DENIED: not yours")
 """
-# A python3 whose pip installs nothing; it is not what is tested here.
+# A python3 whose pip installs nothing: these tests need no packages.
 NO_PIP = """#!/bin/sh
 for argument; do case $argument in --target=*) mkdir -p "${argument#--target=}" ;; esac; done
 """
@@ -57,7 +57,7 @@ def masked(text: str) -> str:
 
 @dataclass
 class Project:
-    """A copy of the scripts and of what they pack, and what its recording gcloud has seen."""
+    """A copy of the scripts and of the modules that they pack, with the recording gcloud."""
 
     folder: Path
 
@@ -99,7 +99,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def commands(text: str) -> list[str]:
-    """One command a line as gcloud gets it; an indented line goes on with the one before."""
+    """The commands in a text, one a line; an indented line continues the line before it."""
     lines = re.sub(r"\n +", " ", text).splitlines()
     return [shlex.join(shlex.split(line)) for line in lines if line]
 
@@ -178,7 +178,7 @@ EXPECTED = {"backup": BACKUP, "analysis": ANALYSIS, "forecast": FORECAST}
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_submission_makes_what_is_missing_and_submits(project: Project, job: str) -> None:
-    """The account, its rights and the packed job come before what needs them."""
+    """A submission creates account, rights and packed job before the commands that need them."""
     answer = project.submit(job)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert project.commands() == commands(EXPECTED[job])
@@ -186,7 +186,7 @@ def test_a_submission_makes_what_is_missing_and_submits(project: Project, job: s
 
 @pytest.mark.parametrize("job", JOBS)
 def test_dry_run_calls_nothing_and_prints_every_command(project: Project, job: str) -> None:
-    """What it prints is what a submission calls, but for the looks whether things exist."""
+    """A dry run prints the commands of a submission, except `describe`, and runs none of them."""
     answer = project.submit(job, "--dry-run", PATH="/usr/bin:/bin")
     assert (answer.returncode, answer.stderr) == (0, "")
     lines = [
@@ -201,13 +201,13 @@ def test_dry_run_calls_nothing_and_prints_every_command(project: Project, job: s
 
 
 def test_the_backups_options_are_passed_on(project: Project) -> None:
-    """After a --, and so after the project."""
+    """The backup's options are passed on after `--`."""
     assert project.submit("backup", "--ranges=64", "--allow-changes").returncode == 0
     assert project.commands()[-1].endswith(" --project=acme -- --ranges=64 --allow-changes")
 
 
-def test_a_subnet_is_used_where_it_is_named(project: Project) -> None:
-    """By both jobs on Dataproc."""
+def test_a_subnet_is_used_if_it_is_set(project: Project) -> None:
+    """Both jobs on Dataproc use the subnet in JOBS_SUBNET."""
     for job in ("backup", "analysis"):
         project.submit(job, JOBS_SUBNET="inside")
     batches = [line for line in project.commands() if line.startswith("dataproc batches")]
@@ -218,10 +218,10 @@ def test_a_subnet_is_used_where_it_is_named(project: Project) -> None:
     ("job", "missing"),
     [("backup", ["DB_NAME", "JOBS_DB_HOST"]), ("analysis", ["GCS_PATH"]), ("forecast", ["REGION"])],
 )
-def test_missing_settings_are_named_before_anything_is_called(
+def test_missing_settings_are_named_before_any_command(
     project: Project, job: str, missing: list[str]
 ) -> None:
-    """An empty setting is a missing one."""
+    """Missing or empty settings are named before any command runs."""
     answer = project.submit(job, **dict.fromkeys(missing, ""))
     assert answer.stderr == (
         f"submit-{job}.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
@@ -234,15 +234,15 @@ def test_missing_settings_are_named_before_anything_is_called(
     ("job", "argument"), [("analysis", "--ranges=8"), ("backup", "--ranges=0"), ("forecast", "x")]
 )
 def test_an_unknown_argument_is_refused(project: Project, job: str, argument: str) -> None:
-    """A typo never means a submission."""
+    """An unknown argument is refused before any command runs."""
     answer = project.submit(job, argument)
     assert answer.returncode == 1
     assert answer.stderr.endswith(f"submit-{job}.sh: unknown argument: {argument}\n")
     assert project.calls() == []
 
 
-def test_a_failing_step_is_named_and_the_last(project: Project) -> None:
-    """The reader learns what it was and what gcloud said; the folder of the script is gone."""
+def test_a_failing_step_is_named_and_is_the_last(project: Project) -> None:
+    """A failing step is named after gcloud's error, and is the last one; no folder is left."""
     (project.folder / "bin" / "failure").write_text("builds")
     answer = project.submit("forecast")
     assert answer.returncode == 1
@@ -257,7 +257,7 @@ def test_a_failing_step_is_named_and_the_last(project: Project) -> None:
 
 
 def imports(folder: Path, module: str) -> None:
-    """A module comes from `folder` and finds all of ours there."""
+    """Checks that a module can be imported from `folder` alone."""
     script = f"import {module}; print({module}.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -271,7 +271,7 @@ def imports(folder: Path, module: str) -> None:
 
 
 def test_dataproc_gets_every_module(project: Project, tmp_path: Path) -> None:
-    """The archive is unpacked into a folder that PYTHONPATH names."""
+    """The archive for Dataproc has every module that its jobs import."""
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     assert project.submit("backup").returncode == 0
     with tarfile.open(project.folder / "bin" / "packages.tar.gz") as archive:
@@ -281,7 +281,7 @@ def test_dataproc_gets_every_module(project: Project, tmp_path: Path) -> None:
 
 
 def test_vertex_gets_every_module(project: Project) -> None:
-    """The image is built from a folder with the Dockerfile, what it installs, and the modules."""
+    """The image's folder has every module that the job imports and every file that it copies."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     assert project.submit("forecast").returncode == 0
     image = project.folder / "bin" / "image"
@@ -291,11 +291,11 @@ def test_vertex_gets_every_module(project: Project) -> None:
 
 
 def test_the_real_gcloud_accepts_every_command(project: Project, tmp_path: Path) -> None:
-    """Its own check of names and values finds nothing in any command that the scripts make."""
+    """The real gcloud's own check accepts every command that the scripts run."""
     for job in JOBS:
         arguments = ["--ranges=64", "--allow-changes"] if job == "backup" else []
         assert project.submit(job, *arguments, JOBS_SUBNET="inside").returncode == 0
-    # The check stumbles over a #, which gcloud's own parser takes.
+    # gcloud accepts a #, but its check does not.
     calls = [[each.removesuffix("#packages") for each in call] for call in project.calls()]
     lines = dict.fromkeys(shlex.join(["gcloud", *call]) for call in calls)
     real_gcloud.check(list(lines), tmp_path)

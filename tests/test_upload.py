@@ -1,4 +1,4 @@
-"""What would be uploaded: the functions and what they need, and nothing else."""
+"""The upload has the functions and what they need, and nothing else."""
 
 import ast
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 START_SECONDS = 30
 
-# What a developer's folder holds beside the project's own files.
+# Other files in a developer's folder.
 LEFT_LYING = [
     ".env",
     ".git/config",
@@ -39,7 +39,7 @@ LEFT_LYING = [
 
 
 def files_of(module: str, found: set[str]) -> set[str]:
-    """The project's own files that a module imports, wherever in it, and itself."""
+    """A module's file and the project's files that it imports, directly or not, anywhere in it."""
     path = module.replace(".", "/")
     file = f"{path}/__init__.py" if (ROOT / path / "__init__.py").exists() else f"{path}.py"
     if file in found or not (ROOT / file).exists():
@@ -59,7 +59,7 @@ def files_of(module: str, found: set[str]) -> set[str]:
 
 @pytest.fixture
 def needed() -> list[str]:
-    """What the functions are made of: all that `main` imports, `hiring/`, what to install."""
+    """The files that the functions need: `main` with its imports, `hiring/`, and requirements."""
     listed = subprocess.run(
         ["git", "ls-files", "hiring"],
         cwd=ROOT,
@@ -72,7 +72,7 @@ def needed() -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The project's files, with all that may lie beside them in a developer's folder."""
+    """A copy of the project with other files that a developer's folder may hold."""
     folder = tmp_path / "folder"
     copy_project(folder)
     for name in LEFT_LYING:
@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_only_the_functions_are_uploaded(folder: Path, needed: list[str]) -> None:
-    """By `.gcloudignore`, whose rules are git's: no test, sample, stack, setting or dot-file."""
+    """The rules of `.gcloudignore` leave exactly the functions' files."""
     shutil.rmtree(folder / ".git")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     left = subprocess.run(
@@ -96,13 +96,13 @@ def test_only_the_functions_are_uploaded(folder: Path, needed: list[str]) -> Non
 
 
 def test_the_real_gcloud_lists_the_same(folder: Path, needed: list[str], tmp_path: Path) -> None:
-    """`gcloud meta list-files-for-upload` names the functions' files and no other."""
+    """The real gcloud's list of files to upload has exactly the functions' files."""
     listed = real_gcloud.ask("meta", "list-files-for-upload", str(folder), folder=tmp_path)
     assert sorted(listed) == needed
 
 
 def test_the_real_gcloud_packs_the_same(folder: Path, needed: list[str], tmp_path: Path) -> None:
-    """The archive of `gcloud functions deploy` holds the same files."""
+    """The archive of the real `gcloud functions deploy` has exactly the functions' files."""
     with zipfile.ZipFile(real_gcloud.pack(folder, tmp_path)) as archive:
         packed = [name for name in archive.namelist() if not name.endswith("/")]
         held = {name: archive.read(name) for name in packed}
@@ -112,7 +112,7 @@ def test_the_real_gcloud_packs_the_same(folder: Path, needed: list[str], tmp_pat
 
 @pytest.fixture
 def staged(folder: Path, tmp_path: Path) -> Path:
-    """The folder that deploy.sh has gcloud upload, made by its own function."""
+    """The folder that deploy.sh makes for gcloud to upload."""
     script = "source deploy/gcloud.sh; source deploy/functions.sh; OUTPUT=1 WORK=$0; stage_source"
     subprocess.run(["bash", "-euc", script, tmp_path], cwd=folder, check=True)
     return tmp_path / "source"
@@ -120,7 +120,7 @@ def staged(folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def archive(staged: Path, tmp_path: Path) -> Path:
-    """gcloud's archive of what deploy.sh stages, unpacked; without gcloud, what it stages."""
+    """The unpacked archive that gcloud makes of the staged folder; without gcloud, that folder."""
     if not shutil.which("gcloud"):
         return staged
     unpacked = tmp_path / "archive"
@@ -167,7 +167,7 @@ def start(tmp_path: Path, archive: Path) -> Iterator[Callable[..., str]]:
 
 
 def serve_all(start: Callable[..., Any], database: Database, bucket: Bucket, python: Path) -> None:
-    """All four functions answer; the reports know no bucket."""
+    """Checks that all four functions answer, the reports without a bucket."""
     report = database.environment | {"THREADS": "8", "CLOUD_RUN_TIMEOUT_SECONDS": "60"}
     change = database.environment | bucket.environment | {"CLOUD_RUN_TIMEOUT_SECONDS": "3600"}
     answers = {
@@ -192,7 +192,7 @@ def serve_all(start: Callable[..., Any], database: Database, bucket: Bucket, pyt
 def test_the_archive_serves_all_four_functions(
     start: Callable[..., Any], database: Database, bucket: Bucket
 ) -> None:
-    """Unpacked into an empty folder it starts and answers, with the packages that are here."""
+    """The unpacked archive serves all four functions with the installed packages."""
     serve_all(start, database, bucket, Path(sys.executable))
 
 
@@ -201,7 +201,7 @@ def test_the_archive_serves_all_four_functions(
 def test_the_archive_names_every_package_that_it_needs(
     start: Callable[..., Any], archive: Path, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
-    """With only its requirements.txt installed, by hashes, it also serves all four."""
+    """The archive serves all four functions with only its requirements.txt installed, by hashes."""
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
     requirements = archive / "requirements.txt"
