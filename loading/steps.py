@@ -14,7 +14,7 @@ from hiring.core.settings import Settings, StorageLocation
 from hiring.export.manifest import MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.table import Table, read_table
-from loading import backup_source, choice, csv_files, plan, sources, target
+from loading import backup_source, choice, constraints, csv_files, plan, sources, target
 from loading.progress import Progress, status
 from loading.table_loader import TableLoader
 
@@ -156,7 +156,9 @@ def _check_tables(
         names = [name for name in db.TABLES if name not in missing]
         tables = {name: source.fit(read_table(connection, name)) for name in names}
         target.check_loadable(connection, names)
-        if not replace:
+        if replace:
+            target.check_replaceable(connection, names)
+        else:
             target.check_empty(connection, names)
         return tables
 
@@ -206,6 +208,7 @@ def _restore(
     deadline: Deadline,
 ) -> list[Outcome]:
     loaders, outcomes = [], []
+    constraints.leave_unchecked(connection)
     for table in tables:
         name = table.name
         loader = TableLoader(connection, table, deadline)
@@ -219,7 +222,7 @@ def _restore(
                 refused += 1
         where = source.invalid_address(name) if refused else ""
         outcomes.append(Outcome(name, rows + invalid_rows, loader.rows, refused, where))
-    _check_filled(connection, loaders)
+    _check_filled(connection, loaders, source.statements())
     return outcomes
 
 
@@ -244,18 +247,20 @@ def _migrate(
                     loader.insert(source.read_rows(table, invalid), progress)
             read = loader.rows + invalid.count
             outcomes.append(Outcome(name, read, loader.rows, invalid.count, invalid.address))
-        _check_filled(connection, loaders)
+        _check_filled(connection, loaders, {})
     except BaseException:
         folder.remove()
         raise
     return outcomes
 
 
-def _check_filled(connection: Connection, loaders: list[TableLoader]) -> None:
+def _check_filled(
+    connection: Connection, loaders: list[TableLoader], backed_up: dict[str, str]
+) -> None:
     for loader in loaders:
         with Progress(f"comparing {loader.table.name}", loader.rows) as progress:
             loader.check(progress)
-    target.check_references(connection)
+    constraints.check(connection, backed_up)
 
 
 def _set_next_ids(connection: Connection, next_ids: dict[str, int]) -> None:

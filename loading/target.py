@@ -7,7 +7,6 @@ exists.
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import pymysql
 
@@ -17,6 +16,7 @@ from hiring.core.deadline import Deadline
 from hiring.core.errors import Misconfigured, RowRefused
 from hiring.core.server_errors import BUSY, MISCONFIGURED, SLOW, UNAVAILABLE
 from hiring.core.settings import Settings
+from loading import constraints
 
 LOAD_SECONDS = 24 * 3600
 """No platform limits an operator's command; no load that works takes a day."""
@@ -27,55 +27,31 @@ FROM information_schema.triggers
 WHERE event_object_schema = DATABASE() AND event_object_table IN %s
 """
 
-FOREIGN_KEYS = """
-SELECT table_name, constraint_name, referenced_table_schema, referenced_table_name,
-    column_name, referenced_column_name
-FROM information_schema.key_column_usage
-WHERE table_schema = DATABASE() AND table_name IN %s AND referenced_table_name IS NOT NULL
-ORDER BY table_name, constraint_name, ordinal_position
+FULL_TEXT_IDS = """
+SELECT table_name
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN %s AND column_name = 'FTS_DOC_ID'
+  AND EXISTS (
+    SELECT 1
+    FROM information_schema.statistics
+    WHERE statistics.table_schema = columns.table_schema
+      AND statistics.table_name = columns.table_name AND index_type = 'FULLTEXT'
+  )
+"""
+"""The tables whose full-text indexes use a column of their own for InnoDB's document ids.
+
+https://dev.mysql.com/doc/refman/8.4/en/innodb-fulltext-index.html
 """
 
-
-@dataclass(frozen=True)
-class ForeignKey:
-    """A foreign key of one of the three tables.
-
-    Attributes:
-        table: the referencing table.
-        name: of the constraint.
-        parent: schema and name of the referenced table.
-        columns: pairs of a column and the parent's column.
-        alias: of the parent; under LOCK TABLES each use of a table needs its own lock.
-    """
-
-    table: str
-    name: str
-    parent: tuple[str, str]
-    columns: tuple[tuple[str, str], ...]
-    alias: str
-
-    @property
-    def lock(self) -> str:
-        """The parent's part of LOCK TABLES."""
-        schema, table = self.parent
-        return f"{db.quote(schema)}.{db.quote(table)} AS {self.alias} READ"
-
-    @property
-    def count_orphans(self) -> str:
-        """The SELECT that counts rows without their referenced row; a NULL references nothing."""
-        schema, parent = self.parent
-        table = db.quote(self.table)
-        pairs = [
-            (f"{table}.{db.quote(column)}", f"{self.alias}.{db.quote(parent_column)}")
-            for column, parent_column in self.columns
-        ]
-        refers = " AND ".join(f"{column} IS NOT NULL" for column, _ in pairs)
-        matches = " AND ".join(f"{parent_column} = {column}" for column, parent_column in pairs)
-        return (
-            f"SELECT COUNT(*) FROM {table}"
-            f" LEFT JOIN {db.quote(schema)}.{db.quote(parent)} AS {self.alias} ON {matches}"
-            f" WHERE {refers} AND {pairs[0][1]} IS NULL"
-        )
+COLUMN_DEFAULTS = """
+SELECT column_default
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name IN %s AND column_default LIKE '%%val(%%'
+"""
+SEQUENCE = re.compile(
+    r"'(?:[^'\\]|\\.|'')*'|\b(?:next|last|set)val\(((?:`(?:[^`]|``)+`\.)?`(?:[^`]|``)+`)", re.DOTALL
+)
+"""A text, or a sequence in MariaDB's printed form of a column's default."""
 
 
 def missing_tables(connection: Connection) -> list[str]:
@@ -112,6 +88,22 @@ def check_empty(connection: Connection, tables: Iterable[str] = db.TABLES) -> No
         raise Misconfigured(f"{', '.join(full)} already hold rows; --replace replaces them")
 
 
+def check_replaceable(connection: Connection, tables: Iterable[str]) -> None:
+    """Checks that rows can be deleted and inserted again in one transaction.
+
+    Raises:
+        Misconfigured: a full-text index takes none of its former document ids; the message names
+            the table.
+    """
+    full_text = {table for (table,) in db.select(connection, FULL_TEXT_IDS, db.TABLES)}
+    for table in full_text.intersection(tables):
+        if db.select(connection, f"SELECT EXISTS (SELECT 1 FROM {db.quote(table)})")[0][0]:
+            raise Misconfigured(
+                f"table {table} has a full-text index on the column FTS_DOC_ID, which takes no"
+                " value a second time; truncate the table, then load without --replace"
+            )
+
+
 @contextlib.contextmanager
 def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[Connection]:
     """A connection with exclusive use of the three tables, in one transaction.
@@ -119,7 +111,7 @@ def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[C
     `SET autocommit = 0`, then LOCK TABLES: START TRANSACTION would release the locks
     (https://dev.mysql.com/doc/refman/8.4/en/lock-tables.html). The end of the block rolls back what
     was not committed and releases the locks. The server does not check foreign keys row by row, so
-    rows may come in any order; `check_references` checks them before the commit.
+    rows may come in any order; `constraints.check` checks them before the commit.
 
     Raises:
         Busy: the tables could not be locked in time.
@@ -135,7 +127,8 @@ def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[C
         autocommit=0,
         sql_mode=sql_mode,
     ) as connection:
-        db.lock_tables(connection, "WRITE", *(key.lock for key in _foreign_keys(connection)))
+        parents = [key.lock for key in constraints.foreign_keys(connection)]
+        db.lock_tables(connection, "WRITE", *parents, *_sequence_locks(connection))
         check_loadable(connection)
         try:
             yield connection
@@ -144,14 +137,16 @@ def loading(settings: Settings, deadline: Deadline, sql_mode: str) -> Iterator[C
                 connection.rollback()
 
 
-def _foreign_keys(connection: Connection) -> list[ForeignKey]:
-    columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for *key, column, parent_column in db.select(connection, FOREIGN_KEYS, db.TABLES):
-        columns.setdefault(tuple(key), []).append((column, parent_column))
-    return [
-        ForeignKey(table, name, (schema, parent), tuple(pairs), alias=f"parent_{number}")
-        for number, ((table, name, schema, parent), pairs) in enumerate(columns.items())
-    ]
+def _sequence_locks(connection: Connection) -> list[str]:
+    """The parts of LOCK TABLES for the sequences that give columns their defaults.
+
+    MariaDB uses them in every INSERT, even if it gives a value for each column.
+    """
+    if not db.is_mariadb(connection):
+        return []
+    defaults = db.select(connection, COLUMN_DEFAULTS, db.TABLES)
+    found = {match[1] for (text,) in defaults for match in SEQUENCE.finditer(text) if match[1]}
+    return [f"{sequence} WRITE" for sequence in sorted(found)]
 
 
 def empty(connection: Connection) -> None:
@@ -159,21 +154,6 @@ def empty(connection: Connection) -> None:
     with connection.cursor() as cursor:
         for table in reversed(db.TABLES):
             cursor.execute(f"DELETE FROM {db.quote(table)}")
-
-
-def check_references(connection: Connection) -> None:
-    """Checks that every referenced row exists.
-
-    Raises:
-        RowRefused: one is missing; the message names the foreign key and the number of rows.
-    """
-    for key in _foreign_keys(connection):
-        ((orphans,),) = db.select(connection, key.count_orphans)
-        if orphans:
-            raise RowRefused(
-                f"{orphans} rows of {key.table} refer to a row of {key.parent[1]}"
-                f" that is not there (foreign key {key.name})"
-            )
 
 
 def create_table(connection: Connection, table: str, statement: str, origin: str) -> None:

@@ -484,24 +484,6 @@ def test_a_refused_or_changed_row_rolls_everything_back(
     assert content(database) == before
 
 
-def test_a_row_that_refers_to_nothing_is_refused(
-    database: Database, run_load: Loader, take_backup: Backup, rows: Any
-) -> None:
-    """A row without its referenced row rolls back; the message names the foreign key."""
-    with database.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute("DELETE FROM departments WHERE id = 7")
-    backup = take_backup()["backup"]
-    before = content(database)
-    loaded = run_load(backup, "--replace")
-    assert loaded.status == 4
-    assert loaded.error == (
-        "nothing was loaded: 1 rows of employees refer to a row of departments that is not there"
-        " (foreign key employees_department)"
-    )
-    assert content(database) == before
-
-
 # The tables as they are
 
 

@@ -1,0 +1,169 @@
+"""Foreign keys and CHECK constraints: the rows that break one after a load.
+
+The server checks no foreign key row by row, so that rows may come in any order, and MariaDB no
+CHECK constraint. A constraint that was added while its checks were off may have rows that break it.
+A restore brings them back.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import db
+from hiring.core.connection import Connection
+from hiring.core.errors import RowRefused
+from loading.progress import status
+
+FOREIGN_KEYS = """
+SELECT table_schema, table_name, constraint_name, referenced_table_schema, referenced_table_name,
+    column_name, referenced_column_name
+FROM information_schema.key_column_usage
+WHERE table_schema = DATABASE() AND table_name IN %s AND referenced_table_name IS NOT NULL
+ORDER BY table_name, constraint_name, ordinal_position
+"""
+
+CHECKS = """
+SELECT table_name, constraint_name, check_clause
+FROM information_schema.check_constraints
+WHERE constraint_schema = DATABASE() AND table_name IN %s
+ORDER BY table_name, constraint_name
+"""
+"""MariaDB's CHECK constraints, those of columns too."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of one of the three tables.
+
+    Attributes:
+        table: the referencing table.
+        name: of the constraint.
+        parent: schema and name of the referenced table.
+        columns: pairs of a column and the parent's column.
+        alias: of the parent; under LOCK TABLES each use of a table needs its own lock.
+        within: whether the parent is one of the three.
+    """
+
+    table: str
+    name: str
+    parent: tuple[str, str]
+    columns: tuple[tuple[str, str], ...]
+    alias: str
+    within: bool
+
+    @property
+    def lock(self) -> str:
+        """The parent's part of LOCK TABLES."""
+        schema, table = self.parent
+        return f"{db.quote(schema)}.{db.quote(table)} AS {self.alias} READ"
+
+    @property
+    def count_broken(self) -> str:
+        """The SELECT that counts rows without their referenced row; a NULL references nothing."""
+        schema, parent = self.parent
+        table = db.quote(self.table)
+        pairs = [
+            (f"{table}.{db.quote(column)}", f"{self.alias}.{db.quote(parent_column)}")
+            for column, parent_column in self.columns
+        ]
+        refers = " AND ".join(f"{column} IS NOT NULL" for column, _ in pairs)
+        matches = " AND ".join(f"{parent_column} = {column}" for column, parent_column in pairs)
+        return (
+            f"SELECT COUNT(*) FROM {table}"
+            f" LEFT JOIN {db.quote(schema)}.{db.quote(parent)} AS {self.alias} ON {matches}"
+            f" WHERE {refers} AND {pairs[0][1]} IS NULL"
+        )
+
+    @property
+    def broken(self) -> str:
+        """What is wrong with such rows."""
+        return f"refer to a row of {self.parent[1]} that is not there (foreign key {self.name})"
+
+    def is_in(self, create_table: str) -> bool:
+        """Whether a CREATE TABLE has the same foreign key among the three tables."""
+        own, parents = (
+            ", ".join(db.quote(column) for column in columns)
+            for columns in zip(*self.columns, strict=True)
+        )
+        definition = f"FOREIGN KEY ({own}) REFERENCES {db.quote(self.parent[1])} ({parents})"
+        return self.within and definition in create_table
+
+
+@dataclass(frozen=True)
+class Check:
+    """A CHECK constraint of one of the three tables; a column's has the column's name."""
+
+    table: str
+    name: str
+    clause: str
+
+    @property
+    def count_broken(self) -> str:
+        """The SELECT that counts rows for which the clause is false; NULL is not false."""
+        return f"SELECT COUNT(*) FROM {db.quote(self.table)} WHERE NOT ({self.clause})"
+
+    @property
+    def broken(self) -> str:
+        """What is wrong with such rows."""
+        return f"break the CHECK constraint {self.name}"
+
+    def is_in(self, create_table: str) -> bool:
+        """Whether a CREATE TABLE has the same constraint."""
+        return f"CHECK ({self.clause})" in create_table
+
+
+def foreign_keys(connection: Connection) -> list[ForeignKey]:
+    """The foreign keys of the three tables."""
+    columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for *key, column, parent_column in db.select(connection, FOREIGN_KEYS, db.TABLES):
+        columns.setdefault(tuple(key), []).append((column, parent_column))
+    return [
+        ForeignKey(
+            table,
+            name,
+            (parent_schema, parent),
+            tuple(pairs),
+            alias=f"parent_{number}",
+            within=parent_schema == schema and parent in db.TABLES,
+        )
+        for number, ((schema, table, name, parent_schema, parent), pairs) in enumerate(
+            columns.items()
+        )
+    ]
+
+
+def leave_unchecked(connection: Connection) -> None:
+    """Lets the session insert rows that break a CHECK constraint.
+
+    MySQL cannot, and need not: it adds no constraint that a row breaks.
+    """
+    if db.is_mariadb(connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION check_constraint_checks = 0")
+
+
+def check(connection: Connection, backed_up: Mapping[str, str]) -> None:
+    """Looks for rows that break a constraint.
+
+    Args:
+        connection: that filled the tables.
+        backed_up: for each table of a backup its CREATE TABLE. Rows that break a constraint which
+            is in it did so when they were backed up: they stay, with a warning.
+
+    Raises:
+        RowRefused: other rows break one; the message names the constraint and their number.
+    """
+    for constraint in _constraints(connection):
+        ((rows,),) = db.select(connection, constraint.count_broken)
+        if not rows:
+            continue
+        reason = f"{rows} rows of {constraint.table} {constraint.broken}"
+        if not constraint.is_in(backed_up.get(constraint.table, "")):
+            raise RowRefused(f"table {constraint.table}: {reason}")
+        status("rows that broke a constraint are restored", "WARNING", reason=reason)
+
+
+def _constraints(connection: Connection) -> Iterator[ForeignKey | Check]:
+    yield from foreign_keys(connection)
+    if db.is_mariadb(connection):
+        for row in db.select(connection, CHECKS, db.TABLES):
+            yield Check(*row)
