@@ -21,7 +21,7 @@ REPORTS = ("quarterly-hired", "hiring-by-department")
 
 
 def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
-    """The settings of the job: where backups are, and of which database."""
+    """The settings of the job: the folder of the backups, and the database."""
     return {**bucket.environment, "DB_NAME": database.name}
 
 
@@ -34,7 +34,7 @@ def analyse(database: Database, bucket: Bucket, folder: Path) -> dict[str, Any]:
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[list[Any]]:
-    """Rows in a common order: SQL uses the collation, Spark the code points."""
+    """Rows in one order, because the functions sort by collation and Spark by code points."""
     return sorted((list(row.values()) for row in rows), key=repr)
 
 
@@ -46,7 +46,7 @@ def check(client: Client, found: dict[str, Any], years: range) -> None:
             assert in_order(found.get(f"{report}-{year}.json", [])) == in_order(expected)
 
 
-def test_the_sample_datas_reports(
+def test_the_analysis_of_the_sample_data_equals_the_reports(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
     """The analysis of the sample data equals the functions' reports, and the manifest lists it."""
@@ -68,7 +68,7 @@ def test_the_sample_datas_reports(
 
 
 @pytest.mark.skipif(not REAL_DATA.exists(), reason="the real data set is not here")
-def test_the_real_datas_reports(
+def test_the_analysis_of_real_data_equals_the_reports(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
     """Hires without a department, a job or a time are counted as the functions count them."""
@@ -126,7 +126,7 @@ def test_hires_that_avro_can_not_hold_count_too(
 @pytest.mark.parametrize(
     "column_type", ["DATE", pytest.param("TIMESTAMP(6)", marks=pytest.mark.slow)]
 )
-def test_any_type_of_time(
+def test_the_analysis_counts_any_type_of_time(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path, column_type: str
 ) -> None:
     """The analysis counts a DATE, and a TIMESTAMP near midnight of New Year, in the right year."""

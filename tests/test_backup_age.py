@@ -1,4 +1,4 @@
-"""What /backup-data says of its backups: their age, what one would hold, what was pruned."""
+"""/backup-data answers the age of a backup, the counts of a dry run, and what it pruned."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ def test_an_age_is_a_whole_number_of_hours(client: Client, value: str) -> None:
 
 
 def test_an_age_check_takes_no_dry_run(client: Client) -> None:
-    """Both parameters together are 400: each asks for something else."""
+    """`max_age_hours` and `dry_run` together are 400."""
     status, answer = get(client, "/backup-data?max_age_hours=26&dry_run=true")
     assert (status, answer["error"]["code"]) == (400, "bad_parameter")
 
@@ -32,7 +32,7 @@ def test_an_age_check_takes_no_dry_run(client: Client) -> None:
 def test_a_young_backup_is_answered_with_its_age(
     client: Client, database: Database, bucket: Bucket, take_backup: Backup
 ) -> None:
-    """The newest complete backup of this database is answered, and nothing is stored."""
+    """A check of the age answers the database's newest complete backup, and stores nothing."""
     answer = take_backup()
     write_backup(bucket, TODAY, "elsewhere")
     before = bucket.blobs()
@@ -46,7 +46,7 @@ def test_a_young_backup_is_answered_with_its_age(
 def test_a_missing_backup_is_an_error_in_the_log(
     client: Client, database: Database, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a complete backup of this database the check is 503 and logs an ERROR."""
+    """A check without a complete backup of this database is 503 and logs an ERROR."""
     write_backup(bucket, TODAY, "elsewhere")
     bucket.blob("hiring/backups/20990101T000000.000000Z/jobs.avro").upload_from_string("half")
     status, answer = get(client, "/backup-data?max_age_hours=26")
@@ -61,7 +61,7 @@ def test_a_missing_backup_is_an_error_in_the_log(
 
 
 @pytest.mark.parametrize(("hours", "status"), [(25.9, 200), (26.1, 503)])
-def test_the_check_turns_at_the_hour(
+def test_a_check_fails_from_the_given_age_on(
     client: Client,
     database: Database,
     take_backup: Backup,
@@ -69,7 +69,7 @@ def test_the_check_turns_at_the_hour(
     hours: float,
     status: int,
 ) -> None:
-    """With the clock moved on, the check fails once the newest backup is 26 hours old."""
+    """A check of 26 hours succeeds just before the newest backup is that old, and fails after."""
     take_backup()
     moved = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
 
@@ -82,10 +82,10 @@ def test_the_check_turns_at_the_hour(
     assert get(client, "/backup-data?max_age_hours=26")[0] == status
 
 
-def test_a_server_whose_clock_is_ahead_hides_nothing(
+def test_a_clock_that_is_ahead_hides_no_age(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """A snapshot of the year 2099 is as old as its stored manifest, not younger than now."""
+    """A backup from a server whose clock is ahead is as old as its stored manifest."""
     write_backup(bucket, TODAY.replace(year=2099), database.name)
     status, found = get(client, "/backup-data?max_age_hours=1")
     assert (status, found["age_hours"] >= 0) == (200, True)
@@ -105,10 +105,10 @@ def test_a_dry_run_counts_and_stores_nothing(
     assert (status, "pruned" in answer) == (200, False)
 
 
-def test_a_setting_keeps_the_newest_seven(
+def test_a_prune_keeps_the_newest_seven_backups(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """KEEP_BACKUPS_DAYS prunes after a backup, never below the newest seven of this database."""
+    """KEEP_BACKUPS_DAYS prunes old backups after a new one, and keeps the newest seven."""
     environment.setenv("KEEP_BACKUPS_DAYS", "30")
     names = [
         write_backup(bucket, TODAY - datetime.timedelta(days=days), database.name)
@@ -122,7 +122,7 @@ def test_a_setting_keeps_the_newest_seven(
 
 
 @pytest.mark.parametrize(("method", "key"), [("GET", "failed"), ("DELETE", "left")])
-def test_a_prune_that_fails_is_no_failed_backup(
+def test_a_prune_that_fails_does_not_fail_the_backup(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -131,7 +131,7 @@ def test_a_prune_that_fails_is_no_failed_backup(
     method: str,
     key: str,
 ) -> None:
-    """A list or a removal that is refused is a warning beside a stored backup."""
+    """A prune that storage refuses is a warning; the backup itself succeeds."""
     environment.setenv("KEEP_BACKUPS_DAYS", "1")
     for days in range(20, 10, -1):
         write_backup(bucket, TODAY - datetime.timedelta(days=days), database.name)

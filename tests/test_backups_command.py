@@ -1,4 +1,4 @@
-"""backups.py: what it lists, what it finds damaged, what it removes and never removes."""
+"""backups.py lists backups, finds damage, and removes what no rule keeps and nothing else."""
 
 import datetime
 import json
@@ -38,7 +38,7 @@ def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.Comp
 
 
 def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiring") -> str:
-    """Stores a small backup of a chosen time, whose objects hold a byte each; returns its name."""
+    """Stores a backup with a given time and objects of one byte each; returns its name."""
     name = f"{taken:%Y%m%dT%H%M%S.%fZ}"
     folder = f"hiring/backups/{name}/"
 
@@ -69,7 +69,7 @@ def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiri
 
 
 def write_backups(bucket: Bucket, ages: Iterable[int]) -> list[str]:
-    """Stores backups of these ages in days, the oldest first; returns their names as given."""
+    """Stores backups of these ages in days, oldest first; returns their names in given order."""
     names = {
         age: write_backup(bucket, NOW - datetime.timedelta(days=age))
         for age in sorted(ages, reverse=True)
@@ -87,14 +87,14 @@ def folders(bucket: Bucket) -> dict[str, set[str]]:
 
 
 def wait_for_quiet(bucket: Bucket) -> None:
-    """Waits until the requests of a process that was killed are carried out."""
+    """Waits until a killed process's last requests are carried out."""
     before = None
     while before != (before := folders(bucket)):
         time.sleep(0.3)
 
 
 def no_manifest_lies(bucket: Bucket) -> None:
-    """Every folder with a manifest has all that it names."""
+    """Checks that every folder with a manifest has all objects that it names."""
     for name, inner in folders(bucket).items():
         if "manifest.json" in inner:
             content = bucket.blob(f"hiring/backups/{name}/manifest.json").download_as_bytes()
@@ -131,8 +131,8 @@ def test_the_list_shows_every_folder(
     assert "there is no manifest.json" in shown
 
 
-def test_empty_storage_is_an_empty_list_and_a_wrong_bucket_an_error(bucket: Bucket) -> None:
-    """Empty storage is an empty list; a bucket that is not there is status 5 and named."""
+def test_a_bucket_without_backups_is_an_empty_list(bucket: Bucket) -> None:
+    """A bucket without backups is an empty list; a missing bucket is status 5 and is named."""
     done = run(bucket, "list", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
     done = run(bucket, "list", GCS_PATH="no-such-bucket")
@@ -150,13 +150,13 @@ def flip(bucket: Bucket, name: str) -> None:
 
 
 def swap(bucket: Bucket, name: str) -> None:
-    """Another object of the same size in its place."""
+    """Replaces an object by another one of the same size."""
     size = len(bucket.blob(name).download_as_bytes())
     bucket.blob(name).upload_from_string(b"x" * size)
 
 
 def write_again(bucket: Bucket, name: str) -> None:
-    """The same bytes, as a new generation."""
+    """Stores the same bytes as a new generation."""
     bucket.blob(name).upload_from_string(bucket.blob(name).download_as_bytes())
 
 
@@ -184,7 +184,7 @@ def test_damage_is_found_and_named(
     says: str,
     quick: list[str],
 ) -> None:
-    """Damage is status 3 and the object is named; before, the same check is status 0."""
+    """A check of a whole backup is status 0; a damaged object is status 3 and is named."""
     database.insert("departments", [(1, "Sales")])
     answer = take_backup()
     for which in ([], ["--all"], [answer["backup"]]):
@@ -197,16 +197,16 @@ def test_damage_is_found_and_named(
         assert says in done.stderr
 
 
-def test_only_content_shows_rows_that_cannot_be_read(bucket: Bucket) -> None:
-    """A full check decodes every row: objects that are no Avro pass the quick check alone."""
+def test_only_the_full_check_finds_rows_that_cannot_be_read(bucket: Bucket) -> None:
+    """Rows that cannot be decoded pass the quick check but not the full one."""
     write_backup(bucket, NOW)
     assert run(bucket, "check", "--quick").returncode == 0
     done = run(bucket, "check")
     assert (done.returncode, "departments.avro can't be read" in done.stderr) == (3, True)
 
 
-def test_no_such_backup_is_never_well(bucket: Bucket) -> None:
-    """A backup that is not there, and a database without any, are status 3."""
+def test_a_missing_backup_is_never_whole(bucket: Bucket) -> None:
+    """A check of a missing backup, or of a database without backups, is status 3."""
     missing = f"gs://{bucket.name}/hiring/backups/20260101T000000.000000Z/"
     write_backup(bucket, NOW, "elsewhere")
     for arguments in ([], ["--all"], [missing], ["--quick", missing], ["."]):
@@ -217,7 +217,7 @@ def test_no_such_backup_is_never_well(bucket: Bucket) -> None:
 
 
 def test_either_rule_keeps_a_backup(bucket: Bucket) -> None:
-    """The newest two and those of ten days stay; a dry run removes nothing; reasons are said."""
+    """A backup that either rule keeps stays, with the reason; a dry run removes nothing."""
     ages = (0, 3, 9, 11, 40)
     names = write_backups(bucket, ages)
     before = folders(bucket)
@@ -233,7 +233,7 @@ def test_either_rule_keeps_a_backup(bucket: Bucket) -> None:
 
 
 def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
-    """Other databases' backups, foreign objects, broken and young folders stay."""
+    """A prune keeps other databases' backups, foreign objects, broken and young folders."""
     broken, old, newest = reversed(write_backups(bucket, (0, 90, 92)))
     other = write_backup(bucket, NOW - datetime.timedelta(days=91), "elsewhere")
     bucket.blob(f"hiring/backups/{broken}/jobs.avro").delete()
@@ -260,7 +260,7 @@ def listed(bucket: Bucket) -> list[catalog.Folder]:
 
 @pytest.fixture
 def stored_backups(bucket: Bucket, environment: pytest.MonkeyPatch) -> list[str]:
-    """Three backups, a day between; this process finds the bucket."""
+    """Stores three backups a day apart, and lets this process use the bucket."""
     for name, value in bucket.environment.items():
         environment.setenv(name, value)
     forget_settings()
@@ -268,10 +268,10 @@ def stored_backups(bucket: Bucket, environment: pytest.MonkeyPatch) -> list[str]
 
 
 @pytest.mark.parametrize("years", [-1, 0, 10])
-def test_no_clock_removes_what_should_stay(
+def test_no_wrong_clock_removes_what_should_stay(
     bucket: Bucket, stored_backups: list[str], years: int
 ) -> None:
-    """A clock a year behind or ten years ahead removes nothing that the right one keeps."""
+    """A clock that is a year behind or ten years ahead removes no backup that should stay."""
     now = NOW.replace(year=NOW.year + years)
     decisions = prune.decide(listed(bucket), "hiring", keep_last=0, keep_days=1, now=now)
     staying = [each.folder.name for each in decisions if each.stays]
@@ -280,17 +280,17 @@ def test_no_clock_removes_what_should_stay(
     assert decisions[0].stays
 
 
-def test_the_one_stored_last_stays_though_its_clock_was_behind(
-    bucket: Bucket, stored_backups: list[str]
-) -> None:
-    """A backup that was just stored by a server whose clock is a year behind is not removed."""
+def test_the_backup_stored_last_stays(bucket: Bucket, stored_backups: list[str]) -> None:
+    """The backup that was stored last stays, even if its server's clock is a year behind."""
     behind = write_backup(bucket, NOW - datetime.timedelta(days=365))
     decisions = prune.decide(listed(bucket), "hiring", keep_last=1, keep_days=0, now=NOW)
     assert [each.folder.name for each in decisions if each.stays] == [stored_backups[0], behind]
 
 
-def test_an_old_folder_without_a_manifest_goes(bucket: Bucket, stored_backups: list[str]) -> None:
-    """It goes when all it holds is two days older than the last backup that was stored."""
+def test_an_old_folder_without_a_manifest_is_removed(
+    bucket: Bucket, stored_backups: list[str]
+) -> None:
+    """A folder without a manifest is removed once it is days older than the last stored backup."""
     bucket.blob(f"hiring/backups/{stored_backups[2]}/manifest.json").delete()
     found = listed(bucket)
     later = datetime.timedelta(days=3)
@@ -318,14 +318,14 @@ def test_an_old_folder_without_a_manifest_goes(bucket: Bucket, stored_backups: l
 
 @pytest.mark.parametrize("after", range(10))
 @pytest.mark.parametrize("status", [403, 503])
-def test_a_prune_that_fails_at_any_request_leaves_no_lie(
+def test_a_prune_that_fails_at_any_request_leaves_true_manifests(
     bucket: Bucket,
     stored_backups: list[str],
     environment: pytest.MonkeyPatch,
     status: int,
     after: int,
 ) -> None:
-    """No manifest outlives its objects, the newest stays, and what is left is named."""
+    """A prune refused at any request leaves only true manifests, and can be repeated."""
     environment.setattr(storage_client, "RETRY_SECONDS", 0.2)
     going = listed(bucket)[1:]
     bucket.storage.fail(bucket.name, method="DELETE", after=after, status=status, times=None)
@@ -340,10 +340,10 @@ def test_a_prune_that_fails_at_any_request_leaves_no_lie(
 
 
 @pytest.mark.parametrize("requests", range(1, 11))
-def test_a_killed_prune_leaves_no_lie(
+def test_a_killed_prune_leaves_true_manifests(
     bucket: Bucket, stored_backups: list[str], requests: int, tmp_path: Path
 ) -> None:
-    """SIGKILL after each request: no manifest outlives its objects, and the newest stays."""
+    """A prune killed after any request leaves no manifest without its objects."""
     killed = subprocess.run(
         [sys.executable, PROJECT / "tests" / "killed_prune.py", str(requests)],
         env={**os.environ, **bucket.environment},
@@ -357,8 +357,8 @@ def test_a_killed_prune_leaves_no_lie(
     assert len(folders(bucket)[stored_backups[0]]) == 5
 
 
-def test_two_prunes_at_once_end_well(bucket: Bucket, stored_backups: list[str]) -> None:
-    """Two prunes at once remove what one would, and neither finds anything to complain of."""
+def test_two_prunes_at_once_succeed(bucket: Bucket, stored_backups: list[str]) -> None:
+    """Two prunes at once remove what one would, and both succeed."""
     arguments = ("prune", "--keep-last", "1", "--keep-days", "0")
     newest = write_backup(bucket, NOW + datetime.timedelta(days=1))
     with ThreadPoolExecutor(2) as both:
@@ -368,7 +368,7 @@ def test_two_prunes_at_once_end_well(bucket: Bucket, stored_backups: list[str]) 
 
 
 def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:
-    """A retention policy's refusal is status 6, with the object and the reason."""
+    """An object that storage refuses to remove is status 6, with its name and the reason."""
     write_backup(bucket, NOW + datetime.timedelta(days=1))
     bucket.storage.fail(f"{stored_backups[1]}.*manifest", method="DELETE", status=403, times=None)
     done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")

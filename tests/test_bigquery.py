@@ -16,7 +16,7 @@ Backup = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def lines(database: Database, bucket: Bucket, take_backup: Backup) -> tuple[str, list[list[str]]]:
-    """The address of a backup with wide decimals, and the printed commands."""
+    """The address of a backup with wide decimals, and the commands printed for it."""
     database.execute(
         "ALTER TABLE employees ADD pay DECIMAL(12,2) NULL, ADD exact DECIMAL(40,20) NULL,"
         " ADD widest DECIMAL(65,10) NULL, ADD photo BLOB NULL, ADD shift TIME NULL"

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.once
 
 
 class Done(NamedTuple):
-    """The end of a run: exit status, output and errors."""
+    """The result of a run: exit status, output and errors."""
 
     status: int
     output: str
@@ -48,7 +48,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The project's files in a folder of their own."""
+    """A copy of the project's files."""
     folder = tmp_path / "source"
     copy_project(folder)
     return folder
@@ -56,14 +56,14 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A project with every service off, whose new accounts are known after 30 seconds."""
+    """A project without enabled services, in which a new account is known after 30 seconds."""
     project = Project(tmp_path / "clock", visible_after=30)
     yield project
     project.close()
 
 
 class Deployment:
-    """deploy.sh in the source folder, with gcloud connected to the project."""
+    """Runs deploy.sh in the source folder, with gcloud connected to the project."""
 
     def __init__(self, source: Path, gcloud: Gcloud) -> None:
         self._source = source
@@ -96,7 +96,7 @@ def run_script(source: Path, environment: dict[str, str], *arguments: str, **set
 
 @pytest.fixture
 def deployment(source: Path, project: Project, tmp_path: Path) -> Iterator[Deployment]:
-    """See `Deployment`; skipped where gcloud is not installed."""
+    """A `Deployment`; skips the test if gcloud is not installed."""
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")
     with Gcloud(tmp_path / "bin", project).running() as gcloud:
@@ -104,7 +104,7 @@ def deployment(source: Path, project: Project, tmp_path: Path) -> Iterator[Deplo
 
 
 def never_open(project: Project) -> None:
-    """No function that changes data was public at any moment."""
+    """Checks that no function that changes data was public at any moment."""
     for moment in project.history:
         assert moment.name not in CHANGES or "allUsers" not in moment.callers
 
@@ -149,7 +149,7 @@ def test_a_fresh_project_gets_four_functions_that_answer(
 def test_a_second_run_changes_no_access_and_never_lacks_a_socket(
     deployment: Deployment, project: Project
 ) -> None:
-    """A second run keeps callers, sockets and passwords, at every moment."""
+    """A second run keeps callers, sockets and passwords at every moment."""
     assert deployment.run().status == 0
     last = {moment.name: moment for moment in project.history}
     before = len(project.history)

@@ -1,4 +1,4 @@
-"""The distributed backup holds the function's rows, in ranges, whatever happens to workers."""
+"""The distributed backup has the function's rows, in ranges, whatever happens to its workers."""
 
 import contextlib
 import dataclasses
@@ -39,7 +39,7 @@ FROM (
 ) AS numbers
 WHERE id <= %s
 """
-"""Every third id is then missing, so that ids and rows are not the same."""
+"""`fill` then deletes every third id, so that ids and row numbers differ."""
 
 
 def fill(database: Database, employees: int) -> None:
@@ -51,7 +51,7 @@ def fill(database: Database, employees: int) -> None:
         cursor.execute(FILL, (employees * 3 // 2,))
         cursor.execute("DELETE FROM employees WHERE id % 3 = 0")
         cursor.execute("DROP TABLE digits")
-    # As after any large import, so that the server knows how many rows a range has.
+    # As after any large import: the server then knows the number of rows in a range.
     database.execute("ANALYZE TABLE employees")
 
 
@@ -155,8 +155,8 @@ def test_the_rows_are_the_functions_in_eight_ranges(
     assert ours == functions
 
 
-def test_it_is_loaded_like_any_other(job: Job, database: Database) -> None:
-    """`load.py` finds, checks and loads a distributed backup."""
+def test_a_distributed_backup_is_loaded_like_any_other(job: Job, database: Database) -> None:
+    """load.py finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
     sums = "CHECKSUM TABLE departments, jobs, employees"
     before = database.execute(sums)
@@ -176,7 +176,7 @@ def test_it_is_loaded_like_any_other(job: Job, database: Database) -> None:
 
 
 def write(database: Database, stop: threading.Event) -> None:
-    """Inserts hires again and again."""
+    """Inserts hires until it is stopped."""
     with database.connect() as connection, connection.cursor() as cursor:
         while not stop.wait(0.05):
             cursor.execute("INSERT INTO employees VALUES (0, 'Zoë', '2021-01-01', 1, 1)")
@@ -184,7 +184,7 @@ def write(database: Database, stop: threading.Event) -> None:
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[None]:
-    """A writer that never stops."""
+    """A writer that runs during the test."""
     fill(database, EMPLOYEES)
     stop = threading.Event()
     thread = threading.Thread(target=write, args=(database, stop))
@@ -194,7 +194,7 @@ def writer(database: Database) -> Iterator[None]:
     thread.join()
 
 
-def test_with_a_writer_running_there_is_no_backup(job: Job, writer: None) -> None:
+def test_a_table_that_changes_is_refused(job: Job, writer: None) -> None:
     """A table that changes is refused by name, and no object stays."""
     done = job.run("--ranges=8")
     assert done.returncode == 1
@@ -278,7 +278,7 @@ def test_an_executor_that_is_killed_costs_nothing(
     """After one of two executors is killed, the other stores its ranges, each once."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
-    # The third and later ranges wait long enough to be killed while they are stored.
+    # The third and later ranges wait, so that the kill hits them while they are stored.
     job.bucket.storage.fail("employees-0000[3-7]", method="PUT", times=3, action="delay", seconds=5)
     with job.start(
         "--ranges=8",

@@ -1,4 +1,4 @@
-"""What README and docs say is true of the code."""
+"""README and docs agree with the code."""
 
 import ast
 import json
@@ -50,7 +50,7 @@ def shell_blocks(text: str) -> Iterator[str]:
     for block in re.findall(r"(?:^    .*\n)+", prose, re.MULTILINE):
         lines = textwrap.dedent(block).splitlines(keepends=True)
         if shown := [line[2:] for line in lines if line.startswith("$ ")]:
-            yield "".join(shown)  # the other lines are what it prints
+            yield "".join(shown)  # the other lines are output
         elif re.match(
             r"(\S*/)*(python|curl|gcloud|export|mariadb|read|sudo|\w+\.sh|run)\b", block.strip()
         ):
@@ -58,7 +58,7 @@ def shell_blocks(text: str) -> Iterator[str]:
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """The words of each command of a block; `...` stands for something to fill in."""
+    """The words of each command in a block; `...` is a placeholder."""
     for line in block.replace("\\\n", " ").splitlines():
         for command in re.split(r"&&|;|\|(?!\|)", line) if "'" not in line else [line]:
             if words := shlex.split(command, comments=True):
@@ -71,8 +71,8 @@ def subclasses(kind: type[errors.BundleError]) -> Iterator[type[errors.BundleErr
         yield from subclasses(each)
 
 
-def test_urls() -> None:
-    """The table of functions has every entry point, method and parameter, and no other."""
+def test_the_table_of_functions_is_complete() -> None:
+    """The table of functions has every entry point, method and parameter, and no others."""
     known = {
         "quarterly_hired": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
         "hiring_by_department": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
@@ -86,7 +86,7 @@ def test_urls() -> None:
         known_methods, known_parameters = known[codes(entry_point)[0]]
         assert tuple(methods.split(", ")) == known_methods
         if parameters != "the same":
-            # Words in parentheses are values; what is left are names.
+            # Words in parentheses are values; the others are names.
             shown = codes(re.sub(r"\([^)]*\)", "", parameters))
         assert shown == list(known_parameters), entry_point
         if "format" in known_parameters and parameters != "the same":
@@ -106,7 +106,7 @@ def test_report_parameters() -> None:
 
 
 def test_errors() -> None:
-    """The table of errors has every error's status and code, and no other."""
+    """The table of errors has the status and code of every error, and no others."""
     rows = table("docs/operate.md", "## Errors")
     stated = {(int(row[0]), codes(row[1])[0]) for row in rows}
     raised = {
@@ -118,7 +118,7 @@ def test_errors() -> None:
 
 
 def test_log_events() -> None:
-    """The table of log events has every name that the code logs, and no other."""
+    """The table of log events has every name that the code logs, and no others."""
     logged = set()
     for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -133,7 +133,7 @@ def test_log_events() -> None:
 
 
 def test_settings() -> None:
-    """The table of settings has every variable that is read, its default, and no other."""
+    """The table of settings has every variable that the code reads, its default, and no others."""
 
     class Asked(dict[str, str]):
         names: set[str] = set()  # noqa: RUF012
@@ -179,8 +179,8 @@ def test_named_files() -> None:
             assert (PROJECT / name).exists(), f"{page} names {name}"
 
 
-def test_links() -> None:
-    """Every relative link leads to a file, and to a heading where it names one."""
+def test_links_lead_to_files_and_headings() -> None:
+    """Every relative link leads to an existing file and, if it names one, to a heading."""
     for page, text in TEXTS.items():
         for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
             path, _, anchor = target.partition("#")
@@ -202,7 +202,7 @@ def test_pages_are_listed() -> None:
 
 
 def test_shown_commands() -> None:
-    """Each shown command is valid shell, and what it names of the project exists, options too."""
+    """Each shown command is valid shell, and the files and options that it names exist."""
     checked = 0
     for page, text in TEXTS.items():
         for block in shell_blocks(text):
@@ -225,7 +225,7 @@ def test_shown_commands() -> None:
 
 
 def source_of(words: list[str], place: int) -> str | None:
-    """The file of the project that a word of a command runs."""
+    """The file of the project that a word of a command runs, if it runs one."""
     word = words[place]
     if (
         word == "-m"
@@ -276,7 +276,7 @@ def test_shown_reports(client: Client, database: Database) -> None:
 
 
 def test_named_tests() -> None:
-    """Every test that the table of faults names exists."""
+    """Every test named in the table of faults exists."""
     file = ""
     names = re.findall(r"`(test_\w+\.py|…)(?:::(test_\w+)(\*?))?`", TEXTS["docs/reliability.md"])
     assert len(names) > 40

@@ -18,7 +18,7 @@ PASSWORD = "correct horse, bättery's staple"
 
 
 class SecretManager(BaseHTTPRequestHandler):
-    """Answers like Secret Manager, for one secret."""
+    """A server that answers like Secret Manager for one secret."""
 
     def do_GET(self) -> None:
         found = self.path == f"/v1/{SECRET}:access"

@@ -1,6 +1,6 @@
-"""A backup from one kind of server, loaded into the other; and any value whatever, into the same.
+"""A backup loads into the other kind of server, and any values load into the same one.
 
-Needs MariaDB and MySQL: MYSQLD names one, the other is looked for where it usually is.
+Needs MariaDB and MySQL: MYSQLD names one, and the other is searched for in the usual folders.
 """
 
 import os
@@ -29,7 +29,7 @@ def other_server(
 ) -> Iterator[DatabaseServer]:
     """A running server of the other kind."""
     program = "mysqld" if server.is_mariadb else "mariadbd"
-    # Where .ci/run installs a MySQL beside Debian's MariaDB.
+    # The last folder is the one in which .ci/run installs MySQL beside Debian's MariaDB.
     folders = [os.environ["PATH"], *PROGRAM_FOLDERS, str(PROJECT / ".local/mysql/bin")]
     found = os.environ.get("OTHER_MYSQLD") or shutil.which(program, path=os.pathsep.join(folders))
     if found is None:
@@ -44,7 +44,7 @@ def other_server(
 
 @pytest.fixture
 def other_database(other_server: DatabaseServer) -> Iterator[Database]:
-    """A fresh database there, with schema.sql loaded."""
+    """A fresh database on the other server, with schema.sql loaded."""
     database = Database(other_server, f"other_{uuid.uuid4().hex[:12]}")
     other_server.create_database(database.name)
     other_server.create_account(ACCOUNT, PASSWORD, database.name)
@@ -57,7 +57,7 @@ def other_database(other_server: DatabaseServer) -> Iterator[Database]:
 def source_and_target(
     request: pytest.FixtureRequest, database: Database, other_database: Database
 ) -> tuple[Database, Database]:
-    """Both databases, in either order."""
+    """Both databases, in each order."""
     there = request.param == "there"
     return (database, other_database) if there else (other_database, database)
 
@@ -68,7 +68,7 @@ def test_a_backup_loads_into_the_other_kind_of_server(
     run_load: Loader,
     take_backup: Backup,
 ) -> None:
-    """Every type that both have: the same rows, backed up again."""
+    """A backup with every type that both kinds of server have loads into the other one."""
     source, target = source_and_target
     source.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
     for each in (source, target):
@@ -84,17 +84,17 @@ def test_a_backup_loads_into_the_other_kind_of_server(
 
 
 def by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows in order, JSON without the spaces that only MySQL puts in."""
+    """Rows by id, with normalised JSON: only MySQL adds spaces."""
     rows = [
         {name: every_type.compact_json(name, value) for name, value in row.items()} for row in rows
     ]
     return sorted(rows, key=lambda row: row["id"])
 
 
-def test_tables_missing_on_the_other_kind_of_server(
+def test_tables_missing_on_the_other_server_are_created_or_named(
     source_and_target: tuple[Database, Database], run_load: Loader, take_backup: Backup
 ) -> None:
-    """They are made, or the error says that the operator has to make them, and why."""
+    """Missing tables are created, or the error says why the operator must create them."""
     source, target = source_and_target
     if not source.server.is_mariadb:
         source.execute("ALTER TABLE jobs CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin")
@@ -147,7 +147,7 @@ def test_any_value_is_restored(
     take_backup: Backup,
     rows: list[tuple[Any, ...]],
 ) -> None:
-    """Whatever text, bytes, floats and numbers: backed up, replaced, backed up again: the same."""
+    """Any texts, bytes, floats and numbers come back unchanged from a backup."""
     every_type.create(database, columns=ANY_COLUMNS)
     columns = ", ".join(ANY_COLUMNS)
     places = ", ".join(["%s"] * len(ANY_COLUMNS))

@@ -1,4 +1,4 @@
-"""CSV files, loaded: what is recognised, what is an invalid record, what is refused as a whole."""
+"""Loads of CSV files: the forms they may have, invalid records, and files that are refused."""
 
 import csv
 import datetime
@@ -31,7 +31,7 @@ JOBS = "1,Clerk\n2,Analyst\n"
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes the three files, text as UTF-8, and returns their folder; None leaves one out."""
+    """Writes the three files, text as UTF-8, and returns their folder; None omits a file."""
 
     def write(
         employees: str | bytes | None,
@@ -50,7 +50,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def employees(database: Database) -> list[tuple[Any, ...]]:
-    """The employees, times as text."""
+    """The rows of employees, with times as text."""
     return [
         (number, name, str(time), department, job)
         for number, name, time, department, job in content(database)["employees"]
@@ -58,7 +58,7 @@ def employees(database: Database) -> list[tuple[Any, ...]]:
 
 
 def invalid_records(bucket: Bucket, table: str = "employees") -> list[dict[str, Any]]:
-    """The invalid records of a table that the one load in the bucket has stored."""
+    """The invalid records of a table in the bucket."""
     found = [
         content
         for name, content in bucket.blobs("hiring/invalid/").items()
@@ -72,15 +72,14 @@ def reasons(bucket: Bucket, table: str = "employees") -> dict[int, list[str]]:
     return {record["line"]: record["reasons"] for record in invalid_records(bucket, table)}
 
 
-def test_the_challenge_loads_as_it_is(
+def test_a_real_data_set_loads(
     database: Database,
     bucket: Bucket,
     run_load: Loader,
     take_backup: Callable[..., dict[str, Any]],
     client: Client,
 ) -> None:
-    """1,929 of 1,999 hires; the others with the line and every field that is empty; then the
-    reports and a backup of what is there."""
+    """A real data set loads 1,929 valid hires and 70 invalid records that name the empty fields."""
     if not CHALLENGE.exists():
         pytest.skip(f"{CHALLENGE} is not there")
     loaded = run_load(CHALLENGE)
@@ -104,7 +103,7 @@ def test_the_challenge_loads_as_it_is(
 
 
 def read_challenge() -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
-    """The valid rows, and the invalid records, as plain code finds them."""
+    """The valid rows and the invalid records of the data set, found by plain code."""
     names = ("id", "name", "datetime", "department_id", "job_id")
     valid, invalid = [], []
     text = (CHALLENGE / "hired_employees.csv").read_text()
@@ -122,7 +121,7 @@ def read_challenge() -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
 def test_the_sample_data_loads_into_an_empty_database(
     tmp_path: Path, empty_database: Database, run_load: Loader
 ) -> None:
-    """With the project's own tables, made where they are missing."""
+    """The sample data loads into an empty database, in which the tables are created."""
     sample.write_csv(tmp_path)
     loaded = run_load(tmp_path, DB_NAME=empty_database.name)
     assert loaded.status == 0
@@ -142,9 +141,10 @@ def test_the_sample_data_loads_into_an_empty_database(
     assert "KEY `employees_hired`" in empty_database.execute("SHOW CREATE TABLE employees")[0][1]
 
 
-def test_forms_of_csv(database: Database, run_load: Loader, write: Callable[..., Path]) -> None:
-    """Header or none, columns in any order, quotes, CRLF, a byte-order mark, blank lines, no end
-    of the last line: all the same rows."""
+def test_every_form_of_csv_gives_the_same_rows(
+    database: Database, run_load: Loader, write: Callable[..., Path]
+) -> None:
+    """Headers, quotes, CRLF, a byte-order mark and blank lines are optional and change no row."""
     expected = [
         (1, 'Ana "A", B', "2021-02-03 04:05:06", 1, 2),
         (2, "Bo\nC", "2021-01-01 00:00:00", 2, 1),
@@ -190,10 +190,10 @@ TIMES = {
 }
 
 
-def test_times(
+def test_times_are_converted_to_utc_and_cut(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """ISO 8601, in UTC, cut to the column's seconds; anything else is invalid."""
+    """Times in ISO 8601 are converted to UTC and cut to seconds; any other time is invalid."""
     lines = [f'{number},Ana,"{time}",1,1' for number, time in enumerate(TIMES, start=1)]
     assert run_load(write("\n".join(lines))).status == 0
     stored = {number: time for number, _, time, _, _ in employees(database)}
@@ -206,16 +206,16 @@ def test_times(
 def test_a_field_of_any_length_is_one_invalid_record(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """A name of 200,000 characters costs its row, not the file."""
+    """A field of 200,000 characters makes its row an invalid record, and the others are loaded."""
     source = write(f"1,{'x' * 200_000},2021-01-01,1,1\n2,Ana,2021-01-01,1,1\n")
     assert run_load(source).outcomes["employees"][:3] == (2, 1, 1)
     assert reasons(bucket)[1] == ["name is longer than 255 characters: 200000"]
 
 
-def test_every_rule_that_a_row_breaks_is_a_reason(
+def test_an_invalid_record_has_a_reason_for_each_broken_rule(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """With its file, the number of its first line, and its fields as they stand."""
+    """An invalid record has its file, its line, its fields, and a reason for each broken rule."""
     source = write(
         "id,name,datetime,department_id,job_id\n"
         "1,Ana,2021-02-03T04:05:06Z,1,1\n"
@@ -286,7 +286,7 @@ def test_the_column_may_be_a_date_or_a_timestamp(
     column: str,
     expected: dict[int, str],
 ) -> None:
-    """Times are cut to a DATE's day, and have to be within what a TIMESTAMP holds."""
+    """Times are cut to the precision of a DATE or DATETIME column, and must fit a TIMESTAMP."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column} NOT NULL")
     source = write(
         "1,A,2021-01-01T00:30:00.1239+01:00,1,1\n2,B,1960-05-05,1,1\n3,C,2039-01-01,1,1\n"
@@ -301,7 +301,7 @@ def test_the_column_may_be_a_date_or_a_timestamp(
 def test_an_id_of_zero_is_kept(
     database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """It is a number like others, not a request for the next id."""
+    """An id of 0 is stored as 0 and does not become the next id."""
     assert run_load(write("0,Zed,2021-01-01,1,1\n")).status == 0
     assert [row[0] for row in employees(database)] == [0]
 
@@ -329,7 +329,7 @@ def test_what_is_not_csv_loads_nothing(
     write: Callable[..., Path],
     content_of_file: bytes,
 ) -> None:
-    """Not from the other files either, and the rows that were there stay; no record is stored."""
+    """A file that is not CSV is status 3, loads no row of any file, and keeps the old rows."""
     database.insert("departments", [(9, "Old")])
     before = content(database)
     for options in (["--replace"], ["--replace", "--dry-run"]):
@@ -342,24 +342,24 @@ def test_what_is_not_csv_loads_nothing(
 def test_a_missing_file_loads_nothing(
     database: Database, run_load: Loader, write: Callable[..., Path], missing: str
 ) -> None:
-    """Each of the three has to be there."""
+    """A load without one of the three files is status 3, names the file, and loads no row."""
     loaded = run_load(write(**{"employees": "1,Ana,2021-01-01,1,1\n"} | {missing: None}))
     assert (loaded.status, f" has no {missing}.csv" in loaded.error) == (3, True)
     assert content(database) == {table: [] for table in TABLES}
 
 
 def test_two_files_for_one_table_load_nothing(run_load: Loader, write: Callable[..., Path]) -> None:
-    """Nobody can say which one counts."""
+    """Two files for the same table are status 3, and the message names both."""
     write("1,Ana,2021-01-01,1,1\n", name="hired_employees.csv")
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n"))
     assert loaded.status == 3
     assert "has both employees.csv and hired_employees.csv" in loaded.error
 
 
-def test_files_in_cloud_storage(
+def test_csv_files_load_from_cloud_storage(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """A `gs://` folder is as good as a local one."""
+    """CSV files load from a `gs://` folder."""
     for file in write("1,Ana,2021-01-01,1,1\n").iterdir():
         bucket.blob(f"from/{file.name}").upload_from_filename(str(file))
     assert run_load(f"gs://{bucket.name}/from").outcomes["employees"] == (1, 1, 0, "")
@@ -368,7 +368,7 @@ def test_files_in_cloud_storage(
 def test_gcs_path_is_needed(
     database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """Invalid records have to go somewhere: status 2, before anything is opened."""
+    """A load of CSV files without GCS_PATH is status 2."""
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n"), GCS_PATH="")
     assert (loaded.status, "GCS_PATH is not set" in loaded.error) == (2, True)
 
@@ -376,31 +376,31 @@ def test_gcs_path_is_needed(
 def test_invalid_records_are_stored_before_the_rest_is_committed(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """Where Cloud Storage refuses them, nothing is loaded: status 5."""
+    """A load whose invalid records Cloud Storage refuses is status 5 and loads no row."""
     bucket.storage.fail("invalid/", status=403, times=None)
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n2,,,,\n"))
     assert (loaded.status, "refused or failed: " in loaded.error) == (5, True)
     assert content(database) == {table: [] for table in TABLES}
 
 
-def test_no_invalid_record_is_left_of_a_load_that_fails(
+def test_a_load_that_fails_leaves_no_invalid_record(
     database: Database, bucket: Bucket, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """What the server refuses beyond the rules: status 4, nothing loaded, nothing stored."""
+    """A load whose row the server refuses is status 4, and no row or invalid record is left."""
     database.execute("ALTER TABLE employees ADD grade INT NOT NULL")
     loaded = run_load(write("1,Ana,2021-01-01,1,1\n", departments="1,Sales\n2,\n"))
     assert (loaded.status, "'grade'" in loaded.error) == (4, True)
     assert (content(database), bucket.blobs()) == ({table: [] for table in TABLES}, {})
 
 
-def test_a_dry_run_says_what_would_be_and_changes_nothing(
+def test_a_dry_run_of_csv_files_changes_nothing(
     database: Database,
     empty_database: Database,
     bucket: Bucket,
     run_load: Loader,
     write: Callable[..., Path],
 ) -> None:
-    """The same counts, with tables and without; no record stored, no table made."""
+    """A dry run of CSV files has the counts of a load, stores no record and creates no table."""
     source = write(f"1,Ana,2021-01-01,1,1\n2,{'x' * 256},2021-01-01,1,1\n-1,Bo,2021-01-01,1,1\n")
     for name in (database.name, empty_database.name):
         loaded = run_load(source, "--dry-run", DB_NAME=name)
@@ -416,8 +416,8 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
 
 
 @given(st.lists(st.integers(-(2**70), 2**70) | st.integers(-5, 2000)))
-def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
-    """Whatever was put in is in it, and nothing else."""
+def test_a_set_of_ids_contains_what_was_added(numbers: list[int]) -> None:
+    """A set of ids contains exactly the numbers that were added."""
     ids = csv_files.Ids()
     for number in numbers:
         ids.add(number)
@@ -429,7 +429,7 @@ def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
 
 
 def many_rows(rows: int) -> str:
-    """Employees whose names hardly compress."""
+    """CSV rows of employees whose names hardly compress."""
     names = (hashlib.sha256(str(number).encode()).hexdigest() for number in range(rows))
     return "".join(f"{number},{name},2021-01-01,1,1\n" for number, name in enumerate(names))
 
@@ -440,7 +440,7 @@ def many_rows(rows: int) -> str:
 def test_compressed_objects_are_loaded_whole(
     database: Database, bucket: Bucket, run_load: Loader, name: str, encoding: str | None
 ) -> None:
-    """Objects longer than one request load every row, with Content-Encoding, .gz, or both."""
+    """Compressed objects longer than one request load every row, whatever marks them as gzip."""
     rows = 100_000
     content = many_rows(rows).encode()
     for layer in (encoding, name.endswith(".gz")):
@@ -460,7 +460,7 @@ def test_compressed_objects_are_loaded_whole(
 def test_compressed_files_on_this_machine_are_loaded(
     database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """A folder may hold .csv.gz files."""
+    """A folder of .csv.gz files is loaded."""
     folder = write("1,Ana,2021-01-01,1,1\n")
     for file in list(folder.iterdir()):
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
@@ -474,7 +474,7 @@ def test_compressed_files_on_this_machine_are_loaded(
 def test_a_damaged_compressed_file_is_refused(
     database: Database, run_load: Loader, write: Callable[..., Path], damage: Any
 ) -> None:
-    """A .gz file that is cut or changed ends the load with status 3 and loads nothing."""
+    """A .gz file that is cut off or changed is status 3 and loads no row."""
     folder = write("1,Ana,2021-01-01,1,1\n")
     (folder / "employees.csv").unlink()
     compressed = gzip.compress(many_rows(1000).encode())
@@ -489,7 +489,7 @@ def test_a_damaged_compressed_file_is_refused(
 def test_an_object_that_arrives_damaged_is_refused(
     database: Database, bucket: Bucket, run_load: Loader, encoding: str | None
 ) -> None:
-    """Bytes without the checksum that Cloud Storage has for the object are not loaded."""
+    """An object that arrives without its stored checksum is status 3 and loads no row."""
     for name, text in (
         ("departments", DEPARTMENTS),
         ("jobs", JOBS),
@@ -505,10 +505,10 @@ def test_an_object_that_arrives_damaged_is_refused(
 
 
 @pytest.mark.once
-def test_a_control_character_in_an_id_costs_its_row_alone(
+def test_a_control_character_in_an_id_affects_its_row_only(
     database: Database, run_load: Loader, write: Callable[..., Path]
 ) -> None:
-    """Characters that Python's int() and str.strip() disagree about make an invalid record."""
+    """A control character before an id makes its row invalid at most; all other rows are loaded."""
     blanks = [chr(number) for number in range(0x110000) if chr(number).isspace()]
     others = [char for char in blanks if char not in "\r\n"]
     rows = "".join(

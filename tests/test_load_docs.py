@@ -1,4 +1,4 @@
-"""The page on restoring, followed to the letter."""
+"""The commands in the page on restoring work as printed."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SECONDS = 300
 
 
 def commands() -> str:
-    """The first block of code in the section."""
+    """The commands of the first block in the section."""
     _, _, section = (PROJECT / "docs/restore.md").read_text().partition(f"\n{HEADING}\n")
     block = re.search(r"^```\w*\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert block is not None

@@ -1,4 +1,4 @@
-"""A load that is killed, disturbed, or huge: all or nothing, in bounded memory."""
+"""A load that is killed or disturbed loads all or nothing, and a huge one takes little memory."""
 
 import contextlib
 import io
@@ -39,7 +39,7 @@ FROM (
 
 
 def fill(database: Database, rows: int) -> None:
-    """Puts two departments, a job and many employees in."""
+    """Inserts two departments, a job and many employees."""
     insert_names(database)
     with database.connect() as connection, connection.cursor() as cursor:
         mariadb = database.server.is_mariadb
@@ -55,7 +55,7 @@ def empty(database: Database) -> None:
 
 @pytest.fixture
 def backup(database: Database, take_backup: Backup) -> str:
-    """A backup of 40,000 employees; the tables are empty."""
+    """The address of a backup of 40,000 employees; the tables are empty again."""
     fill(database, 40_000)
     address = take_backup()["backup"]
     empty(database)
@@ -63,7 +63,7 @@ def backup(database: Database, take_backup: Backup) -> str:
 
 
 def into(table: str) -> str:
-    """A pattern for the statements that put rows into a table."""
+    """A pattern for the statements that insert rows into a table."""
     return f"(INSERT|LOAD DATA LOCAL INFILE 'rows') INTO (TABLE )?`{table}`"
 
 
@@ -84,7 +84,7 @@ def test_a_killed_load_leaves_the_rows_as_they_were(
     statement: str,
     times: int,
 ) -> None:
-    """SIGKILL after its first row, halfway, and when all rows are written but not committed."""
+    """A load killed at its first row, halfway or before its commit leaves the rows as they were."""
     if options:
         database.insert("departments", [(5, "Old")])
     before = content(database)
@@ -98,7 +98,7 @@ def test_a_killed_load_leaves_the_rows_as_they_were(
 
 
 def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backup: str) -> None:
-    """Ctrl-C: status 130, the rows as they were, no traceback."""
+    """An interrupted load has status 130, says so without a traceback, and changes no row."""
     loading = run_load.start_held(into("employees"), 2, backup)
     loading.send_signal(signal.SIGINT)
     _, log = loading.communicate(timeout=SECONDS)
@@ -107,10 +107,8 @@ def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backu
     assert content(database) == {table: [] for table in TABLES}
 
 
-def test_a_load_that_is_interrupted_at_its_commit_does_not_say_that_nothing_was_loaded(
-    run_load: Loader, backup: str
-) -> None:
-    """Ctrl-C when the commit is on its way: status 6, for the rows may be there."""
+def test_a_load_interrupted_at_its_commit_says_all_or_none(run_load: Loader, backup: str) -> None:
+    """A load interrupted at its commit has status 6 and says that all rows or none are loaded."""
     loading = run_load.start_held("COMMIT", 1, backup)
     loading.send_signal(signal.SIGINT)
     _, log = loading.communicate(timeout=SECONDS)
@@ -119,8 +117,8 @@ def test_a_load_that_is_interrupted_at_its_commit_does_not_say_that_nothing_was_
     assert "nothing was loaded" not in log
 
 
-def test_a_writer_is_made_to_wait(database: Database, run_load: Loader, backup: str) -> None:
-    """A row written while a load runs is there afterwards, beside all that was loaded."""
+def test_a_writer_waits_for_a_load(database: Database, run_load: Loader, backup: str) -> None:
+    """A writer waits while a load runs; afterwards its row is there beside the loaded rows."""
     loading = run_load.start_held(into("employees"), 2, backup)
     insert = "INSERT INTO departments VALUES (77, 'New')"
     writer = threading.Thread(target=database.execute, args=[insert])
@@ -144,7 +142,7 @@ def waiting(database: Database) -> list[tuple[Any, ...]]:
 def test_replacing_under_a_writer_loses_none_of_its_later_rows(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """The rows written before are replaced, those written after are all there: no gap."""
+    """A load with --replace beside a writer keeps every row written after it, without a gap."""
     fill(database, 5_000)
     backup = take_backup()["backup"]
     stop, written = threading.Event(), []
@@ -175,10 +173,10 @@ def test_replacing_under_a_writer_loses_none_of_its_later_rows(
     assert sorted(there) == written[-len(there) :]
 
 
-def test_a_load_does_not_wait_for_ever(
+def test_a_load_waits_for_seconds_only(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """Somebody's open transaction: status 5 after the lock's few seconds, nothing changed."""
+    """A load that waits for an open transaction has status 5 after seconds and changes no row."""
     backup = take_backup()["backup"]
     with database.connect(autocommit=False) as writer, writer.cursor() as cursor:
         cursor.execute("INSERT INTO departments VALUES (1, 'Sales')")
@@ -194,7 +192,7 @@ def test_a_load_does_not_wait_for_ever(
 def test_storage_that_fails_at_any_moment_changes_nothing(
     database: Database, bucket: Any, run_load: Loader, take_backup: Backup, after: int
 ) -> None:
-    """Before the first row, or in the middle of the transaction: status 5, the old rows."""
+    """Storage that fails before or during the transaction is status 5, and the old rows stay."""
     fill(database, 100)
     backup = take_backup()["backup"]
     before = content(database)
@@ -205,10 +203,10 @@ def test_storage_that_fails_at_any_moment_changes_nothing(
 
 
 @pytest.mark.parametrize("after", range(1, 8))
-def test_storage_that_refuses_the_schema_changes_nothing(
+def test_storage_that_refuses_schema_sql_changes_nothing(
     database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, after: int
 ) -> None:
-    """Everything is read before the commit: a refused schema.sql is status 5, with the old rows."""
+    """Storage that refuses schema.sql at any point is status 5, and the old rows stay."""
     fill(database, 100)
     backup = take_backup()["backup"]
     database.execute("DELETE FROM employees WHERE id > 50")
@@ -222,7 +220,7 @@ def test_storage_that_refuses_the_schema_changes_nothing(
 def test_an_object_that_changes_after_the_check_rolls_everything_back(
     database: Database, bucket: Any, run_load: Loader, take_backup: Backup, environment: Any
 ) -> None:
-    """Another backup's rows under the same name: status 3, the old rows."""
+    """An object that is replaced after the check is status 3, and the old rows stay."""
     fill(database, 100)
     first = take_backup()
     database.execute("DELETE FROM employees WHERE id > 50")
@@ -248,7 +246,7 @@ def test_an_object_that_changes_after_the_check_rolls_everything_back(
 
 
 def peak_megabytes(process: "subprocess.Popen[str]") -> float:
-    """The most memory that a load had, once it has ended well."""
+    """The peak memory of a load in megabytes, after it ended with status 0."""
     peak = 0
     while process.poll() is None:
         try:
@@ -265,7 +263,7 @@ def peak_megabytes(process: "subprocess.Popen[str]") -> float:
 
 
 @pytest.mark.slow
-def test_a_million_rows_of_a_backup_take_no_more_memory_than_some(
+def test_a_million_rows_of_a_backup_take_little_memory(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
     """A load of a million rows stays below 120 MB and within 20 MB of a load of 300,000."""
@@ -283,7 +281,7 @@ def test_a_million_rows_of_a_backup_take_no_more_memory_than_some(
 def test_a_million_rows_of_csv_take_little_memory(
     tmp_path: Path, database: Database, run_load: Loader
 ) -> None:
-    """Half of them invalid, ids in no order: below 150 MB."""
+    """A load of a million CSV rows, half of them invalid and in no order, stays below 150 MB."""
     (tmp_path / "departments.csv").write_text("1,Sales\n")
     (tmp_path / "jobs.csv").write_text("1,Clerk\n")
     with (tmp_path / "employees.csv").open("w") as file:
@@ -298,7 +296,7 @@ def test_a_million_rows_of_csv_take_little_memory(
 
 
 def avro_file(schema: Any, *blocks: tuple[int, bytes]) -> bytes:
-    """An Avro file of any schema and any deflated blocks."""
+    """An Avro file with any schema and any deflated blocks."""
     sync = bytes(16)
     file = io.BytesIO()
     file.write(b"Obj\x01")
@@ -321,7 +319,7 @@ def write_long(file: io.BytesIO, number: int) -> None:
 
 
 def deflated(megabytes: int) -> bytes:
-    """So many megabytes of zeros, compressed."""
+    """Compressed zeros that decompress to so many megabytes."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     zeros = bytes(1024 * 1024)
     parts = [compressor.compress(zeros) for _ in range(megabytes)]
@@ -366,7 +364,7 @@ def test_a_hostile_avro_file_is_refused(
 
 
 def refused_in_little_memory(loading: "subprocess.Popen[str]", reason: str) -> None:
-    """The load ends with status 3 and this reason, within 60 s and 200 MB."""
+    """Checks that a load ends with status 3 and this reason, within 60 s and 200 MB."""
     started, peak = time.monotonic(), 0
     while loading.poll() is None:
         peak = max(peak, memory(loading.pid))
@@ -379,7 +377,7 @@ def refused_in_little_memory(loading: "subprocess.Popen[str]", reason: str) -> N
 
 
 def memory(pid: int) -> int:
-    """The most kilobytes that a process has had."""
+    """The peak memory of a process in kilobytes; 0 after its end."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -390,10 +388,10 @@ def memory(pid: int) -> int:
 @pytest.mark.once
 @pytest.mark.parametrize("name", ["jobs.avro", "schema.sql", "reports/quarterly-hired-2021.json"])
 @pytest.mark.parametrize("kind", ["a pipe", "a device"])
-def test_a_file_that_is_none_is_refused(
+def test_a_pipe_or_a_device_is_refused(
     tmp_path: Path, bucket: Bucket, run_load: Loader, take_backup: Backup, name: str, kind: str
 ) -> None:
-    """A pipe, which nobody writes to, or a device, which never ends, is not opened."""
+    """A pipe or a device in place of a file is refused instead of read."""
     copy = stored_backup.download(bucket, take_backup(), tmp_path)
     (copy / name).unlink()
     if kind == "a pipe":
@@ -425,7 +423,7 @@ def test_a_huge_manifest_is_refused(tmp_path: Path, run_load: Loader) -> None:
 )
 @pytest.mark.parametrize("piece", ["x", "x,", '"\n",'])
 def test_a_huge_csv_row_is_refused(tmp_path: Path, run_load: Loader, piece: str, end: str) -> None:
-    """A CSV row of 400 MB, in one field, in many or over many lines, is not read into memory."""
+    """A CSV row of 400 MB, in one field, many fields or many lines, is not read into memory."""
     (tmp_path / "departments.csv").write_text("1,Sales\n")
     (tmp_path / "jobs.csv").write_text("1,Clerk\n")
     with (tmp_path / "employees.csv").open("w") as file:

@@ -1,7 +1,7 @@
-"""Private attributes of PyMySQL and google-cloud-storage: still there, and used in one file each.
+"""Private attributes of PyMySQL and google-cloud-storage still exist, and one file each uses them.
 
-A library may change what is private in any release. What uses it stands in one file for each
-library, whose docstring lists each name with the reason.
+A library may change its private attributes in any release. One file for each library uses them, and
+its docstring lists each name with the reason.
 """
 
 import ast
@@ -50,7 +50,7 @@ REACHES = (
     Reach(storage_client, "google-cloud-storage", storage, fileio, "BlobWriter", storage.Client),
 )
 OTHERS = {"local/objects.py": {"_headers"}}
-"""Private attributes that are of another library: the emulator's answer, in local/ alone."""
+"""A private attribute of another library, the emulator's answer, used in local/ only."""
 IDS = [reach.package for reach in REACHES]
 
 
@@ -63,7 +63,7 @@ def listed(reach: Reach) -> set[str]:
 
 
 def private_attributes(tree: ast.AST) -> Iterator[ast.Attribute]:
-    """Each use of a name with one underscore in front, as an attribute."""
+    """The attributes in a module whose names begin with one underscore."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
             yield node
@@ -84,7 +84,7 @@ def used(reach: Reach) -> set[str]:
 
 
 def defined(reach: Reach) -> set[str]:
-    """What the library's class defines: methods, and attributes that its methods set."""
+    """The methods of the library's class, and the attributes that its methods set."""
     tree = ast.parse(inspect.getsource(reach.definitions))
     (owner,) = (
         node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == reach.owner
@@ -137,7 +137,7 @@ def test_the_version_that_was_checked_is_pinned(reach: Reach) -> None:
 
 
 def library_names(reach: Reach) -> set[str]:
-    """All private attributes that the library's own code uses of its objects."""
+    """All private attributes that the library's own code uses."""
     folders = [Path(folder) for folder in reach.library.__path__]
     return {
         node.attr
@@ -158,7 +158,7 @@ def own_files() -> list[Path]:
 
 @pytest.mark.parametrize("reach", REACHES, ids=IDS)
 def test_no_other_file_uses_a_private_attribute(reach: Reach) -> None:
-    """Only one file uses the library's private attributes; `self._name` is a file's own."""
+    """No other file uses the library's private attributes; `self._name` is a class's own."""
     theirs = library_names(reach)
     assert len(theirs) > 30
     files = own_files()

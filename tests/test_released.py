@@ -22,7 +22,7 @@ NAMES = ["id", "name", "datetime", "department_id", "job_id", *COLUMNS]
 
 
 def fill(database: Database) -> None:
-    """One row of employees has a date that Avro has not, and becomes an invalid record."""
+    """Inserts rows; one of employees has a date that Avro cannot hold: an invalid record."""
     every_type.create(database, columns=COLUMNS)
     database.insert("departments", [(1, "Sales"), (7, "O'Neill's \\ café")])
     database.insert("jobs", [(1, "Clerk")])
@@ -35,7 +35,7 @@ def fill(database: Database) -> None:
 
 
 def comparable(database: Database) -> dict[str, Any]:
-    """The rows that a load brings back, JSON without the spaces that only MySQL puts in."""
+    """The rows of the tables, with normalised JSON: only MySQL adds spaces."""
     return content(database) | {
         "employees": [
             [every_type.compact_json(name, value) for name, value in zip(NAMES, row, strict=True)]
@@ -48,7 +48,7 @@ def comparable(database: Database) -> dict[str, Any]:
 def test_a_released_backup_loads(
     database: Database, empty_database: Database, run_load: Loader, released: Path
 ) -> None:
-    """A backup of an earlier version brings back the rows that it was made of."""
+    """A backup of an earlier version loads with the rows that it was taken from."""
     fill(database)
     empty_database.run_script(Path("loading/schema.sql"))
     every_type.create(empty_database, columns=COLUMNS)
@@ -62,7 +62,7 @@ def test_a_released_backup_loads(
 def test_make_a_released_backup(
     database: Database, bucket: Bucket, take_backup: Callable[..., dict[str, Any]]
 ) -> None:
-    """The folder that RELEASE names gets a backup of the present format."""
+    """A backup of the present format is stored in the folder that RELEASE names."""
     fill(database)
     answer = take_backup()
     for name, stored in bucket.blobs(stored_backup.path(answer)).items():

@@ -1,4 +1,4 @@
-"""The two reports: their rows, in every format, against plain Python."""
+"""Both reports in every format, compared with plain Python."""
 
 import collections
 import csv
@@ -21,7 +21,7 @@ Hire = tuple[int, str, str, int | None, int | None]
 
 
 def fill(database: Database, seed: int, hires: int) -> None:
-    """Departments and jobs, some of the same name, and hires around the turns of years."""
+    """Inserts departments and jobs, some with the same name, and hires around the ends of years."""
     chance = random.Random(seed)
     database.insert("departments", [(number, f"D{number % 5}") for number in range(1, 8)])
     database.insert("jobs", [(number, f"J{number % 4}") for number in range(1, 7)])
@@ -42,7 +42,7 @@ def fill(database: Database, seed: int, hires: int) -> None:
 
 
 def read(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    """The rows of a statement, times in UTC."""
+    """The rows of a statement, with times in UTC."""
     with database.connect(init_command="SET time_zone = '+00:00'") as connection:
         cursor = connection.cursor()
         cursor.execute(statement)
@@ -97,7 +97,7 @@ def get_json(client: Client, url: str) -> Any:
 
 @pytest.mark.parametrize("year", [2019, 2020, 2021, 2022, 2023])
 def test_reports_agree_with_plain_python(client: Client, database: Database, year: int) -> None:
-    """Both reports equal an independent count, at the edges of years and quarters too."""
+    """Both reports equal an independent count, even at the edges of years and quarters."""
     fill(database, seed=year, hires=500)
     found = get_json(client, f"/quarterly-hired?year={year}")
     assert found == quarterly(database, year)
@@ -111,7 +111,7 @@ def test_reports_agree_with_plain_python(client: Client, database: Database, yea
 def test_a_range_is_its_years_one_after_the_other(
     client: Client, database: Database, first: int, last: int
 ) -> None:
-    """A report on several years has the rows of each, computed row by row, with the year first."""
+    """A report on several years has the rows of each year, with the year in front."""
     fill(database, seed=last, hires=500)
     for path, compute in (("quarterly-hired", quarterly), ("hiring-by-department", above_the_mean)):
         expected = [
@@ -134,7 +134,7 @@ def test_a_range_is_its_years_one_after_the_other(
 def test_a_month_zero_belongs_to_the_year_before(
     client: Client, database: Database, kind: str
 ) -> None:
-    """A date in the month 0 sorts before January: a range counts it where a single year does."""
+    """A date in the month 0 is counted in the same year by a range and by a single year."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {kind}")
     database.insert("departments", [(1, "A"), (2, "B")])
     database.insert("jobs", [(1, "a")])
@@ -155,8 +155,10 @@ def test_a_month_zero_belongs_to_the_year_before(
 
 @pytest.mark.parametrize("column_type", ["DATE", "DATETIME(6)", "TIMESTAMP(3)"])
 @pytest.mark.parametrize("year", [1000, 1970, 2021, 2037, 9998])
-def test_any_type_of_time(client: Client, database: Database, column_type: str, year: int) -> None:
-    """`datetime` may be a DATE, DATETIME or TIMESTAMP, and `year` any that is taken."""
+def test_reports_count_any_type_of_time(
+    client: Client, database: Database, column_type: str, year: int
+) -> None:
+    """The reports count a `datetime` of type DATE, DATETIME or TIMESTAMP, in any allowed year."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column_type} NULL")
     fill(database, seed=1, hires=50)
     database.insert("employees", [(900, "a", "2037-12-30 23:00:00", 1, 1), (901, "b", None, 1, 1)])
@@ -186,7 +188,7 @@ def test_hires_without_department_or_job(client: Client, database: Database) -> 
 
 
 def test_no_hires_is_an_empty_report(client: Client) -> None:
-    """A year without hires is a report without rows, in every format, and no error."""
+    """A year without hires is a report without rows in every format."""
     assert get_json(client, "/quarterly-hired?year=1999") == []
     assert get_json(client, "/hiring-by-department?year=1999") == []
     text = client.get("/hiring-by-department?year=1999").get_data(as_text=True)
@@ -197,7 +199,7 @@ def test_no_hires_is_an_empty_report(client: Client) -> None:
 
 
 def test_a_mean_is_not_rounded(client: Client, database: Database) -> None:
-    """A department that is above the mean by less than MySQL prints of it is in the report."""
+    """A department is in the report even if it exceeds the mean by less than MySQL prints."""
     departments = 30000
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.executemany(
@@ -215,7 +217,7 @@ def test_a_mean_is_not_rounded(client: Client, database: Database) -> None:
 
 
 def test_text_is_what_curl_gets(client: Client, database: Database) -> None:
-    """Without an Accept header the answer is tabulate's grid; names are never read as numbers."""
+    """Without an Accept header the answer is tabulate's grid, with names never read as numbers."""
     database.insert("departments", [(7, "007"), (8, "1e3")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(n, "x", "2021-07-01", 7 + (n > 2), 1) for n in range(1, 4)])
@@ -248,14 +250,14 @@ def test_text_is_what_curl_gets(client: Client, database: Database) -> None:
     ],
 )
 def test_accept_picks_the_format(client: Client, accept: str | None, content_type: str) -> None:
-    """`Accept` picks among the five formats; what it does not know gets text."""
+    """`Accept` picks one of the five formats; an unknown type gets text."""
     headers = {} if accept is None else {"Accept": accept}
     response = client.get("/quarterly-hired", headers=headers)
     assert (response.status_code, response.content_type) == (200, content_type)
 
 
 def test_format_overrides_accept(client: Client, database: Database) -> None:
-    """`format` wins over `Accept`; the CSV has a header line and quotes what it has to."""
+    """`format` overrides `Accept`; CSV has a header line and quotes fields where needed."""
     database.insert("departments", [(1, 'Say "hi", ok'), (2, "Öffentlichkeit 😀")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert("employees", [(n, "x", "2021-07-01", 1 + (n > 2), 1) for n in range(1, 4)])
@@ -270,7 +272,7 @@ def test_format_overrides_accept(client: Client, database: Database) -> None:
 
 @pytest.mark.parametrize("wanted", ["text", "html", "json", "ndjson", "csv"])
 def test_etag_follows_the_data(client: Client, database: Database, wanted: str) -> None:
-    """The same data has the same ETag and is answered 304; one more hire changes it."""
+    """The same data has the same ETag and is answered with 304; one more hire changes the ETag."""
     fill(database, seed=3, hires=20)
     url = f"/quarterly-hired?format={wanted}"
     first = client.get(url)
@@ -286,7 +288,7 @@ def test_etag_follows_the_data(client: Client, database: Database, wanted: str) 
 
 
 def test_the_range_is_answered_by_the_index(database: Database) -> None:
-    """Both statements read a range of the index on `datetime` alone, and no table row."""
+    """Both statements read only a range of the index on `datetime`, and no table row."""
     fill(database, seed=4, hires=2000)
     database.execute("ANALYZE TABLE employees")
     bounds = {"start": "2021-01-01", "end": "2021-01-08"}
@@ -299,7 +301,7 @@ def test_the_range_is_answered_by_the_index(database: Database) -> None:
 
 
 def test_reports_under_table_locks(database: Database) -> None:
-    """Both statements run while their session holds table locks, as `backup_first` needs."""
+    """Both statements work in a session that holds table locks, as `backup_first` needs."""
     fill(database, seed=5, hires=50)
     expected = quarterly(database, 2021), above_the_mean(database, 2021)
     with database.connect() as connection:

@@ -1,4 +1,4 @@
-"""The lock of what is deployed agrees with requirements.txt, which says what is allowed."""
+"""The lock of the deployed packages agrees with requirements.txt."""
 
 import importlib.metadata
 import re
@@ -18,7 +18,7 @@ def requirements(text: str) -> list[Requirement]:
     return [Requirement(line.strip(" \\")) for line in lines if line and line.lstrip()[0] != "#"]
 
 
-# Those for this Python and this system.
+# The requirements for this Python and this system only.
 PINS = {
     canonicalize_name(pin.name): pin
     for pin in requirements(LOCK)
@@ -38,13 +38,13 @@ def pinned_version(name: str) -> str:
 
 @pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.name)
 def test_a_requirement_is_locked_within_its_range(wanted: Requirement) -> None:
-    """The lock has each package of requirements.txt, in a version that it allows."""
+    """The lock has each package of requirements.txt, in a version that the file allows."""
     version = pinned_version(wanted.name)
     assert wanted.specifier.contains(version), f"{wanted} is locked as {version}; {AGAIN}"
 
 
 def test_every_dependency_is_locked() -> None:
-    """What the locked packages need is locked too, in versions that they take."""
+    """Each dependency of a locked package is locked too, in a version that the package allows."""
     missing = []
     found = {canonicalize_name(wanted.name): wanted for wanted in WANTED}
     names = list(found)

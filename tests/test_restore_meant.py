@@ -1,4 +1,4 @@
-"""A load replaces rows only by the backup that its operator meant, and says so first."""
+"""A load replaces rows only by the backup that its operator meant, after showing its plan."""
 
 import os
 import pty
@@ -18,7 +18,7 @@ FULL = [(1, "Sales"), (2, "Support")]
 
 
 def departments(database: Database) -> list[tuple[Any, ...]]:
-    """The rows of the table that the tests fill."""
+    """The rows of `departments`."""
     return database.execute("SELECT * FROM departments ORDER BY id")
 
 
@@ -29,7 +29,7 @@ def backups(bucket: Bucket) -> str:
 
 @pytest.fixture
 def other(database: Database, empty_database: Database) -> Database:
-    """Another database under the same account, with other rows."""
+    """Another database of the same account, with other rows."""
     for table in ("departments", "jobs", "employees"):
         empty_database.execute(f"CREATE TABLE {table} LIKE {database.name}.{table}")
     empty_database.insert("departments", [(7, "Elsewhere")])
@@ -57,7 +57,7 @@ def test_the_empty_backup_after_a_truncation_replaces_no_rows(
 def test_another_databases_backup_replaces_no_rows(
     database: Database, other: Database, bucket: Bucket, run_load: Loader, take_backup: Backup
 ) -> None:
-    """Only the database's own backups are candidates, however new another database's is."""
+    """A folder of backups restores the database's own newest one, even if another's is newer."""
     database.insert("departments", FULL)
     take_backup(other)
     loaded = run_load(backups(bucket), "--replace")
@@ -81,7 +81,7 @@ def test_another_databases_backup_is_restored_by_its_name(
     take_backup: Backup,
     by: str,
 ) -> None:
-    """Its own address, or --from-database, restores another database's backup and says so."""
+    """Another database's backup is restored by its own address or with --from-database."""
     database.insert("departments", FULL)
     backup = take_backup(other)["backup"]
     take_backup()
@@ -139,7 +139,7 @@ def test_a_terminal_is_asked_before_rows_are_replaced(
     try:
         while piece := os.read(controller, 4096):
             shown += piece
-    except OSError:  # a terminal that nobody else holds
+    except OSError:  # the other end of the terminal is closed
         pass
     os.close(controller)
     assert loading.wait(60) == status, shown
@@ -173,7 +173,7 @@ def test_missing_credentials_are_a_sentence(run_load: Loader, tmp_path: Any) -> 
 
 
 def test_a_storage_that_cannot_be_reached_is_a_sentence(run_load: Loader, environment: Any) -> None:
-    """Storage that nobody answers for is status 5 and says where to look."""
+    """Storage that cannot be reached is status 5, and the message says where to look."""
     from hiring.export import storage_client
     from loading import sources
 

@@ -1,4 +1,4 @@
-"""The settings: which values the environment may have, and which are refused."""
+"""The settings: the values that they may have, and those that are refused."""
 
 import ssl
 from pathlib import Path

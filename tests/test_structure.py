@@ -1,4 +1,4 @@
-"""The shape of the project: sizes, layers, names, and a purpose in the first line of each file."""
+"""The project's structure: file sizes, layers, names, and a purpose in each file's first line."""
 
 import ast
 import subprocess
@@ -22,14 +22,14 @@ LAYERS = (
     ("main", "load", "backups"),
     ("jobs",),
 )
-"""From the lowest to the highest. A module imports its own room and what stands below it."""
+"""From the lowest to the highest. A module imports from its own room and from lower layers."""
 
 OUTSIDE = {
     "local": (),
     "bench": ("local", *(name for layer in LAYERS for name in layer)),
     "tests": ("bench", "local", *(name for layer in LAYERS for name in layer)),
 }
-"""What the rooms beside the layers may import. Nothing in the layers imports any of these."""
+"""The rooms beside the layers, with what they may import. No layer imports any of them."""
 
 BELOW = {
     name: {lower for layer in LAYERS[:height] for lower in layer}
@@ -42,20 +42,20 @@ SAME_NAME_ALLOWED = {
     "QUARTERLY_HIRED": "the report's statement for MySQL, and for Spark",
     "HIRING_BY_DEPARTMENT": "the report's statement for MySQL, and for Spark",
 }
-"""Names that two modules share, and why."""
+"""Names that two modules share, each with the reason."""
 
 
 def tracked(*patterns: str) -> list[str]:
-    """The files under version control that match."""
+    """The files under version control that match the patterns."""
     listed = subprocess.run(
         ["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    # A file that was removed but not committed yet is still listed.
+    # git still lists a removed file until its removal is committed.
     return [name for name in listed.stdout.splitlines() if (PROJECT / name).exists()]
 
 
 MODULES = {name: ast.parse((PROJECT / name).read_text()) for name in tracked("*.py")}
-# Released backups are data, whatever the names of their files.
+# Released backups are data, although some files are named like scripts.
 SCRIPTS = [*tracked("*.sh", "*.sql", ":!tests/released"), ".ci/run"]
 
 
@@ -82,7 +82,7 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def test_there_is_something_to_check() -> None:
-    """The lists that the other tests go through are not empty."""
+    """The lists that the other tests check are not empty."""
     assert len(MODULES) > 80
     assert len(SCRIPTS) > 8
 
@@ -136,7 +136,7 @@ def names_of(tree: ast.Module) -> Iterator[str]:
                 yield each.id
 
 
-def test_no_two_things_share_a_name() -> None:
+def test_no_two_definitions_share_a_name() -> None:
     """Deployed modules, commands and jobs have no two classes or constants of one name."""
     places = defaultdict(list)
     for file, tree in MODULES.items():
