@@ -39,6 +39,7 @@ from hiring.pages.query import (
     TEXT,
     read_query,
 )
+from hiring.pages.rendered import RenderedAnswers
 from hiring.pages.spreadsheet import as_csv
 from hiring.pages.text import as_text
 
@@ -46,6 +47,8 @@ REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
 SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
+
+_rendered = RenderedAnswers()
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -236,10 +239,11 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     query = read_query(report, asked, wanted)
     with db.report_connection(current_settings()) as connection:
         if wanted == HTML:
-            content = page.render(query, page.read(connection, query), request.host)
+            found = page.read(connection, query)
+            content = _rendered.get(page.render, query, found, request.host)
         else:
             rows = reports.run(connection, report, query.first, query.last)
-            content = SHOW[wanted](query.columns, rows)
+            content = _rendered.get(SHOW[wanted], query.columns, rows)
     response = flask.Response(content, mimetype=wanted)
     if wanted == HTML:
         response.headers["Content-Security-Policy"] = content_security_policy()
