@@ -11,7 +11,7 @@ esac
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for part in gcloud settings check resources access functions schedule delete; do
+for part in gcloud settings check resources access functions schedule alert delete; do
     # shellcheck source=/dev/null
     source "deploy/$part.sh"
 done
@@ -24,7 +24,8 @@ Deploys the four functions, with the accounts, secrets and buckets that they nee
 the environment or from deploy.env (deploy/deploy.env.example has them all).
 The passwords of the two database users are asked for once and kept in Secret Manager; where
 standard input is not a terminal, its first line is the reports' and its second the changes'.
-  schedule   have Cloud Scheduler call the backup every night
+  schedule   have Cloud Scheduler call the backup every night, check its age two hours later, and,
+             with ALERT_CHANNEL set, Cloud Monitoring tell whoever that channel reaches
   delete     remove the functions, their accounts and rights, nothing that holds data; asks first
   --yes      do not ask
   --dry-run  print every command that would change something, call nothing

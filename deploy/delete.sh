@@ -9,8 +9,11 @@ delete() {
         step "function $name"
         remove run services delete "$name" --region="$REGION"
     done
-    step "job $BACKUP_JOB"
-    remove scheduler jobs delete "$BACKUP_JOB" --location="$REGION"
+    for name in "$BACKUP_JOB" "$AGE_JOB"; do
+        step "job $name"
+        remove scheduler jobs delete "$name" --location="$REGION"
+    done
+    remove_alert
     take_rights_back
     for name in reports changes build schedule; do
         step "service account hiring-$name"

@@ -8,6 +8,8 @@ STEP=""
 SENT=""
 # A folder for this run's files, removed at its end.
 WORK=""
+# What attempt calls; a caller names another for what gcloud does not have.
+CALLER=call
 
 # Google answers like this for a minute or two after something was made, enabled or allowed.
 NOT_YET='SERVICE_DISABLED|has not been used in project|[Dd]oes not exist|NOT_FOUND|not found'
@@ -78,13 +80,13 @@ do_here() {
 }
 
 # usage: attempt PATTERN ARGUMENT...
-# Calls gcloud, and again after growing waits while it complains like the pattern. Sets ANSWER to its
+# Calls gcloud, or CALLER, and again after growing waits while it complains like the pattern. Sets ANSWER to its
 # output and COMPLAINT to its errors.
 attempt() {
     local pattern=$1 seconds
     shift
     for seconds in "${WAITS[@]}" none; do
-        if ANSWER=$(call "$@" 2>"$WORK/errors" < <(printf '%s' "$SENT")); then
+        if ANSWER=$("$CALLER" "$@" 2>"$WORK/errors" < <(printf '%s' "$SENT")); then
             COMPLAINT=""
             return 0
         fi

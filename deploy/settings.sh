@@ -4,7 +4,7 @@
 # Every name that deploy.env may hold.
 SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
     PUBLIC_REPORTS REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME
-    KEEP_BACKUPS_DAYS JOBS_DB_HOST JOBS_SUBNET)
+    KEEP_BACKUPS_DAYS ALERT_CHANNEL JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
 
 # What the environment says wins over deploy.env, so that one setting can be changed for one run.
@@ -58,6 +58,8 @@ check_forms() {
     check_form DB_USER_CHANGES "$word" hiring_changes
     check_form PUBLIC_REPORTS 'yes|no' no
     check_form KEEP_BACKUPS_DAYS '[1-9][0-9]{0,4}' 30
+    check_form ALERT_CHANNEL 'projects/[a-z0-9-]+/notificationChannels/[0-9]+' \
+        projects/my-project/notificationChannels/1234567890
     check_form RUNTIME 'python3[0-9]+' python313
     check_form JOBS_DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
     check_form JOBS_SUBNET '[a-z0-9/._-]+' default

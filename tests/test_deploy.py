@@ -187,13 +187,16 @@ def test_closing_comes_first_and_holds_although_the_build_fails(
 
 @pytest.mark.slow
 def test_the_nightly_call_and_the_end_of_it_all(deployment: Deployment, project: Project) -> None:
-    """`schedule` makes the nightly job; `delete` asks, then removes all but data and secrets."""
+    """`schedule` makes jobs and an alert; `delete` asks, then removes all but data and secrets."""
     assert deployment.run().status == 0
-    assert deployment.run("schedule").status == 0
-    assert list(project.scheduled) == ["backup-data-nightly"]
+    channel = "projects/acme/notificationChannels/11"
+    assert deployment.run("schedule", ALERT_CHANNEL=channel).status == 0
+    assert list(project.scheduled) == ["backup-data-nightly", "backup-data-age"]
+    assert len(project.alerts) == 1
     assert deployment.run("delete").status == 1
     gone = deployment.run("delete", "--yes")
     assert (gone.status, project.services, project.scheduled) == (0, {}, {})
+    assert project.alerts == {}
     assert list(project.secrets) == ["hiring-reports-password", "hiring-changes-password"]
 
 

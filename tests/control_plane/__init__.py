@@ -5,6 +5,8 @@ Google's services; nothing leaves the machine.
 
     project.py     the state: services, accounts, policies, and what happened to each function
     resources.py   services, accounts, policies, buckets, secrets, instances, scheduler
+    monitoring.py  notification channels and alert policies
+    log_filter.py  Cloud Logging's filters, as far as the policies use them
     functions.py   builds, revisions, traffic, and calls of the deployed functions
     server.py      the proxy, and errors as Google words them
     gcloud.py      the real gcloud, connected to it

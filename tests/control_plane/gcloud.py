@@ -43,8 +43,15 @@ echo "$1" >>{clock}
 """
 
 
+# Notes its arguments. The proxy speaks no TLS, so an address of Google's gets the scheme http.
+CURL = """#!/bin/bash
+printf '%s\\n' "$@" >>{log}
+exec /usr/bin/curl "${{@/#https:\\/\\/monitoring.google/http://monitoring.google}}"
+"""
+
+
 class Gcloud:
-    """A folder for PATH with `gcloud` and with a `sleep` that only moves the project's clock.
+    """A folder for PATH with `gcloud`, `curl`, and a `sleep` that only moves the project's clock.
 
     Args:
         folder: for the commands and their files.
@@ -58,6 +65,7 @@ class Gcloud:
         folder.mkdir()
         self.log_in({"type": "authorized_user", "client_id": "x", "client_secret": "x"})
         self._write("sleep", NO_WAIT.format(clock=project.clock))
+        self._write("curl", CURL.format(log=folder / "curl.log"))
 
     def log_in(self, credentials: dict[str, str]) -> None:
         """Makes gcloud use these credentials instead of those of the project's owner."""

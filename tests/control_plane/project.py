@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from control_plane import functions, resources
+from control_plane import functions, monitoring, resources
 from control_plane.server import Raw, Refused, Request, Server, find
 
 ID, NUMBER = "acme", 424242
@@ -88,6 +88,8 @@ class Project:
     repositories: dict[str, dict] = field(default_factory=dict)
     instances: dict[str, dict] = field(default_factory=dict)
     scheduled: dict[str, dict] = field(default_factory=dict)
+    channels: dict[str, dict] = field(default_factory=monitoring.channels)
+    alerts: dict[str, dict] = field(default_factory=dict)
     services: dict[str, dict] = field(default_factory=dict)
     revisions: dict[str, dict] = field(default_factory=dict)
     builds: dict[str, dict] = field(default_factory=dict)
