@@ -188,7 +188,7 @@ REPORT_KINDS = {
     "json": ("application/json", reports.as_json),
     "ndjson": ("application/x-ndjson", reports.as_ndjson),
 }
-"""Media type and writer of each form of a stored report, by the end of its name."""
+"""Media type and writer of each form of a stored report, by the extension of its file."""
 
 
 def _store_reports(connection: Connection, folder: OutputFolder) -> list[dict[str, Any]]:

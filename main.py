@@ -73,7 +73,7 @@ def _max_age_hours(value: str) -> int:
 
 
 LONGEST_AGE_HOURS = 8760
-"""A year."""
+"""The largest allowed age of a backup: a year."""
 
 Parameters = Mapping[str, Callable[[str], Any]]
 
@@ -124,7 +124,7 @@ def _has_body(request: flask.Request) -> bool:
 
 
 PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-"""Headers with which browsers, old ones too, mark a request that nobody made yet."""
+"""Headers with which old and new browsers mark a prefetch."""
 
 
 def _is_prefetch(request: flask.Request) -> bool:
@@ -200,7 +200,7 @@ def _wants_page(request: flask.Request) -> bool:
 
 
 LOGGED_CHARACTERS = 200
-"""Logged characters of a header, which can have any length."""
+"""Number of characters of a header that are logged; a header can have any length."""
 
 
 def _caller(request: flask.Request) -> dict[str, object]:

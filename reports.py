@@ -24,7 +24,7 @@ DEFAULT_YEAR = 2021
 FIRST_YEAR, LAST_YEAR = 1000, 9998
 """The years whose first day, and the next year's, MySQL can hold."""
 MOST_YEARS = 50
-"""A report on several years has no more than these."""
+"""Maximum number of years of a report."""
 
 NAMES = ("department", "job")
 """The columns that hold names; the others hold numbers."""
@@ -133,9 +133,9 @@ is there for the page alone, which also shows the departments below it.
 """
 
 YEARS_SECONDS = 2
-"""How long the links to other years may take: the page can do without them."""
+"""Time limit for finding the years to link to; the page can omit them."""
 YEARS_AROUND = 25
-"""How far from the year shown a year is looked for: a date mistyped by centuries costs nothing."""
+"""Years before and after the shown one that are searched: dates wrong by centuries cost nothing."""
 
 # The limit of one statement, for either server: what the one runs is a comment to the other.
 # https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
@@ -164,7 +164,7 @@ HAS_HIRES = """
         WHERE datetime >= '{year}-01-01' AND datetime < '{next_year}-01-01'
     )
 """
-"""Whether one year has a hire: the constants let an index answer, a join with years would not."""
+"""Whether a year has a hire. Constant bounds let an index answer; a join with years would not."""
 
 
 def run(

@@ -14,7 +14,7 @@ from hiring.core.settings import Settings
 
 LOCKED_FOR_READING = 1099
 EMPTY_SECONDS = 25
-"""How long emptying one table may take: less than a function keeps to clean up."""
+"""Time limit for emptying one table: shorter than the time that a function reserves."""
 
 WhileLocked = Callable[[Connection, dict[str, int]], str | None]
 """Called under the locks with the rows of each table; returns the address of a backup, if any."""
@@ -117,7 +117,7 @@ FROM information_schema.key_column_usage
 WHERE table_schema = DATABASE() AND table_name IN %s
   AND referenced_table_schema = DATABASE() AND referenced_table_name <> table_name
 """
-"""The tables that another of the three refers to."""
+"""The ones of the three tables that another of the three refers to."""
 
 
 def _order(connection: Connection) -> list[tuple[str, int]]:

@@ -28,7 +28,7 @@ from jobs import command, hires, results
 from loading import backup_source, sources
 
 HIRES = "year INT, quarter INT, department_id STRING, job_id STRING, hired LONG"
-"""Ids are the keys of `hires.key_of`."""
+"""The columns of the counted hires; ids are the keys of `hires.key_of`."""
 
 QUARTERLY_HIRED = """
 SELECT hires.year, departments.id AS department_id, jobs.id AS job_id, q1, q2, q3, q4

@@ -1,4 +1,4 @@
-"""What the jobs' commands share: settings, password, and errors as exit statuses.
+"""Shared by the jobs' commands: settings, password, and errors as exit statuses.
 
 The settings are those of the functions. A job's environment cannot hold a secret, so DB_PASS_SECRET
 may name one in Secret Manager instead of DB_PASS.
@@ -31,7 +31,7 @@ SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 SECRET_SECONDS = 30
 
 JOB_SECONDS = 24 * 3600
-"""No platform limits a job; no job that works takes a day."""
+"""Time limit of a job, which no platform limits; a job that works takes less than a day."""
 
 
 def run(job: Callable[[], None]) -> int:

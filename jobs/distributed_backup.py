@@ -125,7 +125,7 @@ def _literal(connection: Connection, value: Any) -> str:
         return str(cursor.mogrify("%s", (value,)))
 
 
-# What a worker does
+# On a worker
 
 
 def store_range(
@@ -147,11 +147,11 @@ def store_range(
     return part.table, stored
 
 
-# What the driver does
+# On the driver
 
 
 State = dict[str, tuple[int, int]]
-"""Rows and checksum of each table; a change shows in them."""
+"""The number of rows and the checksum of each table, which show changes."""
 
 
 def read_state(connection: Connection) -> State:
@@ -214,7 +214,7 @@ class Export:
                     " clone or a stopped replica, or allow it with --allow-changes"
                 )
         except BaseException:
-            self._context.stop()  # else a range in progress would still be stored
+            self._context.stop()  # otherwise a range in progress would still be stored
             folder.remove_others(set())
             raise
         folder.remove_others(_names(entries))

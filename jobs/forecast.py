@@ -37,24 +37,24 @@ from jobs import command, forecast_page, hires, results
 from loading import backup_source
 
 YEAR = 12
-"""Months."""
+"""Number of months in a year."""
 LONGEST = 10 * YEAR
-"""Months that are learnt from; what was before says little of next year."""
+"""Maximum number of months to learn from; older ones say little about next year."""
 TREND_AND_SEASON = 2 * YEAR
-"""Months that it takes to tell a trend from a season."""
+"""Number of months needed to tell a trend from a season."""
 SHORTEST = TREND_AND_SEASON + YEAR
-"""Months: those, and a year to test on."""
+"""Minimum number of months: with a year to test on."""
 
 SHRINKAGE = 0.1
-"""How strongly trend and season are drawn to none: a department with few hires shows neither."""
+"""Strength of the pull of trend and season towards none: a few hires show neither of them."""
 
 Months = npt.NDArray[np.float64]
-"""Hires in months that follow each other."""
+"""Number of hires in consecutive months."""
 
 
 @dataclass(frozen=True)
 class History:
-    """Hires of each department in months that follow each other.
+    """The number of hires of each department in consecutive months.
 
     Attributes:
         start: the first month, counted from the year 0.
@@ -70,20 +70,20 @@ class History:
 
     @property
     def end(self) -> int:
-        """The first month after."""
+        """The first month after the history."""
         return self.start + self.length
 
     @property
     def length(self) -> int:
-        """Months."""
+        """Number of months."""
         return max((len(months) for months in self.hires.values()), default=0)
 
 
 def read_history(backup: backup_source.Backup) -> History:
-    """Hires by department from the first month with any to the last one.
+    """Hires by department, from the first month with hires to the last one.
 
-    The month in which the backup was taken is not over and left out; months without any hire at
-    the very end are taken for the end of the records, not for a company that stopped hiring.
+    The month of the backup is not over, so it is left out. Months without hires at the end mean
+    that the records end there, not that hiring stopped.
     """
     counted: Counter[tuple[int, str]] = Counter()
     departments = hires.names(backup, "departments", "department")
@@ -115,18 +115,18 @@ def _as_text(month: int) -> str:
 
 
 def same_month_last_year(months: Months, _start: int) -> Months:
-    """The plainest forecast."""
+    """The simplest forecast: each month as in the last year."""
     return months[-YEAR:]
 
 
 def poisson(months: Months, start: int, skipped: int = 0) -> Months:
-    """A Poisson regression with trend and season.
+    """The forecast of a Poisson regression with trend and season.
 
-    A department's own history begins with its first hire. One of less than two years gives its
-    mean, one without any hire gives none.
+    A department's history begins with its first hire. The forecast is the mean for a history of
+    less than two years, and 0 for a department without hires.
 
     Args:
-        months: hires.
+        months: the hires of a department.
         start: the first month, counted from the year 0.
         skipped: months between the last one and the first to forecast.
     """
@@ -143,7 +143,7 @@ def poisson(months: Months, start: int, skipped: int = 0) -> Months:
 
 
 def _features(start: int, months: npt.NDArray[np.int64]) -> Months:
-    """For each month the years since the start, and twelve columns of which its own is 1."""
+    """A row for each month: years since the start, and twelve columns, 1 for its own month."""
     seasons = (months[:, None] + start) % YEAR == np.arange(YEAR)
     return np.column_stack([months / YEAR, seasons])
 
@@ -158,7 +158,7 @@ METHODS: dict[str, Callable[[Months, int], Months]] = {
 
 
 def measure(history: History) -> dict[str, Any]:
-    """How far the forecasts would have been off in each past year that has two years before it.
+    """Measures the errors of both forecasts in each past year that has two years before it.
 
     Returns:
         For each year, and for all of them, the mean absolute error and the root of the mean squared
@@ -205,7 +205,7 @@ def _errors(misses: Months) -> dict[str, float]:
 
 
 def forecast(history: History) -> list[dict[str, Any]]:
-    """The hires to come from the month after the backup on, a row for each department and month."""
+    """The forecast from the month after the backup on: a row for each department and month."""
     skipped = history.coming - history.end
     return [
         {
@@ -220,7 +220,7 @@ def forecast(history: History) -> list[dict[str, Any]]:
 
 
 def _page(history: History, coming: list[dict[str, Any]], errors: dict[str, Any]) -> bytes:
-    """The forecast for people."""
+    """The page of the forecast."""
     months = {_as_text(history.start + place): place for place in range(history.length)}
     names = labels(dict(history.departments.values()))
     ahead = list(dict.fromkeys(row["month"] for row in coming))
@@ -243,7 +243,7 @@ def run() -> None:
 
     Raises:
         BadSource: there is no backup, or its history is too short.
-        BundleError: whatever else went wrong; nothing complete was stored.
+        BundleError: the forecast failed; no manifest was stored.
     """
     location = storage_settings().require_storage()
     backup = command.newest_backup()
@@ -253,7 +253,7 @@ def run() -> None:
             f"nothing was stored: {backup.address} has hires over {history.length} months,"
             f" a forecast needs {SHORTEST}"
         )
-    # On matrices this small, threads do nothing but wait for each other; one adds up in one order.
+    # On matrices this small, threads only wait for each other; a single one sums in a fixed order.
     with threadpoolctl.threadpool_limits(1):
         errors = measure(history)
         coming = forecast(history)

@@ -1,4 +1,4 @@
-"""The forecast for people: a page with months past and to come, and sums beside past years."""
+"""Renders the forecast's page: past and coming months, and sums beside those of past years."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ YEARS_SHOWN = 3
 
 @dataclass(frozen=True)
 class ForecastDepartment:
-    """A department's hires by month, those known and those forecast."""
+    """A department's past and forecast hires by month."""
 
     label: Label
     past: dict[str, int]
@@ -37,12 +37,12 @@ class Month:
 
 
 def render(departments: list[ForecastDepartment], band: float, better: bool) -> str:
-    """The page.
+    """Renders the page.
 
     Args:
         departments: at least one, all with the same months.
-        band: how far the forecast of a month was off in the past, in hires.
-        better: whether it was nearer than the same month of the year before.
+        band: the error of a month's forecast in the past, in hires.
+        better: whether that error was smaller than that of last year's months.
     """
     past, coming = list(departments[0].past), list(departments[0].coming)
     years = sorted({month[:4] for month in past})[-YEARS_SHOWN:]

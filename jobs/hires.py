@@ -14,7 +14,7 @@ from hiring.export.manifest import StoredFile
 from loading import backup_source
 
 Hires = Counter[tuple[int, int, str | None, str | None]]
-"""Number of hires by year, month, department's and job's key."""
+"""Number of hires by year, month, department's key and job's key."""
 
 
 @dataclass(frozen=True)

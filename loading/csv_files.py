@@ -82,7 +82,7 @@ class Line(NamedTuple):
 
 
 BLOCK_BYTES, BLOCK_ROWS = 512 * 1024, 10_000
-"""The rows of a block have more bytes, or there are so many of them."""
+"""A block ends with the row that exceeds these bytes, or after this number of rows."""
 SHOWN_RECORDS = 20
 """Invalid records of a file that a dry run shows; it stores none."""
 

@@ -12,7 +12,7 @@ class BrokenRule(ValueError):
 
 
 BLANKS = " \t\n\r\v\f\u00a0"
-"""Allowed around a number. `str.strip` takes control characters for blanks, too."""
+"""Characters allowed around a number; `str.strip` would also remove control characters."""
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 

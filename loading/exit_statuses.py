@@ -39,7 +39,7 @@ EXIT_STATUSES: dict[type[BundleError], int] = {
     StorageFailed: 5,
     TimedOut: 5,
 }
-"""The first class that an error belongs to counts."""
+"""The status of each class of errors; the first class that an error belongs to decides."""
 
 
 def exit_status(error: BundleError) -> int:

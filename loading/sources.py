@@ -30,7 +30,7 @@ READ_CHUNK_BYTES = 2 * 1024 * 1024
 """Bytes that one request asks for; the client holds a chunk several times over."""
 
 MOST_SMALL_BYTES = 16 * 1024 * 1024
-"""A longer manifest, or script of three tables, is none of this project's."""
+"""The longest manifest or schema.sql that is read; this project's are shorter."""
 GZIP_MAGIC = b"\x1f\x8b"
 
 ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]

@@ -19,7 +19,7 @@ from hiring.core.settings import Settings
 from loading import constraints
 
 LOAD_SECONDS = 24 * 3600
-"""No platform limits an operator's command; no load that works takes a day."""
+"""Time limit of a load, which no platform limits; a load that works takes less than a day."""
 
 TRIGGERS = """
 SELECT event_object_table, trigger_name

@@ -29,7 +29,7 @@ CHANGE = "/backup-data"
 
 @pytest.fixture(autouse=True)
 def far_from_utc(environment: pytest.MonkeyPatch) -> Iterator[None]:
-    """The time zone of this process is far from UTC."""
+    """Sets this process's time zone far from UTC."""
     environment.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     yield
@@ -433,10 +433,10 @@ def test_any_values(
     check(client, database, bucket, columns)
 
 
-def test_what_the_schema_says_beyond_avro(
+def test_the_schema_keeps_the_names_of_mysql(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """Names that Avro does not allow are mangled and unique; the schema keeps MySQL's own."""
+    """Names that Avro forbids are changed and stay unique; the schema keeps MySQL's names."""
     database.execute(
         "ALTER TABLE employees ADD `größe` INT NULL, ADD `gr__e` INT NULL, ADD `1st` INT NULL,"
         " ADD `back``tick %s` INT NULL, ADD twice INT AS (`größe` * 2) STORED,"
@@ -512,7 +512,7 @@ def test_invalid_records_are_kept(client: Client, database: Database, bucket: Bu
 def test_an_invalid_record_without_a_primary_key(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
-    """The key of an invalid record is null where the table has no primary key."""
+    """An invalid record's key is null if the table has no primary key."""
     database.execute("DROP TABLE employees")
     database.execute(
         "CREATE TABLE employees (name TEXT, datetime DATE, department_id INT, job_id INT)"
@@ -531,7 +531,9 @@ def test_a_type_without_a_counterpart_is_named() -> None:
         _type_of("jobs", "c", "xml", "xml(5)", None, None)
 
 
-def test_two_backups_do_not_meet(client: Client, database: Database, bucket: Bucket) -> None:
+def test_two_backups_do_not_share_a_folder(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
     """Each backup has its own folder, and the first one stays unchanged."""
     fill(database)
     first = bucket.blobs(stored_backup.path(take(client)))
@@ -582,7 +584,7 @@ def test_a_long_text_with_characters_that_unicode_does_not_have(
 def test_an_enum_error_value_beside_an_empty_member(
     client: Client, database: Database, members: str
 ) -> None:
-    """An ENUM's error value is refused and named where it would read like an empty member."""
+    """An ENUM's error value is refused and named if it would read like an empty member."""
     database.execute(f"ALTER TABLE jobs ADD grade ENUM({members}) NULL")
     database.execute("INSERT INTO jobs VALUES (1, 'Clerk', ''), (2, 'Nurse', NULL)")
     assert client.get("/backup-data").status_code == 200
@@ -594,7 +596,7 @@ def test_an_enum_error_value_beside_an_empty_member(
 
 
 def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -> None:
-    """Where a megabyte of rows is invalid there is no block: readers take an empty one for the end.
+    """A megabyte of invalid rows makes no empty block, which some readers take for the end.
 
     Avro's reader for Java does.
     """

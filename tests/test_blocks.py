@@ -86,7 +86,7 @@ def connect(database: Database) -> Connection:
 
 
 def check(database: Database, table: Table, statement: str) -> Invalid:
-    """Compares both paths and returns the invalid rows."""
+    """Compares both paths; returns the invalid rows."""
     with connect(database) as connection:
         fast, fast_invalid, rows = fast_path(connection, table, statement)
         # What it has left is usable for more.
@@ -236,7 +236,7 @@ def test_many_rows_of_every_type(database: Database) -> None:
 
 
 def columns_of(*kinds: mapping.TypeMapping) -> Table:
-    """A table for a statement that selects from none."""
+    """A table for a statement without a table."""
     columns = [
         Column(f"c{number}", f"c{number}", "", kind, False, False, False)
         for number, kind in enumerate(kinds)
@@ -386,7 +386,7 @@ def test_null_where_there_is_none(database: Database) -> None:
 
 
 def many_employees(database: Database, rows: int = 320_000) -> None:
-    """By default, far more rows than the buffers of server and client hold."""
+    """Inserts employees, by default far more than the buffers of server and client hold."""
     database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
     database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
     digits = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
@@ -399,7 +399,7 @@ def many_employees(database: Database, rows: int = 320_000) -> None:
 
 @pytest.fixture
 def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Calls something after the first block of employees."""
+    """Calls `act` after the first block of employees."""
 
     def arrange(action: Callable[[], object]) -> None:
         encode = blocks.encode
@@ -419,7 +419,7 @@ def in_the_middle(environment: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
 
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
-    """All started threads have ended."""
+    """Checks that all threads of a test have ended."""
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) == before
@@ -502,7 +502,7 @@ def test_an_upload_that_fails_in_the_middle(
 
 @pytest.mark.filterwarnings("ignore:Unknown local-timestamp-micros, using long")
 def test_another_reader(client: Client, database: Database, bucket: Bucket) -> None:
-    """Apache's own reader finds the rows in a backup of several blocks."""
+    """Apache's own reader reads the rows of a backup of several blocks."""
     many_employees(database)
     answer = client.get("/backup-data").get_json()
     name = f"{stored_backup.path(answer)}employees.avro"

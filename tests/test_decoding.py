@@ -1,4 +1,4 @@
-"""Rows that fastavro encodes, decoded by column, written as SQL, and compared by their digest."""
+"""Rows encoded by fastavro are decoded by column, written as SQL, and compared by digest."""
 
 import datetime
 import io
@@ -57,7 +57,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def table_of(types: list[tuple[Any, bool]]) -> Table:
-    """A table with these types; each type with whether it is nullable."""
+    """A table with columns of these types, each of them nullable or not."""
     columns = []
     for place, ((data_type, mysql_type, precision, scale), nullable) in enumerate(types):
         mapped = type_mapping(data_type, mysql_type, precision, scale)
@@ -136,7 +136,7 @@ def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
 @given(made=tables())
 @settings(deadline=None, max_examples=100)
 def test_any_row_is_decoded(made: tuple[Table, Rows]) -> None:
-    """Whatever fastavro encodes is decoded to the same values, column by column."""
+    """Any rows that fastavro encodes are decoded to the same values, column by column."""
     table, rows = made
     columns = [values_of(cells) for cells in decoded(table, rows)]
     expected = [[as_bytes(value) for value in column] for column in zip(*rows, strict=True)]
@@ -145,7 +145,7 @@ def test_any_row_is_decoded(made: tuple[Table, Rows]) -> None:
 
 @given(made=tables(), cut=st.integers(1, 40), extra=st.binary(max_size=9), count=st.integers(-2, 2))
 @settings(deadline=None, max_examples=100)
-def test_what_is_not_these_rows_is_refused(
+def test_bytes_that_are_not_these_rows_are_refused(
     made: tuple[Table, Rows], cut: int, extra: bytes, count: int
 ) -> None:
     """Bytes that end early, go on, or hold another number of rows are refused."""
@@ -189,7 +189,7 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
     ["boolean", ["int", "null"], ["null", "int", "long"], {"type": "array", "items": "int"}, "x"],
 )
 def test_a_type_that_a_backup_never_has_is_refused(avro_type: Any) -> None:
-    """A file of another origin is an error, not a guess."""
+    """A type that a backup never has is refused."""
     with pytest.raises(ValueError, match="is not that of a column"):
         field_of(avro_type)
 
@@ -298,7 +298,7 @@ def test_the_text_of_rows_holds_their_values(made: tuple[Table, Rows]) -> None:
 def with_fractions(
     table: Table, expected: list[list[bytes | None]], rows: Rows
 ) -> list[list[bytes | None]]:
-    """The values, where whole seconds lose the fraction if the whole column has none."""
+    """The values, with fractions of a second removed if the whole column has none."""
     for place, column in enumerate(table.columns):
         if column.mysql_type == "datetime(6)":
             micros = [row[place] for row in rows if row[place] is not None]
@@ -338,7 +338,7 @@ def test_the_digest_depends_on_the_rows_alone(
 def test_two_rows_that_swap_a_value_are_found(
     made: tuple[Table, Rows], data: st.DataObject
 ) -> None:
-    """The digest changes where two rows swap one value, although every column holds the same."""
+    """The digest changes if two rows swap a value, although each column holds the same values."""
     table, rows = made
     place = data.draw(st.integers(0, len(table.columns) - 1))
     one, other = (data.draw(st.integers(0, len(rows) - 1)) for _ in range(2))
@@ -350,7 +350,7 @@ def test_two_rows_that_swap_a_value_are_found(
 
 
 def normal(rows: Rows) -> Rows:
-    """The rows, where -0.0 is 0.0: MariaDB has no other."""
+    """The rows with 0.0 for -0.0, as MariaDB stores it."""
     return [
         tuple(0.0 if value == 0 and isinstance(value, float) else value for value in row)
         for row in rows
@@ -358,7 +358,7 @@ def normal(rows: Rows) -> Rows:
 
 
 def test_every_bit_of_a_row_counts() -> None:
-    """Each of the bits of a row, flipped alone or with another one, changes both sums."""
+    """Each bit of a row changes both sums if it is flipped, alone or with another one."""
     table = table_of(
         [(("bigint", "bigint", None, None), False), (("longblob", "x", None, None), False)]
     )
@@ -391,7 +391,7 @@ JSON = [
 
 @pytest.mark.parametrize(("one", "other", "equal"), JSON)
 def test_json_is_compared_by_what_it_means(one: str, other: str, equal: bool) -> None:
-    """Spaces, the order of members and DECIMAL or DOUBLE make no difference; all else does."""
+    """Spaces, member order and DECIMAL or DOUBLE do not change a JSON digest; all else does."""
     table = table_of([(("json", "json", None, None), True)])
     assert (digest_of(table, [(one,)]) == digest_of(table, [(other,)])) == equal
     text = table_of([(("text", "text", None, None), True)])
@@ -399,7 +399,7 @@ def test_json_is_compared_by_what_it_means(one: str, other: str, equal: bool) ->
 
 
 def test_odd_values_are_compared_as_printed() -> None:
-    """Values that Avro cannot hold are told apart, beside each other and beside NULL."""
+    """Values that Avro cannot hold change the digest, beside each other and beside NULL."""
     table = table_of([(("date", "date", None, None), True), (("int", "int", None, None), True)])
     dates = [b"0000-00-00", b"2021-02-31", b"2021-02-00", b"2021-02-03", None]
     rows: list[list[bytes | None]] = [[date, b"1"] for date in dates]
@@ -411,7 +411,7 @@ def test_odd_values_are_compared_as_printed() -> None:
 
 
 def test_an_invalid_record_is_written_as_printed() -> None:
-    """Quotes, backslashes, bytes that are no text, and NULL."""
+    """An invalid record's quotes, backslashes, odd bytes and NULL are written as valid SQL."""
     types = [("varchar", "varchar(9)", None, None), ("longblob", "longblob", None, None)]
     table = table_of([(kind, True) for kind in types])
     assert literals.row(table.columns, [b"O'Neill\\", b"'\xff"]) == (

@@ -75,7 +75,7 @@ SHAPES = ("geometry_", "point_", "line_", "polygon_", "points_", "collection_")
 
 @pytest.fixture(params=["LOAD DATA", "INSERT"])
 def way(request: pytest.FixtureRequest, server: DatabaseServer) -> Iterator[str]:
-    """How rows go to the server: it allows LOAD DATA LOCAL, or not."""
+    """The statement that sends rows: the server allows LOAD DATA LOCAL, or it does not."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT @@GLOBAL.local_infile")
         (before,) = cursor.fetchone()
@@ -86,7 +86,7 @@ def way(request: pytest.FixtureRequest, server: DatabaseServer) -> Iterator[str]
             cursor.execute("SET GLOBAL local_infile = %s", (before,))
 
 
-def test_every_type_of_text_and_number_is_restored_exactly_in_both_ways(
+def test_every_type_is_restored_exactly_in_both_ways(
     database: Database,
     empty_database: Database,
     run_load: Loader,
@@ -94,7 +94,7 @@ def test_every_type_of_text_and_number_is_restored_exactly_in_both_ways(
     environment: pytest.MonkeyPatch,
     way: str,
 ) -> None:
-    """LOAD DATA and INSERT give the same rows and the same CHECKSUM TABLE, short rows and long."""
+    """LOAD DATA and INSERT restore the same rows, short and long, with the same CHECKSUM TABLE."""
     sent = []
     send_lines = Connection.send_lines
 
@@ -120,7 +120,7 @@ def test_every_type_of_text_and_number_is_restored_exactly_in_both_ways(
 def test_a_row_that_is_refused_rolls_everything_back_in_both_ways(
     database: Database, run_load: Loader, take_backup: Backup, way: str, change: str
 ) -> None:
-    """A row that LOAD DATA skips is as fatal as one that an INSERT refuses."""
+    """A row that LOAD DATA skips or INSERT refuses rolls everything back."""
     database.insert("departments", [(1, "Sales")])
     database.insert("jobs", [(1, "Clerk")])
     for number, name in ((1, "Ana"), (2, "Bob"), (3, "Ada")):
@@ -138,7 +138,7 @@ def test_a_row_that_is_refused_rolls_everything_back_in_both_ways(
 def test_json_that_text_cannot_express_is_the_same_json(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """DECIMAL, DATE and binary scalars inside MySQL's JSON come back as equal JSON."""
+    """MySQL's JSON with DECIMAL, DATE and binary scalars comes back as equal JSON."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB keeps JSON as text")
     every_type.create(database, columns={"json_": "JSON"})
@@ -223,7 +223,7 @@ def test_tables_that_refer_to_each_other_are_restored(
 def test_next_ids_are_those_of_the_backup(
     database: Database, run_load: Loader, take_backup: Backup, rows: Any
 ) -> None:
-    """The next ids are the backup's, higher or lower than those of the table."""
+    """The next ids become those of the backup, whether the table's are lower or higher."""
     database.execute("ALTER TABLE employees AUTO_INCREMENT = 500")
     backup = take_backup()["backup"]
     database.execute("ALTER TABLE employees AUTO_INCREMENT = 9000")
@@ -247,7 +247,7 @@ def test_empty_tables_are_restored_empty(
     assert content(empty_database) == {table: [] for table in TABLES}
 
 
-def test_a_folder_on_this_machine_is_as_good(
+def test_a_backup_on_this_machine_is_loaded(
     tmp_path: Path,
     database: Database,
     bucket: Bucket,
@@ -255,7 +255,7 @@ def test_a_folder_on_this_machine_is_as_good(
     take_backup: Backup,
     rows: Any,
 ) -> None:
-    """A backup copied to this machine loads without a bucket, also from the folder above it."""
+    """A backup copied to this machine loads without a bucket, even from the folder above it."""
     copy = download(bucket, take_backup(), tmp_path)
     for source in (copy, copy.parent):
         assert run_load(source, "--replace", GCS_PATH="").status == 0
@@ -294,7 +294,7 @@ def test_a_backup_that_is_not_whole_is_passed_over(
     rows: Any,
     lie: Callable[[Path], Any],
 ) -> None:
-    """The next whole backup is loaded, and a log line names the newer one and what it lacks."""
+    """A newer backup that lacks an object is passed over, and a log line says what it lacks."""
     whole = download(bucket, take_backup(), tmp_path)
     database.execute("DELETE FROM employees")
     newest = download(bucket, take_backup(), tmp_path)
@@ -327,7 +327,7 @@ HEAD = "INSERT INTO `jobs` (`id`, `job`) VALUES "
 
 @contextlib.contextmanager
 def small_packets(server: DatabaseServer) -> Iterator[None]:
-    """The server takes packets below PACKET, from new connections."""
+    """Makes the server accept packets shorter than PACKET only, from new connections."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
         (before,) = cursor.fetchone()
@@ -376,7 +376,7 @@ def test_a_row_that_just_exceeds_the_longest_packet_is_named(
 
 @pytest.fixture
 def slow_line(tmp_path: Path, database: Database) -> Iterator[str]:
-    """A socket to the server over a line of 4 MB a second."""
+    """A socket that passes 4 MB a second on to the server."""
     forwarder = Forwarder(tmp_path / "s", database.server.port)
     forwarder.bytes_per_second = 4e6
     yield str(tmp_path / "s")
@@ -576,7 +576,7 @@ def operator(database: Database) -> Iterator[dict[str, str]]:
     database.execute("DROP USER operator@'%'")
 
 
-def test_a_next_id_that_cannot_be_set_is_told(
+def test_a_next_id_that_cannot_be_set_is_status_6(
     database: Database, run_load: Loader, take_backup: Backup, rows: Any, operator: dict[str, str]
 ) -> None:
     """A next id that cannot be set is status 6 with all rows loaded; a right one is status 0."""
@@ -598,7 +598,7 @@ def test_a_missing_right_is_named(
     rows: Any,
     operator: dict[str, str],
 ) -> None:
-    """An account that may not insert or create is status 2, and nothing changes."""
+    """A missing right to insert or create is status 2 and named, and nothing changes."""
     backup = take_backup()["backup"]
     database.execute(f"REVOKE INSERT ON {database.name}.* FROM operator@'%'")
     loaded = run_load(backup, "--replace", **operator)
@@ -650,7 +650,7 @@ def test_a_missing_table_that_the_server_cannot_create_is_named(
 # The source as it is
 
 
-def test_what_is_no_backup_is_refused(
+def test_a_source_that_is_not_a_backup_is_refused(
     tmp_path: Path, bucket: Bucket, database: Database, run_load: Loader
 ) -> None:
     """A folder that is missing, empty or without a manifest, or a missing bucket, is status 3."""
@@ -763,10 +763,10 @@ def test_edited_manifests_are_refused(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "\x1f\x8b"])
-def test_a_manifest_that_is_no_json_object_is_refused(
+def test_a_manifest_that_is_not_a_json_object_is_refused(
     tmp_path: Path, database: Database, run_load: Loader, text: str
 ) -> None:
-    """Half a manifest, or another file in its place, is refused."""
+    """A manifest that is cut off or is not a JSON object is refused."""
     (tmp_path / "manifest.json").write_text(text)
     loaded = run_load(tmp_path)
     assert loaded.status == 3

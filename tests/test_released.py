@@ -1,7 +1,7 @@
-"""Backups that earlier versions made: each of them loads, with every row as it was.
+"""Backups of earlier versions load with every row unchanged.
 
-`tests/released/` has one for each format of the manifest, of rows that `fill` makes. A version with
-a new format adds one: `RELEASE=tests/released/format-2 ./test.sh tests/test_released.py`.
+`tests/released/` has one for each format of the manifest, with the rows that `fill` inserts. To add
+one for a new format: `RELEASE=tests/released/format-2 ./test.sh tests/test_released.py`.
 """
 
 import os

@@ -11,9 +11,9 @@ from hiring.core.deadline import Deadline
 from hiring.core.errors import Misconfigured
 
 RESERVED_SECONDS = 30
-"""How much of the function's own time limit a backup or a truncation keeps to clean up."""
+"""Seconds of the function's time limit that a backup or a truncation reserves for clean-up."""
 DEFAULT_FUNCTION_SECONDS = 3600
-"""The longest time limit that an HTTP function can have; assumed where the platform names none."""
+"""The longest time limit that an HTTP function can have; assumed if the platform names none."""
 
 
 @dataclass(frozen=True)

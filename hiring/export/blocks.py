@@ -26,7 +26,7 @@ from hiring.export.table import Column, Table
 from hiring.export.values import Values, decimals, integers, one_by_one, split, times
 
 KEPT_BYTES = 16 * 1024 * 1024
-"""More than any array of a block."""
+"""Bytes of freed memory that the process keeps: more than any array of a block needs."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _invalid_row(columns: list[tuple[Column, Values]], row: int) -> InvalidRow:
 
 
 NULL_BRANCH, VALUE_BRANCH = 0, 2
-"""The indexes 0 and 1 of `["null", T]`, as Avro writes an int."""
+"""The indexes 0 and 1 of `["null", T]`, as Avro encodes an int."""
 
 
 def _varints(numbers: Ints, nulls: Mask | None) -> Part:

@@ -22,18 +22,18 @@ except ImportError:
     deflate = None  # type: ignore[assignment]
 
 LEVEL = 4
-"""Of zlib and of libdeflate: they differ by less than 1 % in size."""
+"""Compression level for zlib and for libdeflate, whose results differ by less than 1 % in size."""
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 METADATA = ("avro.codec", "avro.schema")
 CODEC = "deflate"
 USUAL_BYTES = 2 * 1024 * 1024
-"""Room for the blocks of a backup: at most 1 MiB, unless a row is longer."""
+"""Buffer for the blocks of a backup, which have at most 1 MiB unless a row is longer."""
 MOST_ROW_BYTES = 2**30 + USUAL_BYTES
-"""No server sends a longer row: max_allowed_packet ends at 1 GiB."""
+"""The longest row that a server can send: max_allowed_packet is at most 1 GiB."""
 MOST_HEADER_BYTES = 16 * 1024 * 1024
-"""Bytes of a schema; 4,096 columns take less."""
+"""The longest header that is read; the schema of 4,096 columns takes less."""
 VALUE_TYPES = ("int", "long", "float", "double", "string", "bytes")
 LOGICAL_TYPES = (
     ("int", "date"),

@@ -16,9 +16,9 @@ from hiring.export.packets import Bytes, Ints
 Mask = npt.NDArray[np.bool_]
 
 LONG_BYTES = 100
-"""Pieces with a longer mean are cheapest to copy one by one."""
+"""Pieces with a longer mean are copied one by one, which is fastest for them."""
 SPARSE = 8
-"""A table with so many times the bytes of its pieces takes as long as taking them byte by byte."""
+"""A table of this many times the bytes of its pieces takes as long as copying byte by byte."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ TYPE_MAPPINGS = {
     **dict.fromkeys(["multipoint", "multilinestring", "multipolygon"], BYTES),
     **dict.fromkeys(["geometrycollection", "geomcollection"], BYTES),
 }
-"""By MySQL's name of the type; DECIMAL(p,s) has a mapping for each p and s."""
+"""The mapping of each type, by MySQL's name; DECIMAL(p,s) has a mapping for each p and s."""
 
 
 def type_mapping(

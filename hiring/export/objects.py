@@ -24,7 +24,7 @@ from hiring.export import storage_client
 from hiring.export.pipeline import Stage
 
 PIECE_BYTES = 256 * 1024
-"""Bytes that the storing thread gets at a time."""
+"""Number of bytes that the storing thread gets at a time."""
 CHUNK_BYTES = 2 * 1024 * 1024
 """Bytes that one request sends; Cloud Storage wants multiples of 256 KiB.
 
@@ -32,7 +32,7 @@ The client holds each chunk twice. Two processors send some ten of them a second
 """
 
 REMOVE_OTHERS_SECONDS = 600
-"""How long removing the objects of lost attempts may take, thousands for a large job."""
+"""Time limit for removing the objects of lost attempts; a large job may have thousands."""
 
 
 @dataclass(frozen=True)

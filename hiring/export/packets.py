@@ -27,9 +27,9 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 READ_BYTES = 1024 * 1024
-"""Bytes of packets that become one block. More is no faster, and each megabyte costs twenty."""
+"""Bytes of packets that become one block. More is not faster, and 1 MB takes 20 MB."""
 RECEIVE_BYTES = 256 * 1024
-"""Bytes that a socket returns at a time, at most."""
+"""Maximum number of bytes that a socket returns at a time."""
 
 HEADER_BYTES = 4
 _HEADER = struct.Struct("<I")
@@ -38,7 +38,7 @@ LENGTH = 0xFFFFFF
 END, ERROR = 0xFE, 0xFF
 """First byte of a packet that ends the rows. A value that starts with END is longer than 16 MB."""
 _ERROR_STARTS = re.compile(rb"(?s)(?=\0.\xff)")
-"""The last byte of a short packet's length, its number, and ERROR."""
+"""Matches the last byte of a short packet's length, its number, and ERROR."""
 END_LENGTH, ERROR_LENGTH = 5, 521
 """Length of the packet that ends the rows, and the largest length of one with an error.
 

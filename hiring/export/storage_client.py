@@ -46,7 +46,7 @@ CLEAN_UP_SECONDS = 5
 CANCEL_SECONDS = 3
 """How long cancelling an upload may take; it is tried once."""
 CANCELLED = (204, 404, 410, 499)
-"""The answers to a cancellation after which the upload's session is gone."""
+"""Statuses of a cancellation's answer after which the upload's session is gone."""
 
 ERRORS = (
     GoogleAPIError,
@@ -58,11 +58,11 @@ ERRORS = (
     TimeoutError,
 )
 UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
-"""Errors that come before an answer."""
+"""Errors that occur before an answer arrives."""
 
 
 NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
-"""What the client raises for an answer that it did not expect, such as a list for an object."""
+"""Errors that the client raises for an unexpected answer, such as a list instead of an object."""
 
 _deadline: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
     "deadline", default=None

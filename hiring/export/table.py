@@ -191,7 +191,7 @@ FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = %s AND data_type = 'enum'
   AND column_type REGEXP "[(,]''[,)]"
 """
-"""The server prints such a column's empty member and its error value (index 0) alike, as ''."""
+"""ENUM columns with an empty member, which prints like their error value (index 0): as ''."""
 
 
 def check_enums(connection: Connection, name: str) -> None:

@@ -82,9 +82,9 @@ def one_by_one(
 
 
 INTEGER_DIGITS = 19
-"""The digits of the longest BIGINT, which fits into 64 bits."""
+"""Number of digits of the longest BIGINT, which fits into 64 bits."""
 DECIMAL_DIGITS = 18
-"""Any number of so many digits fits into 64 bits."""
+"""The most digits of which every number fits into 64 bits."""
 
 
 def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
@@ -127,7 +127,7 @@ def integers(column: Column, values: Values, invalid: Mask) -> Ints:
 MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
 """The first day of each month from January of year 1 on, in days since 1970-01-01."""
 _DATE, _TIME, _TIME_AND_POINT = 10, 19, 20
-"""How long `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.` are."""
+"""Lengths of `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.`."""
 _ZERO = np.frombuffer(b"0000-00-00 00:00:00.000000", np.uint8)
 _NINE = np.frombuffer(b"9999-99-99 99:99:99.999999", np.uint8) - _ZERO
 _WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))

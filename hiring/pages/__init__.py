@@ -1,1 +1,1 @@
-"""What a report looks like: a grid for terminals, CSV for spreadsheets, a page for browsers."""
+"""The reports' formats: a grid for terminals, CSV for spreadsheets, a page for browsers."""

@@ -1,4 +1,4 @@
-"""The page's style and script, and the policy that lets nothing else in."""
+"""The page's style and script, and the policy that allows nothing else."""
 
 import base64
 import functools
@@ -10,15 +10,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @functools.cache
 def asset(name: str) -> str:
-    """A file of the templates, as text."""
+    """The text of a file of the templates."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 @functools.cache
 def content_security_policy() -> str:
-    """The page's own style and script, by their hashes, and nothing else from anywhere.
+    """A policy that allows the page's own style and script by their hashes, and nothing else.
 
-    Hashes stay the same from answer to answer, where nonces would change the page's ETag:
+    Hashes are the same in each answer; nonces would change the page's ETag:
     https://www.w3.org/TR/CSP3/#grammardef-hash-source
     """
     style, script = (_hash(asset(name)) for name in ("report.css", "report.js"))

@@ -19,7 +19,7 @@ def view(
     before: list[ReportRow],
     years: list[int] | None,
 ) -> dict[str, Any]:
-    """What the page shows of one year; the arguments are those of `quarterly.view`."""
+    """The template's values for one year; the arguments are those of `quarterly.view`."""
     if not rows:
         hires = years is not None and query.first in years
         sentence = Markup("No hire of {} has a department that exists.").format(query.first)
@@ -27,7 +27,7 @@ def view(
     names = labels({row[0]: row[1] for row in rows})
     hired_before = {row[0]: row[2] for row in before}
     total = sum(row[2] for row in rows)
-    # As the report's own condition has it: in whole numbers.
+    # In whole numbers, like the report's own condition.
     above = [row for row in rows if row[2] * len(rows) > total]
     below = rows[len(above) :]
     mean = rows[0][3]

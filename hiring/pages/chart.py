@@ -1,4 +1,4 @@
-"""The chart of a report: where each bar goes, in percent of the chart's width."""
+"""The chart of a report: the place of each bar, in percent of the chart's width."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,27 +7,27 @@ from decimal import Decimal
 from hiring.pages.names import Label
 
 BARS = 24
-"""A chart shows as many departments, those that hired most."""
+"""Number of departments in a chart: those that hired most."""
 PANELS = 10
-"""A chart shows as many years side by side, the last ones."""
+"""Number of years that a chart shows side by side: the last ones."""
 PANELS_ON_A_PHONE = 5
-"""With more panels there is no room for numbers on a phone."""
+"""Number of panels beyond which a phone has no room for numbers."""
 PANEL_PART = 0.55
 """The part of a panel that its longest bar fills; its number needs the rest."""
 DIGIT_PERCENT = 1.2
-"""What a digit in a bar takes of the chart's width on a wide screen; twice that on a phone."""
+"""Width of a digit in percent of the chart's width on a wide screen; twice that on a phone."""
 
 
 @dataclass(frozen=True)
 class Department:
-    """What the chart shows of a department.
+    """A department in the chart.
 
     Attributes:
-        label: its name.
+        label: name of the department.
         hires: a number for each part of its bar, or for each panel.
         change: since the year before, as text, if there is one.
         quiet: whether its bar is grey.
-        out: whether the filter leaves it out.
+        out: whether the filter hides it.
     """
 
     label: Label
@@ -42,11 +42,11 @@ class Segment:
     """A part of a bar.
 
     Attributes:
-        kind: the class that gives it its colour.
-        start: where it begins, in percent of the chart's width.
+        kind: the CSS class for its colour.
+        start: its left end, in percent of the chart's width.
         width: in percent of the chart's width.
-        label: the number in it or, in a panel, behind it; empty where there is no room.
-        tight: whether there is room on a wide screen only.
+        label: the number in it or, in a panel, after it; empty if there is no room.
+        tight: whether only a wide screen has room for the label.
     """
 
     kind: str
@@ -57,12 +57,12 @@ class Segment:
 
     @property
     def middle(self) -> float:
-        """Where a label in it goes, in percent of the chart's width."""
+        """The place of a label in it, in percent of the chart's width."""
         return round(self.start + self.width / 2, 3)
 
     @property
     def end(self) -> float:
-        """Where it ends, in percent of the chart's width."""
+        """Its right end, in percent of the chart's width."""
         return round(self.start + self.width, 3)
 
 
@@ -80,12 +80,12 @@ class Chart:
     """A bar for each department, most hires first.
 
     Attributes:
-        bars: no more than BARS.
-        left_out: how many departments have no bar.
+        bars: at most BARS.
+        left_out: number of departments without a bar.
         key: the names of a bar's parts.
-        panels: where each panel begins, in percent, by its heading; none for one bar a department.
-        mean: the mean of the departments, as text, and where its line stands, in percent.
-        panels_left_out: how many years have no panel.
+        panels: heading and left end of each panel, in percent; empty for one bar a department.
+        mean: the mean of the departments, as text, and the place of its line, in percent.
+        panels_left_out: number of years without a panel.
     """
 
     bars: list[Bar]
@@ -99,11 +99,11 @@ class Chart:
 def stacked(
     departments: list[Department], kinds: tuple[str, ...], mean: Decimal | None = None
 ) -> Chart:
-    """A bar for each department, its parts one after the other; the longest fills the chart.
+    """A chart with one bar for each department, in parts; the longest bar fills the chart.
 
     Args:
         departments: most hires first, with a number for each of `kinds`.
-        kinds: what the parts of a bar are.
+        kinds: names of a bar's parts.
         mean: the mean of the departments.
     """
     longest = sum(departments[0].hires)
@@ -122,7 +122,7 @@ def _parts(department: Department, kinds: tuple[str, ...], longest: int) -> list
     for kind, hired in zip(kinds, department.hires, strict=True):
         width = _percent(hired, longest)
         room = width / (len(f"{hired:,}") + 0.75) / DIGIT_PERCENT
-        # A bar of one part has its number at its end.
+        # The number of a bar with one part is after the bar.
         label = f"{hired:,}" if len(kinds) > 1 and room >= 1 else ""
         if hired:
             tight = bool(label) and room < 2
@@ -133,11 +133,11 @@ def _parts(department: Department, kinds: tuple[str, ...], longest: int) -> list
 
 
 def side_by_side(departments: list[Department], headings: Sequence[str]) -> Chart:
-    """A panel for each heading, all on one scale, with a bar for each department.
+    """A chart with a panel for each heading, all on one scale, with a bar for each department.
 
     Args:
         departments: most hires first, with a number for each heading.
-        headings: quarters, or years, of which the last PANELS are shown.
+        headings: quarters or years, of which the last PANELS are shown.
     """
     shown = headings[-PANELS:]
     width = 100 / len(shown)

@@ -1,4 +1,4 @@
-"""Names and ids as people may see them, whatever characters they hold."""
+"""Makes names and ids safe to show, whatever characters they contain."""
 
 import unicodedata
 from collections import Counter
@@ -10,14 +10,14 @@ from markupsafe import Markup
 
 import reports
 
-# Control characters could move a terminal's cursor or break a line: their pictures cannot.
+# Control characters could move a terminal's cursor or break a line; their pictures cannot.
 # https://www.unicode.org/charts/PDF/U2400.pdf
 _PICTURES = (
     {code: 0x2400 + code for code in range(0x20)}
     | {0x7F: "\u2421"}
     | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 )
-# Characters that turn around what follows them: https://www.unicode.org/reports/tr9/
+# Characters that change the direction of the text after them: https://www.unicode.org/reports/tr9/
 _TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
 
@@ -26,18 +26,18 @@ WIDE_LETTERS, NARROW_LETTERS = "mwMW@%&", "ijltfrI.,:;'|!()[]- "
 
 
 def visible(value: object) -> str:
-    """A name or an id as text without control characters; nothing for NULL."""
+    """A name or an id as text without control characters; empty for NULL."""
     shown = reports.plain(value)
     return "" if shown is None else str(shown).translate(_PICTURES)
 
 
 def straight(text: str) -> str:
-    """A text without characters that turn around what follows them."""
+    """A text without characters that change the direction of the text after them."""
     return text.translate(_TURNING)
 
 
 def isolated(text: str) -> str:
-    """A name for plain text: what stands behind it keeps its order, whatever the name's script."""
+    """A name for plain text, isolated if its script could reorder the text after it."""
     text = straight(text)
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
         return f"{ISOLATE}{text}{END_OF_ISOLATE}"
@@ -46,11 +46,11 @@ def isolated(text: str) -> str:
 
 @dataclass(frozen=True)
 class Label:
-    """A name on the page, in HTML an element of its own that turns nothing else around.
+    """A name on the page; in HTML, an element that cannot reorder the text after it.
 
     Attributes:
-        name: as it is shown; empty where there is none.
-        note: tells it from others of the same name.
+        name: as shown; empty if there is none.
+        note: distinguishes it from others of the same name.
     """
 
     name: str
@@ -66,14 +66,14 @@ class Label:
 
     @property
     def short(self) -> str:
-        """The label cut to the room beside a bar."""
+        """The label, cut to the width beside a bar."""
         name = self.name or NAMELESS
         note = f" ({self.note})" if self.note else ""
         return isolated(_cut(name, LABEL_EMS - _width(note)) + note)
 
 
 def labels(names: Mapping[object, object]) -> dict[object, Label]:
-    """A label for each id; the ids are shown where a name is not the only one of its kind."""
+    """A label for each id; ids are shown if several have the same name."""
     shown = {identity: visible(name) for identity, name in names.items()}
     uses = Counter(shown.values())
     return {
@@ -83,13 +83,13 @@ def labels(names: Mapping[object, object]) -> dict[object, Label]:
 
 
 def plain_words(text: str) -> str:
-    """A text as the filter compares it: case and accents make no difference."""
+    """A text as the filter compares it, without accents and in lower case."""
     letters = unicodedata.normalize("NFD", text)
     return "".join(each for each in letters if unicodedata.category(each)[0] != "M").lower()
 
 
 LABEL_EMS = 16.0
-"""The room beside a bar, in widths of an M of its font. The browser clips what is wider still."""
+"""Width of the label beside a bar, in ems of its font. The browser clips a wider label."""
 
 
 def _width(text: str) -> float:
@@ -97,7 +97,7 @@ def _width(text: str) -> float:
 
 
 def _letter_width(letter: str) -> float:
-    """About the width of a letter in a font for screens, in ems."""
+    """The approximate width of a letter in a font for screens, in ems."""
     if not letter.isascii() and wcwidth.width(letter) != 1:
         return 1.0 if wcwidth.width(letter) else 0.0
     if letter in WIDE_LETTERS:
@@ -108,7 +108,7 @@ def _letter_width(letter: str) -> float:
 
 
 def _cut(name: str, width: float) -> str:
-    """A name cut to a width in ems."""
+    """A name, cut to a width in ems."""
     if _width(name) <= width:
         return name
     kept = ""
@@ -121,5 +121,5 @@ def _cut(name: str, width: float) -> str:
 
 
 def terminal_columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """The width of a text in columns of a terminal."""
     return len(text) if text.isascii() else wcwidth.width(text)

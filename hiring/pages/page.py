@@ -1,4 +1,4 @@
-"""The page of a report, and of an error: what the templates are filled with."""
+"""Renders the page of a report and the page of an error."""
 
 import functools
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from reports import ReportRow
 
 @dataclass(frozen=True)
 class Found:
-    """What the page shows.
+    """The rows that the page shows.
 
     Attributes:
-        rows: of the years asked for, with those that the report leaves out.
+        rows: of the requested years, including those that the report leaves out.
         before: of the year before a single year.
-        years: the years with hires to link to, None where they are not known.
+        years: years with hires to link to; None if they are not known.
     """
 
     rows: list[ReportRow]
@@ -31,7 +31,7 @@ class Found:
 
 
 def read(connection: Connection, query: ReportQuery) -> Found:
-    """Reads what the page shows: the report, the year before, and which years have hires."""
+    """Reads the rows of the report and of the year before, and the years with hires."""
     rows = reports.run(connection, query.report, query.first, query.last, every_row=True)
     before = []
     if query.last is None and query.first > reports.FIRST_YEAR:
@@ -43,15 +43,15 @@ def render(query: ReportQuery, found: Found, host: str = "") -> str:
     """The page of a report.
 
     Args:
-        query: what is asked for.
-        found: what there is.
+        query: the request's.
+        found: the rows to show.
         host: that the request was sent to.
     """
     return _environment().get_template("report.html").render(view(query, found, host))
 
 
 def render_error(status: int, code: str, message: str) -> str:
-    """The page of an error, with the words that a program gets."""
+    """The page of an error, with the message that a program gets as JSON."""
     template = _environment().get_template("error.html")
     return template.render(status=status, code=code, message=message, style=_style())
 
@@ -66,7 +66,7 @@ def _style() -> Markup:
 
 
 def view(query: ReportQuery, found: Found, host: str = "") -> dict[str, Any]:
-    """What `templates/report.html` shows; the arguments are those of `render`."""
+    """The values for `templates/report.html`; the arguments are those of `render`."""
     if query.last is not None:
         filled = several_years.view(query, found.rows)
     else:
@@ -100,8 +100,8 @@ def _title(query: ReportQuery) -> str:
 def _link_to_other(query: ReportQuery, host: str) -> tuple[str, str]:
     """Title and address of the other report, for the same years.
 
-    Cloud Run gives each function a host of its own, which begins with the function's name and is
-    otherwise the same within a project; elsewhere the functions are neighbours in one folder.
+    Cloud Run gives each function its own host, which begins with the function's name and is
+    otherwise the same within a project; elsewhere the functions share one host.
     """
     pair = (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
     other = pair[1] if query.report is pair[0] else pair[0]

@@ -21,13 +21,13 @@ def view(
     before: list[ReportRow],
     years: list[int] | None,
 ) -> dict[str, Any]:
-    """What the page shows of one year.
+    """The template's values for one year.
 
     Args:
-        query: what is asked for.
+        query: the request's.
         rows: of the year, as `reports.run` returns them.
         before: of the year before.
-        years: the years with hires, None where they are not known.
+        years: the years with hires; None if they are not known.
     """
     if not rows:
         return {"summary": nothing(query.first, years)}
@@ -96,7 +96,7 @@ def _hires(lines: list[TableRow]) -> int:
 
 
 def filtered(label: Label, lines: list[TableRow], wanted: str) -> list[TableRow]:
-    """A department's lines, and which of them the filter leaves."""
+    """A department's lines, marked with whether the filter shows them."""
     words = plain_words(wanted.strip())
     if words in plain_words(label.name or NAMELESS):
         return lines
@@ -113,14 +113,14 @@ def section(
     columns: tuple[str, ...],
     change: Change | None = None,
 ) -> Section:
-    """A department with its jobs; its sums are those of what the filter leaves."""
+    """A department with its jobs; its sums are those of the jobs that the filter shows."""
     found = filtered(label, lines, wanted)
     shown = [line for line in found if line.shown]
     numbers = tables.add_up(shown, columns)
     texts = {}
     if change is not None:
         numbers["change"] = change.hires
-        # The change is the whole department's.
+        # The change is known for the whole department only.
         texts["change"] = str(change) if len(shown) == len(found) else ""
     return Section(
         found, TableRow(label, numbers, texts, shown=bool(shown), change=str(change or ""))
@@ -128,7 +128,7 @@ def section(
 
 
 def arrange_sections(sections: list[Section], query: ReportQuery) -> list[Section]:
-    """Departments in the order asked for, and the jobs in each."""
+    """Departments, and the jobs of each, in the requested order."""
     by_head = {id(each.head): each for each in sections}
     heads = tables.arrange([each.head for each in sections if each.head], query.sorted_by)
     return [
@@ -137,7 +137,7 @@ def arrange_sections(sections: list[Section], query: ReportQuery) -> list[Sectio
 
 
 def total(sections: list[Section], columns: tuple[str, ...], before: int) -> TableRow:
-    """The sums of what the filter leaves; the change is there where it leaves everything."""
+    """The sums of the lines that the filter shows, with the change if it shows all lines."""
     lines = [line for each in sections for line in each.lines]
     shown = [line for line in lines if line.shown]
     everything = len(shown) == len(lines)

@@ -1,4 +1,4 @@
-"""What a request asks of a report, and the links that ask for the same, or for something else."""
+"""A request for a report, and the links to other requests."""
 
 import dataclasses
 import re
@@ -22,12 +22,12 @@ FILTER_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class ReportQuery:
-    """A report as a request asks for it.
+    """A request for a report.
 
     Attributes:
-        report: which.
+        report: the requested report.
         first: the year, or the first of a range.
-        last: the last year of a range, None for a single year.
+        last: the last year of a range; None for a single year.
         chart: `stacked` or `quarters`: how the page's chart shows the quarters.
         order: the column that the page's table is sorted by, with `-` for the largest first.
         filter: the page shows only departments and jobs whose name contains it.
@@ -54,12 +54,12 @@ class ReportQuery:
 
     @property
     def all_years(self) -> range:
-        """Each year."""
+        """The requested years."""
         return range(self.first, (self.last or self.first) + 1)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The report's columns, for several years with the year in front."""
+        """The report's columns; for several years, the year comes first."""
         return self.report.columns if self.last is None else ("year", *self.report.columns)
 
     @property
@@ -79,13 +79,13 @@ class ReportQuery:
         return order.removeprefix("-"), order.startswith("-")
 
     def sorted_otherwise(self, column: str) -> "ReportQuery":
-        """This query, sorted by a column: numbers largest first; a second time the other way."""
+        """This query, sorted by a column, largest numbers first; in reverse if it is so already."""
         current, descending = self.sorted_by
         falling = not descending if column == current else column not in ("name", "id")
         return dataclasses.replace(self, order=f"-{column}" if falling else column)
 
     def of(self, first: int, last: int | None = None) -> "ReportQuery":
-        """This query for another year or range; an order that it does not have goes."""
+        """This query for another year or range, without its order if that does not exist there."""
         other = dataclasses.replace(self, first=first, last=last)
         fits = other.sorted_by[0] in other.orders
         return other if fits else dataclasses.replace(other, order="")
@@ -108,10 +108,10 @@ class ReportQuery:
 
 
 def read_query(report: Report, asked: Mapping[str, Any], media_type: str) -> ReportQuery:
-    """The query of a request whose parameters were converted one by one.
+    """The query of a request, from its converted parameters.
 
     Raises:
-        BadParameter: they do not fit each other, the report or the format.
+        BadParameter: the parameters do not fit each other, the report or the format.
     """
     first, last = asked.get("year", (reports.DEFAULT_YEAR, None))
     for_page = {name: value for name, value in asked.items() if name in PAGE_PARAMETERS}
@@ -166,7 +166,7 @@ PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "filter": _filter,
     "jobs": _one_of("jobs", "shown", "folded"),
 }
-"""What only the page takes."""
+"""The parameters that only the page accepts."""
 
 REPORT_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "year": _years,

@@ -15,10 +15,10 @@ from reports import ReportRow
 
 
 def view(query: ReportQuery, rows: list[ReportRow]) -> dict[str, Any]:
-    """What the page shows: a column for each year.
+    """The template's values for several years, with a column for each.
 
     Args:
-        query: what is asked for.
+        query: the request's.
         rows: as `reports.run` returns them, each with its year in front.
     """
     if not rows:
@@ -84,7 +84,7 @@ def _unfiltered(rows: list[ReportRow], columns: tuple[str, ...]) -> list[TableRo
 def _job_lines(
     rows: list[ReportRow], columns: tuple[str, ...]
 ) -> tuple[dict[Any, list[TableRow]], dict[object, Label]]:
-    """The jobs of each department by name, and the departments' names, by name too."""
+    """The jobs of each department and the departments' labels, both in the order of names."""
     ordered = sorted(rows, key=lambda row: (visible(row[1]).casefold(), visible(row[2]).casefold()))
     names = labels({row[7]: row[1] for row in ordered})
     jobs: dict[object, dict[object, object]] = defaultdict(dict)

@@ -8,10 +8,10 @@ import reports
 from reports import ReportRow
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
-"""What makes a spreadsheet take a cell for a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
+"""Characters that begin a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
 
 BYTE_ORDER_MARK = "\ufeff"
-"""Excel takes a file without one for the text of its own region, not for UTF-8."""
+"""Without it, Excel reads a file in the encoding of its own region instead of UTF-8."""
 
 
 def as_csv(columns: Sequence[str], rows: list[ReportRow]) -> str:
@@ -25,6 +25,6 @@ def as_csv(columns: Sequence[str], rows: list[ReportRow]) -> str:
 
 
 def _harmless(value: object) -> int | str | None:
-    """A name that a spreadsheet would run as a formula gets an apostrophe, numbers stay numbers."""
+    """Puts an apostrophe before a name that a spreadsheet would run as a formula."""
     shown = reports.plain(value)
     return f"'{shown}" if isinstance(shown, str) and shown.startswith(FORMULA_STARTS) else shown

@@ -1,4 +1,4 @@
-"""The rows of the page's table: sums, changes, order, and what the filter leaves."""
+"""The rows of the page's table: sums, changes, order and filter."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True)
 class Change:
-    """How many hires more or less than in the year before; `new` where there were none."""
+    """The difference in hires from the year before; `new` if there were none."""
 
     hires: int
     new: bool = False
@@ -37,10 +37,10 @@ class TableRow:
     Attributes:
         label: of the department or the job.
         numbers: by the order's name for the column, such as `q1` or `hires`.
-        texts: what is shown in the place of a column's number.
+        texts: texts to show instead of a column's number.
         above_mean: the columns whose number is above their mean.
-        shown: whether the filter leaves it.
-        change: since the year before, as text, whatever the filter leaves.
+        shown: whether the filter shows it.
+        change: since the year before, as text, independent of the filter.
     """
 
     label: Label
@@ -57,8 +57,8 @@ class Section:
 
     Attributes:
         lines: the rows, jobs or departments.
-        head: the department that these are the jobs of, if they are jobs.
-        heading: what else they have in common, in words.
+        head: the department of the jobs, if the rows are jobs.
+        heading: text above the rows, if there is any.
     """
 
     lines: list[TableRow]
@@ -67,12 +67,12 @@ class Section:
 
     @property
     def shown(self) -> bool:
-        """Whether the filter leaves any of it."""
+        """Whether the filter shows any of its rows."""
         return any(line.shown for line in self.lines)
 
 
 def arrange(lines: Iterable[TableRow], order: tuple[str, bool]) -> list[TableRow]:
-    """Lines, given by name, in the order of a column; equal ones stay by name."""
+    """Lines sorted by a column; they are given in the order of names, which equal ones keep."""
     column, descending = order
     if column == "name":
         return list(lines)[:: -1 if descending else 1]
@@ -87,7 +87,7 @@ def add_up(lines: Iterable[TableRow], columns: Sequence[str]) -> dict[str, float
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of the table: its name as an order, and its heading."""
+    """A column of the table: its name in the parameter `order`, and its heading."""
 
     key: str
     heading: str

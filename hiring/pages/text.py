@@ -11,11 +11,11 @@ from reports import ReportRow
 
 TERMINAL_COLUMNS = 80
 NARROWEST_NAME = 12
-"""A column of names is never wrapped to less, even where the grid then is too wide."""
+"""The narrowest column of names, even if the grid is then too wide."""
 
 
 def as_text(columns: Sequence[str], rows: list[ReportRow]) -> str:
-    """The report as tabulate's grid, no wider than a terminal: long names are wrapped."""
+    """The report as tabulate's grid; long names are wrapped to fit a terminal."""
     shown = [[straight(visible(value)) for value in row[: len(columns)]] for row in rows]
     is_name = [column in reports.NAMES for column in columns]
     for place, width in _widths(columns, is_name, shown).items():
@@ -25,7 +25,7 @@ def as_text(columns: Sequence[str], rows: list[ReportRow]) -> str:
         shown,
         columns,
         "grid",
-        # A job called 007 is a name, not a number.
+        # A job called 007 must not become a number.
         disable_numparse=True,
         colalign=["left" if name else "right" for name in is_name],
     )
@@ -33,8 +33,8 @@ def as_text(columns: Sequence[str], rows: list[ReportRow]) -> str:
 
 
 def _widths(columns: Sequence[str], is_name: list[bool], shown: list[list[str]]) -> dict[int, int]:
-    """The columns of names, by their place, and how wide they may be for the grid to fit."""
-    # tabulate gives every header two columns more.
+    """The maximum width of each column of names, by its place, for the grid to fit."""
+    # tabulate makes every header two columns wider.
     headers = [f"{column}  " for column in columns]
     natural = [max(map(terminal_columns, cells)) for cells in zip(headers, *shown, strict=True)]
     borders = 3 * len(natural) + 1
@@ -42,7 +42,7 @@ def _widths(columns: Sequence[str], is_name: list[bool], shown: list[list[str]])
     room = TERMINAL_COLUMNS - borders - numbers
     names = sorted((width, place) for place, width in enumerate(natural) if is_name[place])
     widths = {}
-    # The narrowest first: what it does not need is the others'.
+    # The narrowest comes first: the others get the room that it does not need.
     for count, (width, place) in enumerate(names):
         widths[place] = min(width, max(room // (len(names) - count), NARROWEST_NAME))
         room -= widths[place]
@@ -50,5 +50,5 @@ def _widths(columns: Sequence[str], is_name: list[bool], shown: list[list[str]])
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """A text in lines of so many columns of a terminal."""
+    """A text in lines of at most `width` columns of a terminal."""
     return [text] if terminal_columns(text) <= width else wcwidth.wrap(text, width)

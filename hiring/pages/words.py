@@ -6,23 +6,23 @@ from hiring.pages import tables
 from hiring.pages.names import Label
 
 GONE = 3
-"""The summary names as many departments that hired the year before only."""
+"""Number of departments that the summary names among those that hired the year before only."""
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun: `1 hire`, `2 hires`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def nothing(year: int, years: list[int] | None) -> Markup:
-    """Why a year's quarterly report is empty."""
+    """A sentence that says why a year's quarterly report is empty."""
     if years is not None and year in years:
         return Markup("No hire of {} has a department and a job that exist.").format(year)
     return Markup("Nobody was hired in {}.").format(year)
 
 
 def since(hires: int, before: int, year: int) -> Markup:
-    """How a year compares with the one before; nothing where there is none."""
+    """A sentence that compares a year with the one before; empty if that had no hires."""
     if not before:
         return Markup("")
     if hires == before:
@@ -35,7 +35,7 @@ def since(hires: int, before: int, year: int) -> Markup:
 
 
 def vanished(departments: list[tuple[Label, int]], year: int) -> Markup:
-    """Who hired in the year before and not in this one."""
+    """A sentence that names departments with hires in the year before only."""
     if not departments:
         return Markup("")
     largest = sorted(departments, key=lambda item: -item[1])
