@@ -1,6 +1,6 @@
 """Fills the three tables from a folder, a backup or CSV files. An operator's command.
 
-    python load.py SOURCE [--replace] [--yes] [--from-database NAME] [--dry-run]
+    python load.py SOURCE [--table NAME] [--replace] [--yes] [--from-database NAME] [--dry-run]
 
 A folder of backups means the newest complete backup of DB_NAME's database in it. Every possible
 check comes first. Then the rows are inserted under table locks in one transaction, read back,
@@ -18,6 +18,7 @@ import sys
 
 import tabulate
 
+import db
 from hiring.core.errors import BundleError
 from hiring.core.settings import current_settings
 from loading import exit_statuses
@@ -59,6 +60,13 @@ def _read_arguments(arguments: list[str] | None) -> Options:
         help="a folder, local or gs://bucket/path; .../backups/ means the newest backup in it",
     )
     parser.add_argument(
+        "--table",
+        metavar="NAME",
+        choices=db.TABLES,
+        help=f"restore only this table of a backup: {', '.join(db.TABLES)}; CSV files always fill"
+        " all three",
+    )
+    parser.add_argument(
         "--replace", action="store_true", help="replace the present rows; a terminal is asked first"
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -71,6 +79,7 @@ def _read_arguments(arguments: list[str] | None) -> Options:
     found = parser.parse_args(arguments)
     return Options(
         source=found.source,
+        table=found.table,
         from_database=found.from_database,
         replace=found.replace,
         dry_run=found.dry_run,

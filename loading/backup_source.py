@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import fastavro
@@ -79,10 +79,9 @@ class Backup:
         """The origin of the CREATE TABLE statements, for messages."""
         return f"the backup of a server {self._manifest.server_version}"
 
-    @property
-    def all_rows(self) -> int:
-        """Number of rows and invalid records of all tables."""
-        return self._manifest.all_rows
+    def all_rows(self, tables: Iterable[str] = db.TABLES) -> int:
+        """Number of rows and invalid records of tables."""
+        return self._manifest.all_rows(tables)
 
     def rows(self, table: str) -> int:
         """Number of rows of a table, without invalid records."""
@@ -112,11 +111,12 @@ class Backup:
                     f" its manifest says {stored.bytes}"
                 )
 
-    def check(self, progress: CountRows) -> None:
+    def check(self, progress: CountRows, tables: Iterable[str] = db.TABLES) -> None:
         """Reads every object to its end.
 
         Args:
             progress: called with the number of rows read.
+            tables: whose objects are read; those of the others are left out.
 
         Raises:
             BadSource: an object is missing, is not the one that the manifest describes, or can't be
@@ -126,7 +126,7 @@ class Backup:
         for stored in (self._manifest.schema, *self._manifest.reports):
             with self._open(stored):
                 pass  # the end of the block compares size and checksum
-        for table in self._manifest.tables.values():
+        for table in map(self.table, tables):
             for stored in table.objects:
                 for cells in self._blocks(stored):
                     progress(len(cells[0].nulls))

@@ -6,8 +6,10 @@ the operator names it.
 """
 
 import datetime
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+import db
 from hiring.core.deadline import Deadline
 from hiring.core.errors import BadSource
 from hiring.core.settings import Settings, StorageLocation
@@ -44,12 +46,15 @@ def newest_backup(settings: Settings) -> Backup:
     raise BadSource(f"{folder.address} holds no complete backup")
 
 
-def find_backup(folder: SourceFolder, database: str) -> Backup | None:
+def find_backup(
+    folder: SourceFolder, database: str, tables: Sequence[str] = db.TABLES
+) -> Backup | None:
     """The backup in a folder, or the newest complete one of a database in its subfolders.
 
     Args:
         folder: a backup, or a folder of backups.
         database: whose backups count in a folder of backups.
+        tables: that are to be read; the newest backup must hold a row of them.
 
     Returns:
         The backup; None if neither the folder nor any subfolder has a manifest.
@@ -77,7 +82,7 @@ def find_backup(folder: SourceFolder, database: str) -> Backup | None:
             " give the address of one backup, or --from-database"
         )
     whole = _from_first_whole(complete)
-    _check_holds_rows(whole)
+    _check_holds_rows(whole, tables)
     return _found(find(whole[0].address))
 
 
@@ -99,13 +104,15 @@ def _found(folder: SourceFolder) -> Backup:
     return Backup(folder)
 
 
-def _check_holds_rows(complete: list[catalog.Folder]) -> None:
+def _check_holds_rows(complete: list[catalog.Folder], tables: Sequence[str]) -> None:
     manifests = [each.manifest for each in complete if each.manifest]
-    if manifests[0].all_rows:
+    if manifests[0].all_rows(tables):
         return
     message = f"the newest backup, {complete[0].address}, holds no rows"
+    if len(tables) < len(db.TABLES):
+        message += f" of {', '.join(tables)}"
     for folder, manifest in zip(complete, manifests, strict=True):
-        if manifest.all_rows:
+        if manifest.all_rows(tables):
             age = datetime.datetime.now(datetime.UTC) - manifest.time
             message += (
                 f"; the newest one with rows is {folder.address},"

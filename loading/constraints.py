@@ -5,7 +5,7 @@ CHECK constraint. A constraint that was added while its checks were off may have
 A restore brings them back.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import db
@@ -57,8 +57,8 @@ class ForeignKey:
         return f"{db.quote(schema)}.{db.quote(table)} AS {self.alias} READ"
 
     @property
-    def count_broken(self) -> str:
-        """The SELECT that counts rows without their referenced row; a NULL references nothing."""
+    def broken_rows(self) -> str:
+        """FROM and WHERE for rows without their referenced row; a NULL references nothing."""
         schema, parent = self.parent
         table = db.quote(self.table)
         pairs = [
@@ -68,7 +68,7 @@ class ForeignKey:
         refers = " AND ".join(f"{column} IS NOT NULL" for column, _ in pairs)
         matches = " AND ".join(f"{parent_column} = {column}" for column, parent_column in pairs)
         return (
-            f"SELECT COUNT(*) FROM {table}"
+            f"FROM {table}"
             f" LEFT JOIN {db.quote(schema)}.{db.quote(parent)} AS {self.alias} ON {matches}"
             f" WHERE {refers} AND {pairs[0][1]} IS NULL"
         )
@@ -77,6 +77,13 @@ class ForeignKey:
     def broken(self) -> str:
         """What is wrong with such rows."""
         return f"refer to a row of {self.parent[1]} that is not there (foreign key {self.name})"
+
+    def example(self, connection: Connection) -> str:
+        """What one of the rows refers to, such as `department_id 7`."""
+        columns = [column for column, _ in self.columns]
+        own = ", ".join(f"{db.quote(self.table)}.{db.quote(column)}" for column in columns)
+        (values,) = db.select(connection, f"SELECT {own} {self.broken_rows} LIMIT 1")
+        return ", ".join(f"{column} {value}" for column, value in zip(columns, values, strict=True))
 
     def is_in(self, create_table: str) -> bool:
         """Whether a CREATE TABLE has the same foreign key among the three tables."""
@@ -97,9 +104,9 @@ class Check:
     clause: str
 
     @property
-    def count_broken(self) -> str:
-        """The SELECT that counts rows for which the clause is false; NULL is not false."""
-        return f"SELECT COUNT(*) FROM {db.quote(self.table)} WHERE NOT ({self.clause})"
+    def broken_rows(self) -> str:
+        """FROM and WHERE for rows for which the clause is false; NULL is not false."""
+        return f"FROM {db.quote(self.table)} WHERE NOT ({self.clause})"
 
     @property
     def broken(self) -> str:
@@ -141,25 +148,38 @@ def leave_unchecked(connection: Connection) -> None:
             cursor.execute("SET SESSION check_constraint_checks = 0")
 
 
-def check(connection: Connection, backed_up: Mapping[str, str]) -> None:
+def check(connection: Connection, backed_up: Mapping[str, str], filled: Collection[str]) -> None:
     """Looks for rows that break a constraint.
 
     Args:
         connection: that filled the tables.
         backed_up: for each table of a backup its CREATE TABLE. Rows that break a constraint which
             is in it did so when they were backed up: they stay, with a warning.
+        filled: the tables that were filled. If others were not, no row may break a foreign key:
+            rows of different times would meet.
 
     Raises:
-        RowRefused: other rows break one; the message names the constraint and their number.
+        RowRefused: other rows break some; the message names each constraint, the number of rows,
+            and what one of them refers to.
     """
+    refused = []
     for constraint in _constraints(connection):
-        ((rows,),) = db.select(connection, constraint.count_broken)
+        is_check = isinstance(constraint, Check)
+        if is_check and constraint.table not in filled:
+            continue
+        ((rows,),) = db.select(connection, f"SELECT COUNT(*) {constraint.broken_rows}")
         if not rows:
             continue
         reason = f"{rows} rows of {constraint.table} {constraint.broken}"
-        if not constraint.is_in(backed_up.get(constraint.table, "")):
-            raise RowRefused(f"table {constraint.table}: {reason}")
-        status("rows that broke a constraint are restored", "WARNING", reason=reason)
+        may_stay = is_check or set(filled) == set(db.TABLES)
+        if may_stay and constraint.is_in(backed_up.get(constraint.table, "")):
+            status("rows that broke a constraint are restored", "WARNING", reason=reason)
+            continue
+        if isinstance(constraint, ForeignKey):
+            reason += f", such as {constraint.example(connection)}"
+        refused.append(f"table {constraint.table}: {reason}")
+    if refused:
+        raise RowRefused("; ".join(refused))
 
 
 def _constraints(connection: Connection) -> Iterator[ForeignKey | Check]:

@@ -30,6 +30,7 @@ class Plan:
         age: of the backup, in words; None for CSV files.
         now: present rows of each table; None for a missing table.
         afterwards: rows of each table after the load; None if only reading the files shows it.
+        tables: that are filled; the others stay as they are.
     """
 
     into: str
@@ -40,10 +41,15 @@ class Plan:
     age: str | None
     now: dict[str, int | None]
     afterwards: dict[str, int | None]
+    tables: tuple[str, ...]
 
 
 def read(
-    connection: Connection, settings: Settings, address: str, backup: backup_source.Backup | None
+    connection: Connection,
+    settings: Settings,
+    address: str,
+    backup: backup_source.Backup | None,
+    tables: tuple[str, ...],
 ) -> Plan:
     """Finds out what a load would change.
 
@@ -52,9 +58,12 @@ def read(
         settings: of the connection.
         address: to read from.
         backup: at the address; None for CSV files.
+        tables: to fill.
     """
     missing = target.missing_tables(connection)
     there = db.count_rows(connection, [name for name in db.TABLES if name not in missing])
+    now = {name: there.get(name) for name in db.TABLES}
+    filled = {name: backup.all_rows([name]) if backup else None for name in tables}
     kind = "MariaDB" if db.is_mariadb(connection) else "MySQL"
     return Plan(
         into=f"{settings.user}@{settings.address}/{settings.database}",
@@ -63,11 +72,9 @@ def read(
         database=backup.database if backup else None,
         taken_at=backup.taken_at if backup else None,
         age=catalog.age_in_words(backup.age_seconds) if backup else None,
-        now={name: there.get(name) for name in db.TABLES},
-        afterwards={
-            name: backup.rows(name) + backup.invalid_rows(name) if backup else None
-            for name in db.TABLES
-        },
+        now=now,
+        afterwards=now | filled,
+        tables=tables,
     )
 
 
@@ -80,27 +87,37 @@ def show(plan: Plan) -> None:
     if plan.database:
         lines.append(f"     database {plan.database}, taken {plan.taken_at}, {plan.age} ago")
     rows = [
-        (name, _shown(plan.now[name], "missing"), _shown(plan.afterwards[name], "as in the files"))
-        for name in db.TABLES
+        (name, _shown(plan.now[name], "missing"), _afterwards(plan, name)) for name in db.TABLES
     ]
     headers = ["table", "rows now", "afterwards"]
     table = tabulate.tabulate(rows, headers, colalign=("left", "right", "right"))
     sys.stderr.write("\n".join([*lines, table, ""]))
 
 
+def _afterwards(plan: Plan, table: str) -> str:
+    if table not in plan.tables:
+        return "unchanged"
+    return _shown(plan.afterwards[table], "as in the files")
+
+
 def _shown(rows: int | None, unknown: str) -> str:
     return unknown if rows is None else f"{rows:,}"
 
 
-def confirm(database: str) -> None:
+def confirm(database: str, table: str | None) -> None:
     """Asks before rows are replaced, if a person can answer on a terminal.
+
+    Args:
+        database: whose rows.
+        table: the only one that is filled; None for all three.
 
     Raises:
         Declined: the answer is not yes.
     """
     if not sys.stdin.isatty():
         return
-    sys.stderr.write(f"Replace the rows of {database}? Type yes to go on: ")
+    rows = f"the rows of {database}.{table}" if table else f"the rows of {database}"
+    sys.stderr.write(f"Replace {rows}? Type yes to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() != "yes":
         raise Declined

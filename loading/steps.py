@@ -9,7 +9,7 @@ import pymysql
 import db
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
-from hiring.core.errors import BadSource, BundleError
+from hiring.core.errors import BadSource, BundleError, Misconfigured
 from hiring.core.settings import Settings, StorageLocation
 from hiring.export.manifest import MANIFEST
 from hiring.export.objects import OutputFolder
@@ -42,6 +42,7 @@ class Options:
 
     Attributes:
         source: the address to read from.
+        table: the only one to fill; None for all three.
         from_database: the database whose backup to load from a folder of backups; None is the
             database to fill.
         replace: delete the present rows in the same transaction.
@@ -50,27 +51,40 @@ class Options:
     """
 
     source: str
+    table: str | None
     from_database: str | None
     replace: bool
     dry_run: bool
     ask: bool
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables to fill."""
+        return (self.table,) if self.table else db.TABLES
 
-def open_source(address: str, database: str) -> Source:
+
+def open_source(options: Options, database: str) -> Source:
     """Opens the source at an address.
 
     Args:
-        address: of a backup, a folder of backups, or CSV files.
-        database: whose backups count in a folder of backups.
+        options: with the address of a backup, a folder of backups, or CSV files.
+        database: whose backups count in a folder of backups, unless the options say.
 
     Raises:
         BadSource: the source is neither a backup nor CSV files, or is incomplete.
+        Misconfigured: one table of CSV files is asked for.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder = sources.find(address)
-    if found := choice.find_backup(folder, database):
+    folder = sources.find(options.source)
+    if found := choice.find_backup(folder, options.from_database or database, options.tables):
         return found
     if csv_files.CsvFiles.are_in(folder):
+        if options.table:
+            # Its rows refer to those of the other files, and would be compared with nothing.
+            raise Misconfigured(
+                f"{folder.address} holds CSV files, which fill all three tables;"
+                " --table restores one table of a backup"
+            )
         return csv_files.CsvFiles(folder)
     raise BadSource(
         f"{folder.address} is neither a backup, which has a {MANIFEST}, nor does it hold"
@@ -90,31 +104,33 @@ def load(settings: Settings, options: Options) -> list[Outcome]:
         Declined: nothing was loaded; the operator did not confirm.
         Unfinished: all rows are loaded but a next id is not set, or it is unknown whether they are.
     """
-    deadline, replace = Deadline(target.LOAD_SECONDS), options.replace
+    deadline = Deadline(target.LOAD_SECONDS)
     # The login is tried before the source is read, which may take minutes.
     with db.own_connection(settings, deadline) as connection:
-        source = open_source(options.source, options.from_database or settings.database)
+        source = open_source(options, settings.database)
         found = source if isinstance(source, backup_source.Backup) else None
-        plan.show(plan.read(connection, settings, options.source, found))
-    if replace and options.ask and not options.dry_run:
-        plan.confirm(settings.database)
+        plan.show(plan.read(connection, settings, options.source, found, options.tables))
+    if options.replace and options.ask and not options.dry_run:
+        plan.confirm(settings.database, options.table)
     if isinstance(source, backup_source.Backup):
-        with Progress("checking", source.all_rows) as progress:
-            source.check(progress)
+        with Progress("checking", source.all_rows(options.tables)) as progress:
+            source.check(progress, options.tables)
     elif not options.dry_run:
         settings.require_storage()
-    tables = _check_tables(source, settings, deadline, replace)
+    tables = _check_tables(source, settings, deadline, options)
     if options.dry_run:
-        return _try(source, tables)
+        return _try(source, tables, options.tables)
     _create_missing_tables(source, settings, deadline)
     committing = False
     try:
         with target.loading(settings, deadline, source.sql_mode) as connection:
-            outcomes = _fill(connection, source, settings, deadline, replace)
+            outcomes = _fill(connection, source, settings, deadline, options)
             next_ids = source.next_ids()  # read before the commit, because storage may fail
             committing = True
             connection.commit()
-            _set_next_ids(connection, next_ids)
+            for name in options.tables:
+                if name in next_ids:
+                    _set_next_id(connection, name, next_ids[name])
     except (BundleError, KeyboardInterrupt) as error:
         if not committing:
             raise
@@ -130,21 +146,21 @@ def _fill(
     source: Source,
     settings: Settings,
     deadline: Deadline,
-    replace: bool,
+    options: Options,
 ) -> list[Outcome]:
     """Fills the tables and checks them, inside the transaction; returns the outcomes."""
-    if replace:
-        target.empty(connection)
+    if options.replace:
+        target.empty(connection, options.tables)
     else:
-        target.check_empty(connection)
-    filled = [source.fit(read_table(connection, name)) for name in db.TABLES]
+        target.check_empty(connection, options.tables)
+    filled = [source.fit(read_table(connection, name)) for name in options.tables]
     if isinstance(source, csv_files.CsvFiles):
         return _migrate(connection, source, filled, settings.require_storage(), deadline)
     return _restore(connection, source, filled, deadline)
 
 
 def _check_tables(
-    source: Source, settings: Settings, deadline: Deadline, replace: bool
+    source: Source, settings: Settings, deadline: Deadline, options: Options
 ) -> dict[str, Table]:
     """Checks the existing tables; returns them with the columns that the source fills.
 
@@ -153,10 +169,16 @@ def _check_tables(
     """
     with db.own_connection(settings, deadline) as connection:
         missing = target.missing_tables(connection)
-        names = [name for name in db.TABLES if name not in missing]
+        for name in missing:
+            if name not in options.tables:
+                raise Misconfigured(
+                    f"table {name} is missing, and --table {options.table} neither creates nor"
+                    " fills it: create it, or restore all three tables"
+                )
+        names = [name for name in options.tables if name not in missing]
         tables = {name: source.fit(read_table(connection, name)) for name in names}
-        target.check_loadable(connection, names)
-        if replace:
+        target.check_loadable(connection, [name for name in db.TABLES if name not in missing])
+        if options.replace:
             target.check_replaceable(connection, names)
         else:
             target.check_empty(connection, names)
@@ -174,7 +196,7 @@ def _create_missing_tables(source: Source, settings: Settings, deadline: Deadlin
             status("table created", table=name)
 
 
-def _try(source: Source, tables: dict[str, Table]) -> list[Outcome]:
+def _try(source: Source, tables: dict[str, Table], names: tuple[str, ...]) -> list[Outcome]:
     """The outcomes that the load would have, as far as they are known without loading."""
     if isinstance(source, backup_source.Backup):
         return [
@@ -185,10 +207,10 @@ def _try(source: Source, tables: dict[str, Table]) -> list[Outcome]:
                 invalid=source.invalid_rows(name),
                 where=source.invalid_address(name),
             )
-            for name in db.TABLES
+            for name in names
         ]
     outcomes = []
-    for name in db.TABLES:
+    for name in names:
         invalid = csv_files.InvalidRows(None, name, contextlib.ExitStack())
         table = tables.get(name) or source.missing_table(name)
         valid = 0
@@ -260,15 +282,14 @@ def _check_filled(
     for loader in loaders:
         with Progress(f"comparing {loader.table.name}", loader.rows) as progress:
             loader.check(progress)
-    constraints.check(connection, backed_up)
+    constraints.check(connection, backed_up, [loader.table.name for loader in loaders])
 
 
-def _set_next_ids(connection: Connection, next_ids: dict[str, int]) -> None:
-    for table, next_id in next_ids.items():
-        try:
-            target.set_next_id(connection, table, next_id)
-        except pymysql.err.Error as error:
-            raise Unfinished(
-                f"all rows are loaded, but the next id of {table} could not be set to {next_id}:"
-                f" {error.args[-1]}"
-            ) from error
+def _set_next_id(connection: Connection, table: str, next_id: int) -> None:
+    try:
+        target.set_next_id(connection, table, next_id)
+    except pymysql.err.Error as error:
+        raise Unfinished(
+            f"all rows are loaded, but the next id of {table} could not be set to {next_id}:"
+            f" {error.args[-1]}"
+        ) from error

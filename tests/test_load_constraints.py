@@ -74,7 +74,7 @@ def test_rows_that_break_a_newer_foreign_key_are_refused(
     assert loaded.status == 4
     assert loaded.error == (
         "nothing was loaded: table employees: 1 rows of employees refer to a row of departments"
-        " that is not there (foreign key employees_department)"
+        " that is not there (foreign key employees_department), such as department_id 9"
     )
     assert content(database) == before
 

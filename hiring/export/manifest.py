@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +53,9 @@ class Manifest:
     schema: StoredFile
     reports: tuple[StoredFile, ...]
 
-    @property
-    def all_rows(self) -> int:
-        """Number of rows and invalid records of all tables."""
-        return sum(table.rows + table.invalid_rows for table in self.tables.values())
+    def all_rows(self, tables: Iterable[str] = db.TABLES) -> int:
+        """Number of rows and invalid records of tables."""
+        return sum(self.tables[name].rows + self.tables[name].invalid_rows for name in tables)
 
     @property
     def invalid_rows(self) -> int:
