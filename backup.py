@@ -95,7 +95,7 @@ def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 
 
 def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
-    """What a backup would hold; stores nothing.
+    """The contents that a backup would have; stores nothing.
 
     Returns:
         The rows of each table, and the columns whose type has no Avro type.

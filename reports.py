@@ -242,7 +242,7 @@ def _objects(columns: Sequence[str], rows: list[ReportRow]) -> list[str]:
 
 
 def plain(value: object) -> int | str | None:
-    """What is shown of an id or a name, which may be of any type that MySQL has."""
+    """The value to show for an id or a name, which may be of any MySQL type."""
     if value is None or isinstance(value, int | str):
         return value
     if isinstance(value, decimal.Decimal) and value == int(value):

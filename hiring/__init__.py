@@ -1,1 +1,1 @@
-"""What the deployed functions are made of, beside the modules at the top level."""
+"""The parts of the deployed functions, beside the modules at the top level."""

@@ -1,8 +1,8 @@
-"""Foreign keys and CHECK constraints: the rows that break one after a load.
+"""Finds rows that break a foreign key or a CHECK constraint after a load.
 
-The server checks no foreign key row by row, so that rows may come in any order, and MariaDB no
-CHECK constraint. A constraint that was added while its checks were off may have rows that break it.
-A restore brings them back.
+During a load the server checks no foreign key, so that rows may come in any order, and MariaDB
+checks no CHECK constraint. A constraint that was added while its checks were off may have rows that
+break it; a restore brings them back.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -27,7 +27,7 @@ FROM information_schema.check_constraints
 WHERE constraint_schema = DATABASE() AND table_name IN %s
 ORDER BY table_name, constraint_name
 """
-"""MariaDB's CHECK constraints, those of columns too."""
+"""MariaDB's CHECK constraints, including those of columns."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """A CHECK constraint of one of the three tables; a column's has the column's name."""
+    """A CHECK constraint of one of the three tables; that of a column has the column's name."""
 
     table: str
     name: str
@@ -141,7 +141,7 @@ def foreign_keys(connection: Connection) -> list[ForeignKey]:
 def leave_unchecked(connection: Connection) -> None:
     """Lets the session insert rows that break a CHECK constraint.
 
-    MySQL cannot, and need not: it adds no constraint that a row breaks.
+    MySQL cannot do that and does not need it: it never adds a constraint that a row breaks.
     """
     if db.is_mariadb(connection):
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Certificates for a database server, made in the tests: authorities, names, dates."""
+"""Makes certificates for a database server, with authorities, names and dates."""
 
 import datetime
 from pathlib import Path
@@ -10,12 +10,12 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """One that signs certificates; `file` has its own, PEM."""
+    """An authority that signs certificates; `file` has its own, in PEM."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._key = ec.generate_private_key(ec.SECP256R1())
-        # As Cloud SQL's: all of one name.
+        # All authorities have the same name, like Cloud SQL's.
         self._name = _name("Server CA")
         certificate = _builder(self._name, self._name, self._key).sign(self._key, hashes.SHA256())
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -24,10 +24,10 @@ class Authority:
         """Writes cert.pem and key.pem of a server.
 
         Args:
-            folder: where to.
-            name: that the certificate is for; like that of a Cloud SQL instance which is its own
-                authority, it is for none if not given.
-            seconds: for which it is valid.
+            folder: to write to.
+            name: that the certificate is for; without it, the certificate is for no name, like that
+                of a Cloud SQL instance that is its own authority.
+            seconds: until it expires.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name("my-project:my-instance"), self._name, key, seconds)

@@ -28,7 +28,7 @@ class Forwarder:
 
     @property
     def port(self) -> int:
-        """Where it listens on 127.0.0.1, if on TCP."""
+        """The port on 127.0.0.1, if it listens on TCP."""
         port: int = self._listener.getsockname()[1]
         return port
 

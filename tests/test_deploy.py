@@ -1,4 +1,4 @@
-"""deploy.sh with the real gcloud, against a fake of Google's control plane that keeps state."""
+"""deploy.sh works with the real gcloud against a fake control plane of Google that keeps state."""
 
 import base64
 import io
@@ -264,7 +264,7 @@ def test_an_instance_that_is_missing_is_named_before_anything_is_made(
 
 @pytest.mark.slow
 def test_an_organisation_that_forbids_all_users(deployment: Deployment, project: Project) -> None:
-    """Where a policy forbids allUsers, the error says that PUBLIC_REPORTS=no works."""
+    """If a policy forbids allUsers, the error says that PUBLIC_REPORTS=no works."""
     project.forbids_all_users = True
     done = deployment.run(PUBLIC_REPORTS="yes")
     assert done.status == 1

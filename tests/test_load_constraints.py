@@ -1,4 +1,4 @@
-"""A load where the tables or the server restrict the rows: constraints, ids, the binary log."""
+"""Loads into tables or servers that restrict rows: constraints, ids, the binary log."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ RESTORED = "rows that broke a constraint are restored"
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> None:
-    """Two departments, a job and three employees."""
+    """Inserts two departments, a job and three employees."""
     insert_names(database)
     database.insert(
         "employees",
@@ -60,7 +60,7 @@ def test_rows_that_broke_a_foreign_key_are_restored_with_a_warning(
 def test_rows_that_break_a_newer_foreign_key_are_refused(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """A foreign key that is newer than the backup holds: its rows are refused, all or nothing."""
+    """Rows that break a foreign key newer than the backup are refused, and the old rows stay."""
     database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
     database.execute("UPDATE employees SET department_id = 9 WHERE id = 3")
     backup = take_backup()["backup"]
@@ -82,7 +82,7 @@ def test_rows_that_break_a_newer_foreign_key_are_refused(
 def test_rows_that_miss_a_row_of_a_fourth_table_are_refused(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """A backup does not tell whether a row of another table was there, so the foreign key holds."""
+    """Rows without their row of a fourth table are refused, because no backup has that table."""
     database.execute("CREATE TABLE sites (id INT PRIMARY KEY) ENGINE = InnoDB")
     database.execute("INSERT INTO sites VALUES (1)")
     database.execute("ALTER TABLE jobs ADD site INT DEFAULT 1")
@@ -128,7 +128,7 @@ def test_rows_that_broke_a_check_are_restored_with_a_warning(
 def test_rows_that_break_a_newer_check_are_refused(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """A CHECK constraint that is newer than the backup holds, and the refusal names it."""
+    """Rows that break a CHECK constraint newer than the backup are refused, naming it."""
     backup = take_backup()["backup"]
     database.execute("UPDATE employees SET name = 'Bob' WHERE id = 2")
     database.execute(CHECK)
@@ -143,7 +143,7 @@ def test_rows_that_break_a_newer_check_are_refused(
 def test_rows_of_a_check_that_is_not_enforced_are_restored(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """MySQL's NOT ENFORCED comes back with the rows that it lets be."""
+    """A NOT ENFORCED constraint of MySQL is restored with the rows that break it."""
     if database.server.is_mariadb:
         pytest.skip("MariaDB has no NOT ENFORCED")
     database.execute(f"{CHECK} NOT ENFORCED")
@@ -155,10 +155,10 @@ def test_rows_of_a_check_that_is_not_enforced_are_restored(
 # Sequences
 
 
-def test_a_column_whose_default_is_a_sequence(
+def test_a_default_from_a_sequence_uses_up_no_value(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """The sequence of a default is locked with its table, and gives no value away."""
+    """A load into a column whose default is a sequence works and uses up none of its values."""
     if not database.server.is_mariadb:
         pytest.skip("MySQL has no sequences")
     database.execute("CREATE SEQUENCE `the ``ids`")
@@ -182,11 +182,11 @@ def test_a_column_whose_default_is_a_sequence(
 # Full-text indexes
 
 
-def test_document_ids_of_a_full_text_index(
+def test_document_ids_are_restored_into_empty_tables(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """FTS_DOC_ID values are restored into empty tables; --replace is refused before any row."""
-    # MySQL 9.7 ends itself at a SELECT from a table to which this column was added instantly.
+    """FTS_DOC_ID values are restored into empty tables, and --replace is refused for them."""
+    # MySQL 9.7 crashes on a SELECT from a table to which this column was added instantly.
     database.execute(
         "ALTER TABLE jobs ADD FTS_DOC_ID BIGINT UNSIGNED NOT NULL DEFAULT 30,"
         " ADD UNIQUE FTS_DOC_ID_INDEX (FTS_DOC_ID), ALGORITHM = COPY"
@@ -220,7 +220,7 @@ def test_document_ids_of_a_full_text_index(
 
 @pytest.fixture
 def statement_log(tmp_path: Path) -> Iterator[Database]:
-    """A database on a server whose binary log has statements, and takes them from few sessions."""
+    """A database on a server that logs statements and whose sessions are READ COMMITTED."""
     options = ["--log-bin=binlog", "--server-id=1", "--binlog-format=STATEMENT"]
     server = DatabaseServer(tmp_path / "server", options=options)
     server.start()
@@ -237,10 +237,10 @@ def statement_log(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.mark.slow
-def test_a_server_that_logs_statements(
+def test_replace_works_on_a_server_that_logs_statements(
     database: Database, statement_log: Database, run_load: Loader, take_backup: Backup
 ) -> None:
-    """--replace works where the server logs statements and sessions read what is committed."""
+    """--replace works on a server that logs statements and whose sessions are READ COMMITTED."""
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = ''")
         cursor.execute("INSERT INTO employees VALUES (300, 'Eve', '0000-00-00', 1, 1)")

@@ -1,4 +1,4 @@
-"""Rendered answers that are kept: never another than the one that would be rendered."""
+"""A kept answer always equals the one that would be rendered."""
 
 import datetime
 import threading
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.once
 NAMES = st.sampled_from(["Sales", "قسم", 1, True, Decimal("1.5"), Decimal("1.50"), 1.5, "1", b"1"])
 HIRES = st.integers(0, 1)
 ROWS = st.lists(st.tuples(NAMES, NAMES, *[HIRES] * 4, st.just(1), st.just(1)), max_size=2)
-"""So few values that the same ones, and ones that are equal but look different, often meet."""
+"""Few values, so that equal ones, and equal ones that look different, often meet."""
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(main.SHOW.values())), ROWS), max_size=30))
 def test_an_answer_is_that_of_its_rows(asked: list[tuple[Callable[..., str], Any]]) -> None:
-    """Whatever rows were shown before, an answer equals the one that is rendered from its own."""
+    """An answer is the one rendered from its own rows, whatever rows were shown before."""
     kept = RenderedAnswers(most_bytes=2000)
     columns = ("department", "job", "Q1", "Q2", "Q3", "Q4", "id", "id")
     for show, rows in asked:
@@ -66,7 +66,7 @@ def test_a_page_is_that_of_its_query(asked: list[tuple[ReportQuery, Found, str]]
 
 
 rendered: list[object] = []
-"""What `shout` was called with."""
+"""The arguments of each call of `shout`."""
 
 
 def shout(word: str) -> str:
@@ -80,7 +80,7 @@ def _nothing_rendered() -> None:
 
 
 def test_nothing_is_rendered_twice() -> None:
-    """The second answer from the same arguments is kept; other arguments are rendered."""
+    """An answer is rendered once for the same arguments, and again for others."""
     kept = RenderedAnswers()
     assert [kept.get(shout, word) for word in ("é", "é", "b", "é")] == [b"\xc3\x89"] * 2 + [
         b"B",
@@ -90,17 +90,17 @@ def test_nothing_is_rendered_twice() -> None:
 
 
 def test_the_kept_answers_have_no_more_bytes_than_allowed() -> None:
-    """The least recently used answer goes first, and one longer than the bound is not kept."""
+    """The least recently used answer is dropped first, and one beyond the bound is not kept."""
     kept = RenderedAnswers(most_bytes=5)
     for word in ("ab", "cd", "ab", "éé", "ab", "cd", "longer", "ab", "longer"):
         kept.get(shout, word)
-    # `cd` made room for the four bytes of `éé`, as did `ab`.
+    # `cd` and `ab` were dropped for the four bytes of `éé`.
     assert rendered == ["ab", "cd", "éé", "ab", "cd", "longer", "longer"]
 
 
 @given(st.integers(0, 40), st.lists(st.text("aé", max_size=12), max_size=30))
 def test_the_bound_holds(most_bytes: int, words: list[str]) -> None:
-    """After each answer, the bytes that are kept are those counted, and within the bound."""
+    """The kept answers never have more bytes than allowed, and their count is right."""
     kept = RenderedAnswers(most_bytes)
     for word in words:
         kept.get(shout, word)
@@ -108,7 +108,7 @@ def test_the_bound_holds(most_bytes: int, words: list[str]) -> None:
 
 
 def test_threads_get_their_own_answers() -> None:
-    """Threads that ask for answers at once, while others are dropped, each get the right ones."""
+    """Threads get the right answers although others ask and answers are dropped meanwhile."""
     kept = RenderedAnswers(most_bytes=40)
     wrong: list[str] = []
     together = threading.Barrier(8)
@@ -134,7 +134,7 @@ def test_threads_get_their_own_answers() -> None:
 def test_each_change_of_the_data_is_shown_at_once(
     client: Client, database: Database, report: str, wanted: str
 ) -> None:
-    """A renamed department and one more hire each give a new answer with a new ETag at once."""
+    """A renamed department or one more hire changes the next answer and its ETag."""
     database.insert("departments", [(1, "Sales"), (2, "Support")])
     database.insert("jobs", [(1, "Clerk")])
     hires = [(n, "Ada", datetime.datetime(2021, 2, 3), n % 3 // 2 + 1, 1) for n in range(1, 6)]  # noqa: DTZ001

@@ -34,7 +34,7 @@ ACCOUNT = "hiring-schedule@acme.iam.gserviceaccount.com"
 
 
 def shell(script: str) -> str:
-    """What a script prints that has the functions of deploy.sh."""
+    """The output of a script that has the functions of deploy.sh."""
     parts = ("gcloud", "settings", "check", "functions", "schedule", "alert")
     sources = "; ".join(f"source deploy/{part}.sh" for part in parts)
     return subprocess.check_output(
@@ -66,7 +66,7 @@ def test_two_jobs_and_one_alert(
     project: Project,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    """Without a channel there are two jobs; with one a policy; the check follows the backup's hour.
+    """`schedule` makes two jobs, and a policy if a channel is set; the check follows the backup.
 
     The second run keeps the hour that somebody gave the nightly job.
     """
@@ -107,7 +107,7 @@ def test_an_alert_that_is_no_longer_wanted(
     deployed: Deployment,
     project: Project,  # noqa: F811
 ) -> None:
-    """A second run keeps one policy; without ALERT_CHANNEL ours goes, and others' stay."""
+    """A second run keeps one policy; a run without ALERT_CHANNEL removes ours and no others."""
     assert deployed.run("schedule", ALERT_CHANNEL=CHANNEL).status == 0
     ours = project.alerts["7000"]
     others = ours | {"displayName": "others", "name": "projects/acme/alertPolicies/1"}
@@ -130,7 +130,7 @@ def test_a_channel_that_reaches_nobody_is_refused(
     deployed: Deployment,
     project: Project,  # noqa: F811
 ) -> None:
-    """A channel that is missing, off or not verified is named before anything is made."""
+    """A channel that is missing, off or not verified is refused before anything is made."""
     for number, words in CHANNELS.items():
         channel = f"projects/acme/notificationChannels/{number}"
         done = deployed.run("schedule", ALERT_CHANNEL=channel)
@@ -150,11 +150,11 @@ HOURS = {
 
 @pytest.mark.parametrize("schedule", HOURS)
 def test_the_check_comes_two_hours_after_the_backup(schedule: str) -> None:
-    """A schedule that is not one time of a day has its check every day at 5:00."""
+    """The check is two hours after a backup at a fixed hour, and else every day at 5:00."""
     assert shell(f"check_hour '{schedule}'") == HOURS[schedule]
 
 
-# What the alert is about
+# The entries that the alert matches
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +219,7 @@ TIMEOUT = {"status": "DEADLINE_EXCEEDED", "debugInfo": "URL_TIMEOUT-TIMEOUT_WEB.
 def test_the_alert_fires_on_an_attempt_that_could_not_be_completed(
     policy: dict[str, Any], job: str
 ) -> None:
-    """A failed attempt of either job matches; one that went well, or another job's, does not."""
+    """The alert matches failed attempts of both jobs, no successful ones and no other jobs'."""
     assert matches(policy, attempt(job, "ERROR", **TIMEOUT))
     assert not matches(policy, attempt(job, "INFO"))
     assert not matches(policy, attempt(f"{job}-2", "ERROR", **TIMEOUT))
@@ -233,7 +233,7 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def check_age(
     client: Client, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Any:
-    """Asks as the job does, some hours from now; answers status, code and log lines."""
+    """A function that asks as the job does, some hours later: status, code and log lines."""
     query = shell("printf %s max_age_hours=$OLDEST_HOURS")
 
     def check(hours: float) -> tuple[int, str, list[dict[str, Any]]]:
@@ -262,7 +262,7 @@ def test_a_backup_that_is_killed_is_noticed_two_hours_later(
 ) -> None:
     """The check after a night whose backup was killed logs an ERROR that the alert matches.
 
-    The check of the night before, by the same backup, is content; the killed one logs no error.
+    The check of the night before succeeds with the older backup; a killed backup logs no error.
     """
     assert get(client, "/backup-data")[0] == 200
     request = under_way("/backup-data", 3)
@@ -306,7 +306,7 @@ def test_the_stand_in_refuses_what_google_refuses(
     project: Project,  # noqa: F811
     change: str,
 ) -> None:
-    """The policy is taken as it is, and refused with any of these changes."""
+    """The stand-in accepts the policy, and refuses it with any of these changes."""
     monitoring.check_policy(project, policy)
     changed = re.sub(*REFUSED[change], json.dumps(policy))
     with pytest.raises(Refused):

@@ -1,4 +1,4 @@
-"""TLS as DB_SSL_CA asks for it: who is let in, who is not, and what goes over the line."""
+"""With DB_SSL_CA, only a verified server gets the login, and everything is sent inside TLS."""
 
 import json
 import time
@@ -25,12 +25,12 @@ TLS_RECORDS = range(20, 24)
 """https://www.rfc-editor.org/rfc/rfc8446#section-5.1"""
 HANDSHAKE = 22
 ALERT_BYTES = 32
-"""The encrypted word that ends a handshake is shorter, a login is longer."""
+"""An encrypted alert, which ends a failed handshake, is shorter; a login is longer."""
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The authority of the module's server."""
+    """The authority that signs the certificates of the module's server."""
     return Authority(tmp_path_factory.mktemp("authority") / "server-ca.pem")
 
 
@@ -38,7 +38,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def encrypting(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[DatabaseServer]:
-    """A server of this module's own, which has a certificate."""
+    """A server for this module alone, with a certificate."""
     folder = tmp_path_factory.mktemp("encrypting")
     authority.sign(folder)
     files = {"ca": authority.file, "cert": folder / "cert.pem", "key": folder / "key.pem"}
@@ -50,7 +50,7 @@ def encrypting(
 
 @pytest.fixture
 def server(encrypting: DatabaseServer) -> DatabaseServer:
-    """It is what `database` is on."""
+    """The server of the fixture `database`."""
     return encrypting
 
 
@@ -62,7 +62,7 @@ def certify(database: Database, authority: Authority, **certificate: Any) -> Non
 
 @pytest.fixture
 def line(database: Database) -> Iterator[Forwarder]:
-    """The TCP line to the server, which records what clients send."""
+    """A TCP port in front of the server that records what clients send."""
     forwarder = Forwarder(None, database.server.port)
     yield forwarder
     forwarder.close()
@@ -70,7 +70,7 @@ def line(database: Database) -> Iterator[Forwarder]:
 
 @pytest.fixture
 def settings(database: Database, authority: Authority, line: Forwarder) -> dict[str, str]:
-    """The settings that reach the server over the line and verify it."""
+    """The settings to reach the server through `line` and to verify it."""
     return database.environment | {
         "DB_SOCKET": "",
         "DB_HOST": "127.0.0.1",
@@ -81,14 +81,14 @@ def settings(database: Database, authority: Authority, line: Forwarder) -> dict[
 
 @pytest.fixture
 def verifying(client: Client, environment: pytest.MonkeyPatch, settings: dict[str, str]) -> Client:
-    """The functions with these settings."""
+    """The functions with the settings that verify the server."""
     for name, value in settings.items():
         environment.setenv(name, value)
     return client
 
 
 def read_sent(sent: bytes) -> tuple[bytes, int]:
-    """What a client has sent outside of TLS, and the bytes within TLS after the handshake."""
+    """The bytes that a client sent outside of TLS, and their number inside TLS after handshakes."""
     clear, rest = sent[:SSL_REQUEST_BYTES], sent[SSL_REQUEST_BYTES:]
     encrypted = 0
     while rest and rest[0] in TLS_RECORDS:
@@ -99,12 +99,12 @@ def read_sent(sent: bytes) -> tuple[bytes, int]:
 
 
 def check_only_tls_is_sent(line: Forwarder, clients: int) -> None:
-    """So many clients have asked for TLS and sent nothing outside of it."""
+    """Checks that this number of clients asked for TLS and sent nothing else outside of it."""
     assert len(line.sent) == clients
     for sent in line.sent:
         clear, _ = read_sent(bytes(sent))
         assert (len(clear), clear[:4]) == (SSL_REQUEST_BYTES, b"\x20\0\0\1")
-        # After capabilities, size and character set come zeros.
+        # Only zeros follow capabilities, size and character set.
         assert clear[13:] == bytes(23)
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_is_verified(
     host: str,
     name: str | None,
 ) -> None:
-    """The right authority is enough for an address; a name must be the certificate's too."""
+    """A server with the right authority is verified; for a DB_HOST that is a name, by name too."""
     certify(database, authority, name=name)
     environment.setenv("DB_HOST", host)
     assert [verifying.get(url).status_code for url in URLS] == [200] * 4
@@ -129,13 +129,13 @@ def test_a_server_that_is_verified(
     ((_, cipher),) = db.select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     connection.close()
     assert cipher
-    # The two reports share a connection.
+    # Both reports share a connection.
     check_only_tls_is_sent(line, 4)
     assert all(read_sent(bytes(sent))[1] > ALERT_BYTES for sent in line.sent)
 
 
 def check_refused(client: Client, line: Forwarder, message: str) -> None:
-    """All functions refuse the server with this message, and send it no login, in TLS or not."""
+    """Checks that all functions refuse the server with this message and send it no login."""
     for url in URLS:
         response = client.get(url)
         error = {"code": "database_unavailable", "message": message}
@@ -146,7 +146,7 @@ def check_refused(client: Client, line: Forwarder, message: str) -> None:
         assert encrypted <= ALERT_BYTES
 
 
-def test_another_authority(
+def test_another_authority_is_refused(
     verifying: Client,
     database: Database,
     authority: Authority,
@@ -154,13 +154,13 @@ def test_another_authority(
     line: Forwarder,
     tmp_path: Path,
 ) -> None:
-    """A certificate that another authority of the same name has signed is refused."""
+    """A certificate signed by another authority with the same name is refused."""
     certify(database, authority)
     environment.setenv("DB_SSL_CA", str(Authority(tmp_path / "another.pem").file))
     check_refused(verifying, line, REFUSES + "no certificate of the file has signed it")
 
 
-def test_another_name(
+def test_another_name_is_refused(
     verifying: Client,
     database: Database,
     authority: Authority,
@@ -173,17 +173,17 @@ def test_another_name(
     check_refused(verifying, line, REFUSES + "it is for another name than DB_HOST")
 
 
-def test_an_expired_certificate(
+def test_an_expired_certificate_is_refused(
     verifying: Client, database: Database, authority: Authority, line: Forwarder
 ) -> None:
     """A certificate that expires while the server runs is refused from then on."""
-    # MySQL takes none that has expired already.
+    # MySQL does not load an expired certificate.
     certify(database, authority, seconds=2)
     time.sleep(3)
     check_refused(verifying, line, REFUSES + "it has expired")
 
 
-def test_a_server_without_tls(
+def test_a_server_without_tls_is_refused(
     verifying: Client, database: Database, authority: Authority, line: Forwarder
 ) -> None:
     """A server without TLS is refused before a byte is sent to it."""
@@ -212,14 +212,14 @@ def test_a_server_without_tls(
         server.start()
 
 
-def test_a_load(
+def test_a_load_verifies_the_server(
     run_load: Loader,
     database: Database,
     authority: Authority,
     settings: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    """`load.py` verifies the server too, and loads nothing where it may not."""
+    """load.py verifies the server too, and loads nothing from one that it refuses."""
     certify(database, authority)
     (tmp_path / "departments.csv").write_text("1,Sales\n")
     (tmp_path / "jobs.csv").write_text("1,Baker\n")

@@ -1,4 +1,4 @@
-"""What a session on the database server states for itself, whatever is set for all sessions.
+"""Sets the variables that a session on the database server depends on.
 
 A server's global defaults and its `init_connect` reach every new session. Some of them would lose
 rows, keep a transaction open or read what is later rolled back.
@@ -11,7 +11,7 @@ from hiring.core.connection import Connection
 DEFAULTS = {
     "time_zone": "+00:00",
     "sql_mode": "",
-    # PyMySQL sends autocommit only where the server does not claim it already, and can be wrong.
+    # PyMySQL sends autocommit only if the server does not report it already, which can be wrong.
     "autocommit": 1,
     "completion_type": 0,
     "sql_select_limit": 2**64 - 1,
@@ -21,7 +21,7 @@ DEFAULTS = {
     "sql_quote_show_create": 1,
     "unique_checks": 1,
     "div_precision_increment": 4,
-    # Without it, LOCK TABLES waits for no lock of a row.
+    # Without it, LOCK TABLES does not wait for row locks.
     "innodb_table_locks": 1,
 }
 MYSQL_DEFAULTS = {"transaction_isolation": "REPEATABLE-READ"}
@@ -41,7 +41,7 @@ def is_mariadb(connection: Connection) -> bool:
 def begin(
     connection: Connection, database: str, statement_seconds: int, variables: dict[str, Any]
 ) -> None:
-    """States what a new session depends on, and ends what `init_connect` may have begun.
+    """Sets what a new session depends on, and ends what `init_connect` may have begun.
 
     Args:
         connection: just opened.

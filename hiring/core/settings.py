@@ -18,7 +18,7 @@ DEFAULT_FUNCTION_SECONDS = 3600
 
 @dataclass(frozen=True)
 class StorageLocation:
-    """Where in Cloud Storage backups go: a bucket, and a prefix that is empty or ends with `/`."""
+    """A place in Cloud Storage: a bucket, and a prefix that is empty or ends with `/`."""
 
     bucket: str
     prefix: str

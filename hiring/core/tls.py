@@ -1,4 +1,4 @@
-"""TLS as DB_SSL_CA asks for it: who may have signed the server's certificate, and what failed."""
+"""Verifies the server with DB_SSL_CA: the authorities, the TLS context, the reasons of failures."""
 
 import functools
 import ipaddress
@@ -20,11 +20,11 @@ FAILURES = {
     21: UNKNOWN_SIGNER,
     62: "it is for another name than DB_HOST",
 }
-"""By the numbers of https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/."""
+"""Reasons by the numbers of https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/."""
 
 
 def read_authorities(path: str) -> str:
-    """The certificates of a file, PEM; other text beside them does no harm.
+    """The PEM certificates of a file, which may contain other text too.
 
     The messages do not show the path: callers of a public report may read them.
 
@@ -50,11 +50,11 @@ def verifying_context(authorities: str | None, host: str) -> ssl.SSLContext | No
     Args:
         authorities: certificates as `read_authorities` returns them. One of them must have signed
             the server's certificate, itself or through others.
-        host: a name, which the certificate must be for, or an address, which no certificate of a
-            Cloud SQL instance is for.
+        host: a name, for which the certificate must be, or an address, for which Cloud SQL issues
+            no certificate.
 
     Returns:
-        None where there are no authorities; the same context for the same server.
+        The context, the same one for the same arguments; None without authorities.
     """
     return _context(authorities, not _is_address(host)) if authorities else None
 
@@ -76,9 +76,9 @@ def _is_address(host: str) -> bool:
 
 
 def failure(error: ssl.SSLError) -> str:
-    """What failed, in words that name no host and nothing of the certificate."""
+    """The reason of a failure, without a host's name or anything from the certificate."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS with it fails: {error.reason or 'the connection was lost'}"
-    # Python's words for 62 hold DB_HOST; all others are OpenSSL's own.
+    # Python's message for 62 contains DB_HOST; all others are OpenSSL's.
     reason = FAILURES.get(error.verify_code, error.verify_message)
     return f"its certificate fails DB_SSL_CA: {reason}"

@@ -1,4 +1,4 @@
-"""How old the newest complete backup is."""
+"""Finds the newest complete backup and its age."""
 
 import datetime
 from typing import Any

@@ -157,7 +157,7 @@ def complete(folders: Iterable[Folder], database: str) -> list[Folder]:
 
 
 def faults(folder: Folder) -> list[str]:
-    """How the listed objects differ from the manifest, a sentence each; none is a whole backup.
+    """The differences between listed objects and manifest, a sentence each; empty if whole.
 
     A copy in another place has generations of its own. So they count only if at least one of them
     is the manifest's.

@@ -90,7 +90,7 @@ def _check_length(content: bytes) -> None:
 
 
 class Output(Protocol):
-    """What a file is written to."""
+    """A stream to write a file to."""
 
     def write(self, data: bytes, /) -> object: ...
 

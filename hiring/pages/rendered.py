@@ -1,7 +1,7 @@
-"""The last answers that were rendered, so that the same rows are not rendered again.
+"""Keeps the last rendered answers, so that the same rows are not rendered again.
 
-Rendering 300 rows as text takes 12 ms, several times as long as reading them. The database is asked
-for every request all the same.
+Rendering 300 rows as text takes 12 ms, several times as long as reading them. Each request still
+reads its rows from the database.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Some forty pages of 300 rows."""
+"""Room for some forty pages of 300 rows."""
 
 
 class RenderedAnswers:
-    """Answers by what renders them and from what; the least recently used go first.
+    """Rendered answers by function and arguments; the least recently used are dropped first.
 
     Any number of threads may use it.
 
     Args:
-        most_bytes: that the answers may have together; a longer one is not kept.
+        most_bytes: maximum size of all answers together; a longer answer is not kept.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -30,12 +30,12 @@ class RenderedAnswers:
         self._lock = threading.Lock()
 
     def get(self, render: Callable[..., str], *shown: object) -> bytes:
-        """The answer in UTF-8; rendered only where it is not kept.
+        """The answer in UTF-8; rendered only if it is not kept.
 
         Args:
-            render: a function of a module, which makes the answer from `shown` and nothing else.
-            shown: its arguments. They are compared as pickle writes them, which tells `1` from
-                `True` and `1.0` from `1.00`; as values they are equal.
+            render: a module's function that makes the answer from `shown` alone.
+            shown: its arguments. They are compared as pickled bytes, which differ for `1` and
+                `True` and for `1.0` and `1.00`, although these are equal as values.
         """
         key = hashlib.sha256(pickle.dumps((render, shown))).digest()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Filters of Cloud Logging, as far as this project's alert uses them.
+"""Evaluates filters of Cloud Logging, as far as this project's alert uses them.
 
 The language: https://cloud.google.com/logging/docs/view/logging-query-language. Here a filter is
 made of `path="text"`, `severity>=LEVEL`, AND, OR and parentheses. As in Cloud Logging, OR binds
@@ -28,14 +28,14 @@ TOKEN = re.compile(r'\s*(?:(\(|\))|(AND|OR)\b|([\w.]+)\s*(=|>=)\s*(?:"([^"\\]*)"
 
 
 class Malformed(ValueError):
-    """What is no filter."""
+    """The text is not a filter of this kind."""
 
 
 def compile_filter(text: str) -> Test:
     """A function that says whether a log entry matches.
 
     Raises:
-        Malformed: the text is no filter of this kind.
+        Malformed: the text is not a filter of this kind.
     """
     tokens = []
     position = 0

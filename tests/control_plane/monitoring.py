@@ -1,6 +1,6 @@
 """Notification channels and alert policies of Cloud Monitoring.
 
-What is refused, and why: https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
+The rules: https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
 """
 
 import re
@@ -19,7 +19,7 @@ SHORTEST_OPEN = 1800
 
 
 def channels() -> dict[str, dict]:
-    """An address that works, one that is switched off, and a number that nobody confirmed."""
+    """Three channels: a working address, one that is switched off, and an unverified number."""
     found = {
         "11": {"type": "email", "enabled": True},
         "12": {"type": "email", "enabled": False},
@@ -49,7 +49,11 @@ def seconds(value: object) -> int:
 
 
 def check_policy(project: "Project", policy: dict) -> None:
-    """Raises `Refused` for what Google does not take."""
+    """Checks a policy by Google's rules.
+
+    Raises:
+        Refused: Google would refuse the policy.
+    """
     if not policy.get("displayName") or policy.get("combiner") not in ("OR", "AND"):
         raise invalid("Field alert_policy.display_name and combiner are required.")
     for name in policy.get("notificationChannels", []):
@@ -100,7 +104,7 @@ def create_alert(project: "Project", request: Request, p: str) -> Any:
 
 
 def store(project: "Project", number: str, policy: dict) -> dict:
-    """Keeps a policy, with the names that Google gives it and its conditions."""
+    """Stores a policy, with names for it and for its conditions as Google gives them."""
     name = f"projects/acme/alertPolicies/{number}"
     named = [each | {"name": f"{name}/conditions/1"} for each in policy["conditions"]]
     project.alerts[number] = policy | {"name": name, "conditions": named, "enabled": True}
