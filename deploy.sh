@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From a project with a Cloud SQL instance to four running functions; can be run again at any time.
+# Deploys the four functions to a project with a Cloud SQL instance; can be run again at any time.
 
-# Older shells stop here, before they read what they do not understand; macOS comes with 3.2.
+# Older shells stop here, before syntax that they do not understand; macOS comes with 3.2.
 case ${BASH_VERSION:-} in
 "" | [0-3].* | 4.[0-3]*)
     echo "deploy.sh: needs bash 4.4 or newer, not ${BASH_VERSION:-another shell}" >&2
@@ -48,7 +48,7 @@ read_arguments() {
     ! "$ASSUME_YES" || [[ $ACTION == delete ]] || stop "--yes is for delete"
 }
 
-# A missing or malformed setting is named before anything is called.
+# Missing and malformed settings are named before any command runs.
 check_settings() {
     local name
     require_settings PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS \
@@ -65,7 +65,7 @@ check_settings() {
 deploy() {
     check_login
     find_services_off "${SERVICES[@]}"
-    # Only a project that has the service for instances on can be asked for its instance.
+    # The instance can be looked up only if its service is enabled.
     [[ " ${OFF[*]} " == *" sqladmin "* ]] || check_instance
     find_functions
     close_functions
@@ -73,7 +73,7 @@ deploy() {
         enable_services "${OFF[@]}"
         check_instance "$BUSY|$NOT_YET|no instance found"
     fi
-    # The accounts first: it takes a while until all of Google knows them.
+    # Accounts come first, because Google takes a while to know them everywhere.
     ensure_account hiring-reports "Reports of the hiring database"
     ensure_account hiring-changes "Backup and truncation of the hiring database"
     ensure_account hiring-build "Builds the hiring functions"

@@ -14,7 +14,7 @@ main() {
   source local/setup.sh
   (($# == 0)) || die "usage: [PORT=8080] [MYSQLD=/path/of/mysqld] ./run.sh"
   mkdir -p "$LOCAL"
-  # Held until this process, which becomes the stack, has ended.
+  # The lock is held until this process, which becomes the stack, has ended.
   exec 9>"$LOCAL/run.lock"
   flock --nonblock 9 || die "./run.sh is running already"
   set_up deploy/requirements.lock local/requirements.txt

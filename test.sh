@@ -13,7 +13,7 @@ main() {
   source local/setup.sh
   set_up deploy/requirements.lock local/requirements.txt tests/requirements.txt
   ensure_browser
-  # Four at once, each with a server of its own: the tests wait more than they compute.
+  # Four processes, each with a server of its own: the tests wait more than they compute.
   exec "$PYTHON" -m pytest --numprocesses 4 --dist worksteal "$@"
 }
 

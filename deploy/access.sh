@@ -1,10 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# Who may call a function: what the three lists and PUBLIC_REPORTS say, and nobody else.
+# Grants calling a function to the members of the three lists and PUBLIC_REPORTS, and to nobody
+# else.
 
 declare -A URL_OF READY_OF UNCHECKED_OF
 
 # usage: find_functions
-# Sets URL_OF[NAME] for those functions that are there, and READY_OF[NAME] where a revision serves.
+# Sets URL_OF[NAME] for each existing function, and READY_OF[NAME] for each with a serving revision.
 find_functions() {
     local name url ready manager unchecked
     local annotation='metadata.annotations["run.googleapis.com/invoker-iam-disabled"]'
@@ -25,7 +26,7 @@ find_functions() {
 }
 
 # usage: may_call FUNCTION
-# Sets MEMBERS to those who may call it by the settings, everyone not counted.
+# Sets MEMBERS to the members that may call it by the settings, without allUsers.
 may_call() {
     case $1 in
     backup-data) check_members BACKUP_CALLERS ;;
@@ -35,7 +36,7 @@ may_call() {
 }
 
 # usage: find_callers FUNCTION
-# Sets CALLERS to `role member` of everyone who may call it now.
+# Sets CALLERS to `role member` for each member that may call it now.
 find_callers() {
     ask run services get-iam-policy "$1" --region="$REGION" --flatten='bindings[].members[]' \
         --filter='bindings.role=(roles/run.invoker,roles/run.servicesInvoker)' \
@@ -45,8 +46,9 @@ find_callers() {
 }
 
 # usage: is_meant FUNCTION MEMBER
-# Google may write an address in other capitals than we do. The nightly call's account is not in the
-# lists: `deploy.sh schedule` lets it in, `deploy.sh delete` removes it.
+# Whether the settings allow this member. Google may change an address to other capitals. The
+# nightly call's account is not in the lists: `deploy.sh schedule` lets it in, `deploy.sh delete`
+# removes it.
 is_meant() {
     local each
     if [[ $2 == allUsers ]]; then
@@ -61,7 +63,7 @@ is_meant() {
     return 1
 }
 
-# Takes away what the settings do not give, before anything is built.
+# Revokes the rights that the settings do not give, before anything is built.
 close_functions() {
     local name role member caller
     step "who may no longer call"
@@ -81,7 +83,7 @@ close_functions() {
     done
 }
 
-# Lets in whom the settings name. Everyone comes last, when all four functions are there.
+# Grants calling to the members in the settings; allUsers comes last, when all four functions exist.
 open_functions() {
     local name member
     for name in "${FUNCTIONS[@]}"; do

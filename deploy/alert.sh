@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# The alert on a backup that failed or is missing: one policy in Cloud Monitoring.
-# It is made through the REST API, because gcloud has policies in its alpha commands only.
+# Makes the alert on a failed or missing backup: one policy in Cloud Monitoring. It uses the REST
+# API, because gcloud has policies in its alpha commands only.
 
 MONITORING=https://monitoring.googleapis.com/v3
 ALERT_NAME="Hiring backups in"
-# A failed backup is told at once, and again by the check of its age.
+# A failed backup notifies at once, and again at the check of its age.
 ALERT_PERIOD=3600s
-# Over before the next night, whose failure is told again.
+# Closes before the next night, whose failure notifies again.
 ALERT_OPEN=43200s
 
 # usage: monitoring METHOD PATH [ARGUMENT...]
-# One request, with further arguments of curl; prints the answer, or complains with Google's words.
+# Sends one request, with further arguments of curl; prints the answer, or Google's error.
 monitoring() {
     local method=$1 path=$2 token status
     shift 2
@@ -30,7 +30,7 @@ monitoring() {
     fi
 }
 
-# The channel is looked at before anything is made.
+# Checks the channel before anything is made.
 check_channel() {
     step "channel $ALERT_CHANNEL"
     ! "$DRY_RUN" || return 0
@@ -40,7 +40,7 @@ check_channel() {
         stop "ALERT_CHANNEL: $ALERT_CHANNEL is switched off or not verified; nobody would hear of it"
 }
 
-# Prints which log entries the alert is about. Cloud Monitoring takes one condition for logs, no more.
+# Prints the filter of the alert's log entries. Cloud Monitoring allows a single condition for logs.
 alert_filter() {
     printf '%s' "severity>=ERROR AND resource.labels.location=\"$REGION\" AND (" \
         '(resource.type="cloud_run_revision" AND resource.labels.service_name="backup-data") OR ' \
@@ -48,7 +48,7 @@ alert_filter() {
         "resource.labels.job_id=\"$BACKUP_JOB\" OR resource.labels.job_id=\"$AGE_JOB\")))"
 }
 
-# Prints the policy as JSON; the settings' forms keep out what would have to be escaped.
+# Prints the policy as JSON; the settings' forms exclude characters that would need an escape.
 alert_policy() {
     local filter advice
     filter=$(alert_filter)

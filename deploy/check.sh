@@ -19,12 +19,12 @@ check_login() {
     step "login"
     ! "$DRY_RUN" || return 0
     attempt "$BUSY" auth print-access-token || fail "gcloud is not logged in; run: gcloud auth login"
-    ANSWER="" # the token is nobody's business
+    ANSWER="" # keeps the token out of later output
 }
 
 # usage: check_instance [PATTERN]
-# The instance exists, is MySQL, runs, and can be reached. Asks again while Google complains like the
-# pattern.
+# Checks that the instance exists, is MySQL, runs, and can be reached. Asks again while gcloud's
+# error matches the pattern.
 check_instance() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
     local version state policy authority addresses
@@ -43,7 +43,7 @@ check_instance() {
     check_socket "$instance" "${authority:-GOOGLE_MANAGED_INTERNAL_CA}" "$addresses"
 }
 
-# Cloud Run's own socket goes to a public address, and trusts instances that are their own authority.
+# Cloud Run's own socket needs a public address, and an instance that is its own authority.
 check_socket() {
     local instance=$1 authority=$2 addresses=$3
     [[ " $addresses" == *" PRIMARY/"* ]] ||

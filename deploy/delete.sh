@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
-# Removing the functions, their accounts and rights; nothing that holds data.
+# Removes the functions, their accounts and rights, but nothing that holds data.
 
-# The functions that change data go first, and a job before the account it calls as.
+# The functions that change data are removed first, and a job before its account.
 delete() {
     local name
     confirm
@@ -31,7 +31,8 @@ confirm() {
     [[ $answer == [yY] || $answer == [yY][eE][sS] ]] || stop "nothing was removed"
 }
 
-# A right whose account is gone stays in a policy as `deleted:...`, so the rights go first.
+# The rights are removed first: without its account, a right would stay in a policy as
+# `deleted:...`.
 take_rights_back() {
     local who project source
     source=$(source_bucket)

@@ -1,17 +1,17 @@
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120
-# How gcloud is called: in named steps, only printed under --dry-run, repeated while Google is not ready.
+# Calls gcloud in named steps: printed only under --dry-run, repeated while Google is not ready.
 # Sourced from the project's folder.
 
 DRY_RUN=false
 STEP=""
-# What gcloud reads on its standard input; never what the script itself was given.
+# Standard input of the next gcloud command; the script's own input never reaches it.
 SENT=""
 # A folder for this run's files, removed at its end.
 WORK=""
 # What attempt calls; a caller names another for what gcloud does not have.
 CALLER=call
 
-# Google answers like this for a minute or two after something was made, enabled or allowed.
+# Errors that Google gives for a minute or two after something was created, enabled or allowed.
 NOT_YET='SERVICE_DISABLED|has not been used in project|[Dd]oes not exist|NOT_FOUND|not found'
 NOT_YET+='|Permission denied on secret|does not have storage\.|actAs.* denied'
 BUSY='RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|HTTPError (409|429|503)|concurrent policy changes'
@@ -26,13 +26,13 @@ stop() {
     exit 1
 }
 
-# The end of a run whose step did not succeed.
+# Ends the run because the current step failed.
 fail() {
     [[ -z $COMPLAINT ]] || printf '%s\n' "$COMPLAINT" >&2
     stop "failed: $STEP. ${1:-What is done so far stays; run it again to go on.}"
 }
 
-# Names what is being done, for the reader and for the message if it fails.
+# Begins a step: prints its name, which is also for the message if it fails.
 step() {
     STEP=$1 COMPLAINT=""
     if "$DRY_RUN"; then note "# $STEP"; else note "- $STEP"; fi
@@ -42,7 +42,7 @@ note() {
     printf '%s\n' "$*" >&"$OUTPUT"
 }
 
-# A command as one would type it: quoted only where the shell asks for it.
+# Prints a command as one would type it, with quotes only where the shell needs them.
 as_typed() {
     local argument typed=()
     for argument in "$@"; do
@@ -52,7 +52,7 @@ as_typed() {
     printf '%s\n' "${typed[*]}"
 }
 
-# Everything before the first call. Standard input stays with the script, as INPUT.
+# Prepares the run before the first call; the script keeps its standard input as INPUT.
 # shellcheck disable=SC2034 # INPUT is for the callers
 begin() {
     exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
@@ -61,8 +61,7 @@ begin() {
     trap 'rm -rf "$WORK"' EXIT
 }
 
-# The one place where gcloud is called, or under --dry-run only printed. What follows a -- is not
-# gcloud's but a job's.
+# Calls gcloud, or only prints the call under --dry-run. Arguments after a -- are a job's.
 call() {
     local argument owner=(--project="$PROJECT_ID") command=(gcloud)
     [[ " $*" != *" --project="* ]] || owner=()
@@ -74,14 +73,14 @@ call() {
     if "$DRY_RUN"; then note "$(as_typed "${command[@]}")"; else "${command[@]}"; fi
 }
 
-# A command of this machine, or under --dry-run its text.
+# Runs a local command, or only prints it under --dry-run.
 do_here() {
     if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
 }
 
 # usage: attempt PATTERN ARGUMENT...
-# Calls gcloud, or CALLER, and again after growing waits while it complains like the pattern. Sets ANSWER to its
-# output and COMPLAINT to its errors.
+# Calls gcloud, or CALLER, and repeats the call after growing waits while its error matches the
+# pattern. Sets ANSWER to its output and COMPLAINT to its errors.
 attempt() {
     local pattern=$1 seconds
     shift
@@ -97,31 +96,31 @@ attempt() {
     done
 }
 
-# Carries out what changes something; the first that fails ends the script.
+# Runs a command that changes something; a failure ends the script.
 run() {
     attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# Makes something; that it is there already is as good.
+# Creates something; succeeds if it exists already.
 create() {
     ! "$DRY_RUN" || note "# unless it exists:"
     attempt "${BUSY/409|/}|$NOT_YET" "$@" || [[ $COMPLAINT =~ $PRESENT ]] || fail
 }
 
-# Removes something; that it is not there is as good.
+# Removes something; succeeds if it does not exist.
 remove() {
     ! "$DRY_RUN" || note "# if it exists:"
     attempt "$BUSY" "$@" || [[ $COMPLAINT =~ $ABSENT ]] || fail
 }
 
-# Sets ANSWER to what gcloud says of something that must be there.
+# Sets ANSWER to gcloud's description of something that must exist.
 ask() {
     ANSWER=""
     "$DRY_RUN" || attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# Whether something is there; sets ANSWER to what gcloud says of it. Only a plain "not found" counts
-# as no, or a service that was never enabled: a lapsed login is no invitation to create.
+# Whether something exists; sets ANSWER to gcloud's description. Only "not found" and a service that
+# was never enabled mean no: after an expired login nothing must be created.
 exists() {
     ANSWER=""
     ! "$DRY_RUN" || return 1

@@ -1,15 +1,16 @@
 # shellcheck shell=bash disable=SC2034
-# The backup every night and the check of its age: Cloud Scheduler calls both, as an account that may
-# do nothing else.
+# Schedules the nightly backup and the check of its age: Cloud Scheduler calls both, as an account
+# that may do nothing else.
 
 SCHEDULE_ACCOUNT=hiring-schedule
 BACKUP_JOB=backup-data-nightly
 AGE_JOB=backup-data-age
 LONGEST_ATTEMPT=30m # the most that Cloud Scheduler allows
 NIGHTLY="0 3 * * *"
-# Hours from a nightly call to the check of its backup, which takes an hour at most.
+# Hours between a nightly call and the check of its backup, which takes at most an hour.
 AGE_CHECK_AFTER=2
-# The check wants a backup of the last day: the one of the night before is two hours older than that.
+# The check wants a backup of the last day: the one of the night before is two hours older than
+# that.
 OLDEST_HOURS=24
 
 schedule() {
@@ -33,7 +34,7 @@ let_scheduler_call() {
         --member="serviceAccount:$(account "$SCHEDULE_ACCOUNT")" --role=roles/run.invoker
 }
 
-# Sets HOUR and ZONE to when the nightly job runs: its hour may have been changed since it was made.
+# Sets HOUR and ZONE to those of the nightly job, which somebody may have changed.
 find_hour() {
     step "hour of $BACKUP_JOB"
     HOUR=$NIGHTLY ZONE=Etc/UTC
@@ -42,9 +43,9 @@ find_hour() {
 }
 
 # usage: check_hour SCHEDULE
-# Prints when to check the age of what a schedule makes: some hours later on the same days. A schedule
-# that is not one time of a day, or that would go on to other days, has its check every day as if the
-# backup were nightly.
+# Prints the schedule of the check for a backup's schedule: some hours later on the same days. If
+# that is not one time of a day, or would fall on other days, the check runs daily as for a nightly
+# backup.
 check_hour() {
     local minute hour days
     IFS=' ' read -r minute hour days <<<"$1"
@@ -60,7 +61,7 @@ check_hour() {
 }
 
 # usage: ensure_job JOB METHOD QUERY SCHEDULE
-# A job that calls the backup function.
+# Creates or updates a job that calls the backup function.
 ensure_job() {
     local name=$1 method=$2 query=$3 hour=$4 url verb=create
     step "job $name"

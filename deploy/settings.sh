@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# The settings of deploy.sh and of the jobs' submit scripts: read from deploy.env, checked by name.
+# Reads the settings of deploy.sh and of the jobs' submit scripts from deploy.env, and checks them.
 
 # Every name that deploy.env may hold.
 SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
@@ -7,8 +7,8 @@ SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_RE
     KEEP_BACKUPS_DAYS ALERT_CHANNEL JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
 
-# What the environment says wins over deploy.env, so that one setting can be changed for one run.
-# The file is read, not run: nothing in it is a command, and a mistyped name is found.
+# The environment overrides deploy.env, so that a setting can be changed for one run. The file is
+# read, not run: nothing in it is a command, and a mistyped name is refused.
 read_settings() {
     local line name value seen=" "
     [[ -f deploy.env ]] || return 0
@@ -26,7 +26,7 @@ read_settings() {
     done <deploy.env
 }
 
-# Every missing setting is named at once, before anything is called.
+# Names all missing settings at once, before any command runs.
 require_settings() {
     local name missing=()
     for name in "$@"; do
@@ -37,14 +37,15 @@ require_settings() {
 }
 
 # usage: check_form NAME PATTERN EXAMPLE
-# A setting that is set has a form.
+# Checks the form of a setting if it is set.
 check_form() {
     local name=$1 pattern=$2 example=$3
     [[ -z ${!name:-} || ${!name} =~ ^($pattern)$ ]] ||
         stop "$name is malformed: ${!name@Q}; for example $name=$example"
 }
 
-# The forms keep out what would end a value on gcloud's command line: commas, quotes, blanks, lines.
+# The forms exclude what would end a value on gcloud's command line: commas, quotes, blanks,
+# newlines.
 check_forms() {
     local word='[A-Za-z0-9_.@$-]+'
     check_form PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]+' my-project
@@ -66,7 +67,7 @@ check_forms() {
 }
 
 # usage: check_members NAME
-# Sets MEMBERS to the people and accounts that a list names, and refuses what stands for everybody.
+# Sets MEMBERS to the people and accounts in a list, and refuses members that stand for everybody.
 check_members() {
     local name=$1 list member kept=()
     list=${!name:-}
@@ -89,14 +90,14 @@ bucket() {
     printf '%s' "${path%%/*}"
 }
 
-# An account's address; a project of a domain, example.com:name, turns its name round in it.
+# Prints an account's address; for a project example.com:name it has the two parts in reverse.
 account() {
     local domain=""
     [[ $PROJECT_ID != *:* ]] || domain=.${PROJECT_ID%%:*}
     printf '%s@%s%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID##*:}" "$domain"
 }
 
-# The bucket into which gcloud uploads source, by its own rule for the name.
+# Prints the bucket into which gcloud uploads source, named by gcloud's own rule.
 source_bucket() {
     local project=${PROJECT_ID//[:.]/_}
     printf 'run-sources-%s-%s' "${project//google/elgoog}" "$REGION"

@@ -18,7 +18,7 @@ end and shows what the job says.
 END
 }
 
-# The job's account reads the password itself: a batch's properties are for all to see.
+# The job's account reads the password itself, because anybody can see a batch's properties.
 grant_password() {
     step "rights of $JOBS_ACCOUNT: the password of database user $DB_USER_REPORTS"
     run secrets add-iam-policy-binding hiring-reports-password \

@@ -23,7 +23,7 @@ ensure_repository() {
         --repository-format=docker
 }
 
-# Vertex AI takes an image; Cloud Build makes it, as the account that builds the functions.
+# Vertex AI runs an image, which Cloud Build makes as the account that builds the functions.
 build_image() {
     step "build the image"
     copy_modules "$WORK/image"
@@ -38,7 +38,7 @@ build_image() {
 }
 
 main() {
-    # A project of a domain, example.com:name, is a folder of it in an image's name.
+    # In an image's name, a project example.com:name becomes example.com/name.
     local image
     read_arguments "" "$@"
     prepare PROJECT_ID REGION GCS_PATH DB_NAME

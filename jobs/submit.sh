@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the three submit scripts share: options, the jobs' account, and Dataproc's way of packing.
+# Shared by the three submit scripts: options, the jobs' account, and the packing for Dataproc.
 # Sourced from the project's folder.
 
 # shellcheck source=deploy/gcloud.sh
@@ -9,11 +9,11 @@ source deploy/settings.sh
 # shellcheck source=deploy/resources.sh
 source deploy/resources.sh
 
-# The reports' database user may read the three tables, and that is all a backup does.
+# The job uses the reports' database user: a backup only reads the three tables.
 JOBS_ACCOUNT=hiring-jobs
 DATAPROC_VERSION=2.3 # Spark 3.5, Python 3.11
 DATAPROC_PYTHON=3.11
-# Of one submission: the name of the batch or job, and of its folder in the bucket.
+# Names the batch or job of one submission, and its folder in the bucket.
 RUN=$(date -u +%Y%m%d-%H%M%S)
 
 # usage: read_arguments OPTION_PATTERN ARGUMENT...
@@ -39,7 +39,7 @@ read_arguments() {
 }
 
 # usage: prepare SETTING...
-# Everything up to the first call: settings, gcloud, a folder to work in.
+# Prepares the run before the first call: settings, gcloud, a folder to work in.
 prepare() {
     read_settings
     require_settings "$@"
@@ -47,7 +47,7 @@ prepare() {
     begin
 }
 
-# The last step, whose output is the job's own.
+# Runs the last step, whose output is the job's.
 submit() {
     call "$@" || stop "failed: $STEP"
 }
@@ -59,7 +59,8 @@ storage_address() {
 }
 
 # usage: ensure_jobs_account ROLE
-# It may use the objects of the bucket, and on the project what its service asks of a job's account.
+# Creates the account with rights on the bucket's objects, and with its service's role on the
+# project.
 ensure_jobs_account() {
     local member
     member=serviceAccount:$(account "$JOBS_ACCOUNT")
@@ -78,8 +79,8 @@ copy_modules() {
     do_here cp loading/*.py "$1/loading"
 }
 
-# Dataproc unpacks an archive beside the driver and each worker, which find modules and packages by
-# PYTHONPATH. The packages are those for its machines, not for this one.
+# Packs the modules and packages; Dataproc unpacks the archive beside the driver and each worker,
+# which find them by PYTHONPATH. The packages are for Dataproc's machines, not for this one.
 pack_for_dataproc() {
     local packages=$WORK/packages
     step "pack the modules and the packages that they need"
@@ -93,7 +94,7 @@ pack_for_dataproc() {
 }
 
 # usage: submit_to_dataproc NAME SCRIPT [SETTING=VALUE...] [-- ARGUMENT...]
-# The settings are those that the driver gets as its environment.
+# The settings become the driver's environment.
 submit_to_dataproc() {
     local name=$1 script=$2 setting
     local properties=spark.dynamicAllocation.enabled=false,spark.executor.instances=2
