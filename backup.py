@@ -33,6 +33,7 @@ from hiring.export.table import (
     Table,
     check_characters,
     check_enums,
+    check_sets,
     columns_without_avro,
     read_table,
 )
@@ -147,6 +148,7 @@ def store(
     for name in db.TABLES:
         check_characters(connection, name)
         check_enums(connection, name)
+        check_sets(connection, name)
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"{catalog.BACKUPS}{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)

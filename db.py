@@ -61,6 +61,7 @@ def connect(
     read_timeout: float,
     *,
     statement_seconds: int = 0,
+    multi_statements: bool = False,
     **variables: Any,
 ) -> Connection:
     """Opens a connection under the session rules: utf8mb4, UTC, autocommit, short lock waits.
@@ -69,6 +70,7 @@ def connect(
         settings: of the database.
         read_timeout: seconds that each wait for the server may take.
         statement_seconds: after which the server stops a SELECT; 0 for never.
+        multi_statements: whether one query may hold several statements.
         variables: further session variables and their values.
 
     Raises:
@@ -76,7 +78,7 @@ def connect(
         Misconfigured: a setting is malformed.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
-    connection = _open(settings)
+    connection = _open(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
     waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
     try:
         session.begin(connection, settings.database, statement_seconds, waits | variables)
@@ -89,7 +91,7 @@ def connect(
     return connection
 
 
-def _open(settings: Settings) -> Connection:
+def _open(settings: Settings, flags: int) -> Connection:
     """Logs in; the connection's deadline is that of connecting.
 
     PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
@@ -107,7 +109,7 @@ def _open(settings: Settings) -> Connection:
         database=settings.database,
         charset="utf8mb4",
         autocommit=True,
-        client_flag=CLIENT.LOCAL_FILES,  # for `send_lines`: PyMySQL itself sends no file
+        client_flag=CLIENT.LOCAL_FILES | flags,  # for `send_lines`: PyMySQL itself sends no file
         connect_timeout=CONNECT_SECONDS,
         read_timeout=CONNECT_SECONDS,
         write_timeout=CONNECT_SECONDS,
@@ -195,7 +197,7 @@ def own_connection(
 ) -> Iterator[Connection]:
     """A connection for one backup, truncation or load, always closed at the end.
 
-    `variables` are further session variables and their values.
+    `variables` are those of `connect`.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
@@ -312,8 +314,8 @@ def check_base_tables(
         table_type, table_engine = kinds[table]
         if table_type == "SYSTEM VERSIONED":
             raise Misconfigured(
-                f"{table} is a system-versioned table: a backup would hold its current rows without"
-                " their history, and the server does not truncate it"
+                f"{table} is a system-versioned table: its history is in no backup, and the server"
+                " does not truncate it"
             )
         if table_type != "BASE TABLE":
             raise Misconfigured(f"{table} is not a base table but a {table_type}")

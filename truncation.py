@@ -55,6 +55,7 @@ def truncate(
         net_write_timeout=db.LOCKED_NET_WRITE_SECONDS,
         wait_timeout=db.LOCKED_IDLE_SECONDS,
         autocommit=0,
+        multi_statements=True,
     ) as connection:
         db.check_base_tables(connection)
         db.check_not_referenced(connection)
@@ -134,48 +135,64 @@ def _order(connection: Connection) -> list[tuple[str, int]]:
     return [(table, int(table == first)) for table in tables]
 
 
+EMPTY = "SET SESSION foreign_key_checks = {checks}; TRUNCATE TABLE {table}"
+
+
 def _empty(
     settings: Settings, connection: Connection, order: list[tuple[str, int]], backup: str | None
 ) -> None:
-    """Empties the tables.
+    """Empties the tables: one query, which the server finishes even if this process is killed.
 
     Raises:
         PartlyEmptied: one is empty, another is not or may not be.
     """
     connection.deadline = None
     connection.read_timeout = EMPTY_SECONDS
+    statements = [EMPTY.format(checks=checks, table=db.quote(table)) for table, checks in order]
     tables = [table for table, _ in order]
     empty: list[str] = []
     try:
         with connection.cursor() as cursor:
-            for table, checks in order:
-                cursor.execute(f"SET SESSION foreign_key_checks = {checks}")
-                cursor.execute(f"TRUNCATE TABLE {db.quote(table)}")
+            cursor.execute("; ".join(statements))
+            for table in tables:
+                cursor.nextset()
                 empty.append(table)
                 logs.event("table emptied", table=table)
+                cursor.nextset()
     except Exception as error:
-        # A lost connection says nothing about the statement that was under way.
-        in_doubt, *full = tables[len(empty) :]
-        holds_rows = _holds_rows(settings, connection, in_doubt)
-        if not empty and holds_rows:
+        # A lost connection says nothing about the statements that were under way.
+        holds_rows = _hold_rows(settings, connection, tables[len(empty) :])
+        empty += [table for table, holds in holds_rows.items() if holds is False]
+        full = [table for table, holds in holds_rows.items() if holds]
+        unknown = [table for table, holds in holds_rows.items() if holds is None]
+        if not empty and not unknown:
             raise
-        unknown = [in_doubt] if holds_rows is None else []
-        (full if holds_rows else empty if holds_rows is False else []).append(in_doubt)
         if full or unknown:
             raise PartlyEmptied(empty, full, unknown, backup) from error
 
 
-def _holds_rows(settings: Settings, connection: Connection, table: str) -> bool | None:
-    """Whether a table holds rows; None where the server does not answer.
+def _hold_rows(
+    settings: Settings, connection: Connection, tables: list[str]
+) -> dict[str, bool | None]:
+    """Whether each table holds rows; None where the server does not answer.
 
-    The connection is asked first, because it may still hold the locks; then a new one.
+    The connection is asked first, because it may still hold the locks. If it is lost, a new one
+    waits for those locks, and so for the end of the statements that the server still runs.
     """
-    statement = f"SELECT EXISTS (SELECT 1 FROM {db.quote(table)})"
+    found: dict[str, bool | None] = dict.fromkeys(tables)
     with contextlib.suppress(pymysql.err.Error):
-        return bool(db.select(connection, statement)[0][0])
+        return found | _ask(connection, tables)
     with (
         contextlib.suppress(BundleError),
         db.own_connection(settings, Deadline(db.CONNECT_SECONDS)) as another,
     ):
-        return bool(db.select(another, statement)[0][0])
-    return None
+        return found | _ask(another, tables)
+    return found
+
+
+def _ask(connection: Connection, tables: list[str]) -> dict[str, bool]:
+    statement = "SELECT EXISTS (SELECT 1 FROM {table})"
+    return {
+        table: bool(db.select(connection, statement.format(table=db.quote(table)))[0][0])
+        for table in tables
+    }

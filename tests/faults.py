@@ -12,6 +12,7 @@ import stored_backup
 from conftest import ACCOUNT, Bucket, Bundle, Database
 from support import insert_names
 
+import truncation
 from hiring.core import logs
 from hiring.export import blocks
 
@@ -59,6 +60,16 @@ def at_event(
             act()
 
     environment.setattr(logs, "event", log)
+
+
+def after_emptying(
+    environment: pytest.MonkeyPatch, act: Callable[[], object], table: str, following: str
+) -> None:
+    """Calls `act` when one table is empty and the server waits before it empties the next one."""
+    wait = f"SLEEP(('{{table}}' = '`{following}`') * 5)"
+    statements = f"SET SESSION foreign_key_checks = {{checks}} + {wait}; TRUNCATE TABLE {{table}}"
+    environment.setattr(truncation, "EMPTY", statements)
+    at_event(environment, act, "table emptied", table=table)
 
 
 def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> None:

@@ -595,6 +595,23 @@ def test_an_enum_error_value_beside_an_empty_member(
     assert "column grade of table jobs holds the ENUM error value in 1 rows" in response.text
 
 
+@pytest.mark.parametrize(("members", "bit"), [("'','y'", 1), ("'y',''", 2)])
+def test_an_empty_member_of_a_set(
+    client: Client, database: Database, members: str, bit: int
+) -> None:
+    """A SET's empty member is refused and named, because it reads as if it were not there."""
+    database.execute(f"ALTER TABLE jobs ADD skills SET({members}) NULL")
+    y = 3 - bit
+    database.execute(
+        f"INSERT INTO jobs VALUES (1, 'Clerk', 0), (2, 'Nurse', NULL), (3, 'Cook', {y})"
+    )
+    assert client.get("/backup-data").status_code == 200
+    database.execute(f"INSERT INTO jobs VALUES (4, 'Smith', {bit}), (5, 'Baker', {bit + y})")
+    response = client.get("/backup-data")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (500, "misconfigured")
+    assert "column skills of table jobs holds the SET member '' in 2 rows" in response.text
+
+
 def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -> None:
     """A megabyte of invalid rows makes no empty block, which some readers take for the end.
 

@@ -123,11 +123,11 @@ def under_the_locks(environment: pytest.MonkeyPatch, act: Act) -> None:
 
 
 def after_employees(environment: pytest.MonkeyPatch, act: Act) -> None:
-    faults.at_event(environment, act, "table emptied", table="employees")
+    faults.after_emptying(environment, act, "employees", "jobs")
 
 
 def after_jobs(environment: pytest.MonkeyPatch, act: Act) -> None:
-    faults.at_event(environment, act, "table emptied", table="jobs")
+    faults.after_emptying(environment, act, "jobs", "departments")
 
 
 # Killed

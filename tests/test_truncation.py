@@ -1,6 +1,11 @@
 """A truncation empties all tables or none, and with `backup_first` no row is lost."""
 
+import functools
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +15,7 @@ import faults
 import pymysql
 import pytest
 import stored_backup
-from conftest import ACCOUNT, Bucket, Database, Loader
+from conftest import ACCOUNT, PROJECT, Bucket, Database, Loader
 from support import count, get
 from werkzeug.test import Client
 
@@ -372,7 +377,7 @@ def test_no_deadline_stops_a_truncation_half_way(
 @pytest.mark.parametrize(
     ("emptied", "empty", "full"),
     [
-        ("employees", "employees", "departments, jobs"),
+        ("employees", "employees", "jobs, departments"),
         ("jobs", "employees, jobs", "departments"),
     ],
 )
@@ -386,9 +391,8 @@ def test_a_truncation_that_fails_half_way_says_so(
     full: str,
 ) -> None:
     """A truncation that fails half way is 500 and names empty tables, full ones and the backup."""
-    faults.at_event(
-        environment, lambda: faults.kill_sessions(database), "table emptied", table=emptied
-    )
+    kill = functools.partial(faults.kill_sessions, database)
+    faults.after_emptying(environment, kill, emptied, full.split(",")[0])
     status, answer = get(client, f"{TRUNCATE}?backup_first=true")
     (manifest,) = faults.manifests(bucket)
     backup = f"gs://{bucket.name}/{manifest.removesuffix('manifest.json')}"
@@ -403,6 +407,18 @@ def test_a_truncation_that_fails_half_way_says_so(
         },
     )
     assert count(database) == FULL | dict.fromkeys(empty.split(", "), 0)
+
+
+def test_a_truncation_is_finished_although_its_process_is_killed(database: Database) -> None:
+    """A process that is killed when the first table is empty leaves three empty tables."""
+    killed = subprocess.run(
+        [sys.executable, PROJECT / "tests/killed_truncation.py"],
+        env={**os.environ, **database.environment},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    faults.wait_until(lambda: not faults.sessions(database))
+    assert count(database) == EMPTY
 
 
 def test_a_connection_lost_after_the_last_table_is_no_failure(

@@ -56,6 +56,9 @@ def begin(
         **variables,
     }
     assignments = ", ".join(f"SESSION {name} = %s" for name in values)
+    if is_mariadb(connection):
+        # A global one would show the rows of a system-versioned table as they were.
+        assignments += ", SESSION system_versioning_asof = DEFAULT"
     with connection.cursor() as cursor:
         # A global completion_type would end the connection, or begin the next transaction.
         cursor.execute("ROLLBACK AND NO CHAIN NO RELEASE")

@@ -212,6 +212,35 @@ def check_enums(connection: Connection, name: str) -> None:
             )
 
 
+SETS_WITH_AN_EMPTY_MEMBER = """
+SELECT column_name, column_type
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = %s AND data_type = 'set'
+  AND column_type REGEXP "[(,]''[,)]"
+"""
+"""The server prints such a column's values with and without the empty member alike."""
+
+
+def check_sets(connection: Connection, name: str) -> None:
+    """Checks that no SET holds an empty member, which reads as if it were not there.
+
+    Raises:
+        Misconfigured: one does; the message names table and column.
+    """
+    for column, column_type in db.select(connection, SETS_WITH_AN_EMPTY_MEMBER, name):
+        # No member holds a comma. As a number, a SET has a bit for each member.
+        members = column_type.removeprefix("set(").removesuffix(")").split(",")
+        bit = 1 << members.index("''")
+        ((rows,),) = db.select(
+            connection, f"SELECT COUNT(*) FROM {db.quote(name)} WHERE {db.quote(column)} & {bit}"
+        )
+        if rows:
+            raise Misconfigured(
+                f"column {column} of table {name} holds the SET member '' in {rows} rows, which"
+                " read as if they did not; replace it"
+            )
+
+
 def _avro_names(names: list[str]) -> list[str]:
     """Avro names for column names: unchanged where Avro allows them, else mangled and unique.
 
