@@ -75,11 +75,11 @@ class ForeignKey:
 
     @property
     def broken(self) -> str:
-        """What is wrong with such rows."""
+        """The words of a message about rows that break it."""
         return f"refer to a row of {self.parent[1]} that is not there (foreign key {self.name})"
 
     def example(self, connection: Connection) -> str:
-        """What one of the rows refers to, such as `department_id 7`."""
+        """An example of a missing row, such as `department_id 7`."""
         columns = [column for column, _ in self.columns]
         own = ", ".join(f"{db.quote(self.table)}.{db.quote(column)}" for column in columns)
         (values,) = db.select(connection, f"SELECT {own} {self.broken_rows} LIMIT 1")
@@ -110,7 +110,7 @@ class Check:
 
     @property
     def broken(self) -> str:
-        """What is wrong with such rows."""
+        """The words of a message about rows that break it."""
         return f"break the CHECK constraint {self.name}"
 
     def is_in(self, create_table: str) -> bool:
@@ -149,18 +149,18 @@ def leave_unchecked(connection: Connection) -> None:
 
 
 def check(connection: Connection, backed_up: Mapping[str, str], filled: Collection[str]) -> None:
-    """Looks for rows that break a constraint.
+    """Checks that no rows break a constraint, except those that a backup had already.
 
     Args:
         connection: that filled the tables.
-        backed_up: for each table of a backup its CREATE TABLE. Rows that break a constraint which
-            is in it did so when they were backed up: they stay, with a warning.
-        filled: the tables that were filled. If others were not, no row may break a foreign key:
-            rows of different times would meet.
+        backed_up: the CREATE TABLE of each table of a backup. Rows that break a constraint in it
+            broke it when they were backed up: they stay, with a warning.
+        filled: the tables that were filled. Unless all were, no row may break a foreign key,
+            because the rows of the others are of another time.
 
     Raises:
-        RowRefused: other rows break some; the message names each constraint, the number of rows,
-            and what one of them refers to.
+        RowRefused: other rows break a constraint; the message names each one, the number of rows,
+            and a missing row as an example.
     """
     refused = []
     for constraint in _constraints(connection):

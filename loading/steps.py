@@ -42,7 +42,7 @@ class Options:
 
     Attributes:
         source: the address to read from.
-        table: the only one to fill; None for all three.
+        table: the only table to fill; None for all three.
         from_database: the database whose backup to load from a folder of backups; None is the
             database to fill.
         replace: delete the present rows in the same transaction.
@@ -72,7 +72,7 @@ def open_source(options: Options, database: str) -> Source:
 
     Raises:
         BadSource: the source is neither a backup nor CSV files, or is incomplete.
-        Misconfigured: one table of CSV files is asked for.
+        Misconfigured: a single table of CSV files is requested.
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = sources.find(options.source)
@@ -80,7 +80,7 @@ def open_source(options: Options, database: str) -> Source:
         return found
     if csv_files.CsvFiles.are_in(folder):
         if options.table:
-            # Its rows refer to those of the other files, and would be compared with nothing.
+            # Its rows refer to those of the other files, and would not be checked against them.
             raise Misconfigured(
                 f"{folder.address} holds CSV files, which fill all three tables;"
                 " --table restores one table of a backup"

@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 class Department(NamedTuple):
-    """How a department hires.
+    """A department and its pattern of hiring.
 
     Attributes:
         name: of the department.

@@ -104,7 +104,7 @@ def ask(client: Client, path: str, years: str) -> Rows:
 
 
 def check_every_range(client: Client, company: Company, years: range) -> int:
-    """Compares each year and each range within some years; returns how many answers it compared."""
+    """Compares each year and each range within `years`; returns the number of compared answers."""
     compared = 0
     for path, compute in company.reports.items():
         expected = {year: compute(year) for year in years}
@@ -122,7 +122,7 @@ def check_every_range(client: Client, company: Company, years: range) -> int:
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the data set is not beside the project")
 def test_every_year_and_range_of_a_real_data_set(client: Client, database: Database) -> None:
-    """2020 to 2023, of which the real data set has hires in two: both reports are right."""
+    """Both reports are right on a real data set, in two years with hires and two without."""
     rows = [row for row in read("hired_employees.csv") if all(row)]
     company = Company(
         database,
@@ -141,7 +141,7 @@ def test_every_year_and_range_of_a_real_data_set(client: Client, database: Datab
 
 
 def test_every_year_and_range_of_the_sample_data(client: Client, database: Database) -> None:
-    """The eight years of the sample data, and one more at each end: both reports are right."""
+    """Both reports are right on the sample data's eight years and one more at each end."""
     company = Company(
         database,
         dict(sample.departments()),
@@ -175,10 +175,10 @@ RANGES = st.tuples(st.integers(1990, 2030), st.integers(0, 49))
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(hires=HIRES, years=RANGES)
-def test_any_hires_in_any_range(
+def test_any_range_of_any_hires(
     client: Client, database: Database, hires: list[Hire], years: tuple[int, int]
 ) -> None:
-    """Whatever hires there are, both reports on any range of up to 50 years are right."""
+    """Both reports are right for any hires and any range of up to 50 years."""
     for table in ("employees", "jobs", "departments"):
         database.execute(f"DELETE FROM {table}")
     departments = {1: "b", 2: "A", 3: "b", 4: "ä"}

@@ -38,7 +38,7 @@ def without_foreign_keys(database: Database, *statements: str) -> None:
 
 
 def next_ids(database: Database) -> dict[str, int]:
-    """The id of each table's next row, found by inserting it and taking it back."""
+    """The id of each table's next row, found by an INSERT that is rolled back."""
     found = {}
     for table, values in (
         ("departments", "(department) VALUES ('x')"),
@@ -56,7 +56,7 @@ def next_ids(database: Database) -> dict[str, int]:
 def test_only_that_table_is_replaced(
     database: Database, run_load: Loader, backup: str, table: str
 ) -> None:
-    """It holds the backup's rows and next id again; both other tables stay as they are."""
+    """The named table gets the backup's rows and next id again; the other two stay as they are."""
     before = content(database)
     database.execute("UPDATE departments SET department = 'Changed'")
     database.execute("UPDATE jobs SET job = 'Changed'")
@@ -78,7 +78,7 @@ def test_only_that_table_is_replaced(
 def test_an_empty_table_is_filled_beside_full_ones(
     database: Database, run_load: Loader, backup: str
 ) -> None:
-    """Without --replace, only that table's rows refuse the load; a dry run changes nothing."""
+    """An empty table is filled beside full ones; a full one is refused without --replace."""
     before = content(database)
     loaded = run_load(backup, "--table", "departments")
     assert (loaded.status, loaded.error) == (
@@ -97,7 +97,7 @@ def test_an_empty_table_is_filled_beside_full_ones(
 def test_no_foreign_key_action_touches_the_other_tables(
     database: Database, run_load: Loader, backup: str
 ) -> None:
-    """Replaced departments take no employees with them, although ON DELETE says CASCADE."""
+    """Replacing departments removes no employees, in spite of ON DELETE CASCADE."""
     database.execute(
         "ALTER TABLE employees DROP FOREIGN KEY employees_department,"
         " ADD CONSTRAINT again FOREIGN KEY (department_id) REFERENCES departments (id)"
@@ -112,7 +112,7 @@ def test_no_foreign_key_action_touches_the_other_tables(
 
 
 def refused(database: Database, run_load: Loader, backup: str, table: str, *reasons: str) -> None:
-    """The load of a table is status 4 with these reasons, and changes nothing."""
+    """Checks that loading a table is status 4 with these reasons, and changes nothing."""
     before = content(database)
     loaded = run_load(backup, "--table", table, "--replace")
     assert (loaded.status, loaded.error) == (4, f"nothing was loaded: {'; '.join(reasons)}")
@@ -120,7 +120,7 @@ def refused(database: Database, run_load: Loader, backup: str, table: str, *reas
 
 
 def lost(table: str, parent: str, rows: int, example: str, name: str) -> str:
-    """The reason that a foreign key of a table gives."""
+    """The reason for rows of a table that break a foreign key."""
     return (
         f"table {table}: {rows} rows of {table} refer to a row of {parent} that is not there"
         f" (foreign key {name}), such as {example}"
@@ -137,7 +137,7 @@ def test_rows_that_others_refer_to_are_not_lost(
     refused(database, run_load, backup, "departments", reason)
 
 
-def test_restored_rows_refer_to_rows_that_are_there(
+def test_restored_rows_must_refer_to_existing_rows(
     database: Database, run_load: Loader, backup: str
 ) -> None:
     """Restored rows that refer to removed ones are refused, naming each foreign key."""
@@ -150,10 +150,10 @@ def test_restored_rows_refer_to_rows_that_are_there(
     refused(database, run_load, backup, "employees", department, job)
 
 
-def test_a_circle_and_a_self_reference_are_compared_as_well(
+def test_a_circle_and_a_self_reference_are_checked_too(
     database: Database, run_load: Loader, take_backup: Backup, backup: str
 ) -> None:
-    """Departments may refer to employees, and to departments; each way round is compared."""
+    """Foreign keys from departments to employees and to departments are checked, too."""
     database.execute(
         "ALTER TABLE departments ADD head INT UNSIGNED, ADD part_of INT UNSIGNED,"
         " ADD CONSTRAINT led FOREIGN KEY (head) REFERENCES employees (id) ON DELETE CASCADE,"
@@ -165,7 +165,7 @@ def test_a_circle_and_a_self_reference_are_compared_as_well(
     for table in TABLES:
         assert run_load(backup, "--table", table, "--replace").status == 0
         assert content(database) == whole
-    # A department's head is gone: departments cannot come back before their employees.
+    # A department's head is missing: employees must be restored before departments.
     database.execute("UPDATE departments SET head = 5, part_of = NULL")
     database.execute("DELETE FROM employees WHERE id = 6")
     refused(
@@ -178,7 +178,7 @@ def test_a_circle_and_a_self_reference_are_compared_as_well(
     assert run_load(backup, "--table", "employees", "--replace").status == 0
     assert run_load(backup, "--table", "departments", "--replace").status == 0
     assert content(database) == whole
-    # The backup's own rows refer to each other: a lost one is found among them too.
+    # The backup's own rows refer to each other; a missing one is found among them, too.
     without_foreign_keys(database, "DELETE FROM departments WHERE id = 2")
     torn = take_backup()["backup"]
     refused(
@@ -237,7 +237,7 @@ def test_any_table_is_restored_exactly_or_not_at_all(
     present: Any,
     table: str,
 ) -> None:
-    """Whatever the rows, status 0 is the backup's table beside the others, and 4 no change."""
+    """Any table is restored exactly with status 0, or status 4 changes nothing."""
     former = fill(database, *stored)
     backup = take_backup()["backup"]
     before = fill(database, *present)
@@ -247,11 +247,11 @@ def test_any_table_is_restored_exactly_or_not_at_all(
     assert content(database) == (wanted if holds(wanted) else before)
 
 
-# What is refused before
+# Refusals before the load
 
 
 def test_an_unknown_table_is_refused(run_load: Loader, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another table's name is status 2, with the names that there are."""
+    """An unknown table is status 2, and the message has the known names."""
     with pytest.raises(SystemExit) as ended:
         run_load("backups/", "--table", "salaries")
     assert ended.value.code == 2
@@ -263,7 +263,7 @@ def test_an_unknown_table_is_refused(run_load: Loader, capsys: pytest.CaptureFix
 def test_a_missing_table_is_created_but_no_other(
     database: Database, run_load: Loader, backup: str
 ) -> None:
-    """The named table is created where it is missing; another missing one is refused by name."""
+    """The named table is created if it is missing; another missing table is refused by name."""
     before = content(database)
     without_foreign_keys(database, "DROP TABLE departments")
     for option in ("--dry-run", "--replace"):
@@ -280,7 +280,7 @@ def test_a_missing_table_is_created_but_no_other(
 def test_the_newest_backup_without_rows_of_the_table_is_refused(
     database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup, backup: str
 ) -> None:
-    """A table that was empty when the newest backup was taken is not emptied by it."""
+    """A newest backup without rows of the table is refused, and names the one that has some."""
     database.execute("DELETE FROM employees")
     empty = take_backup()["backup"]
     database.insert("employees", [(9, "New", HIRED, 1, 3)])
@@ -297,7 +297,7 @@ def test_the_newest_backup_without_rows_of_the_table_is_refused(
 def test_damage_counts_only_in_what_is_restored(
     database: Database, bucket: Bucket, run_load: Loader, backup: str
 ) -> None:
-    """A damaged object of the table is refused; one of another table hinders nothing."""
+    """A damaged object of the table is refused; one of another table does not matter."""
     folder = path({"backup": backup})
     bucket.blob(f"{folder}employees.avro").upload_from_string(b"damaged")
     before = content(database)
@@ -312,7 +312,7 @@ def test_damage_counts_only_in_what_is_restored(
 def test_invalid_records_of_the_table_are_restored(
     database: Database, run_load: Loader, take_backup: Backup, backup: str
 ) -> None:
-    """Rows that Avro cannot hold come back with their table, and with no other."""
+    """Invalid records are restored with their own table and with no other."""
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = ''")
         cursor.execute("UPDATE employees SET datetime = '0000-00-00' WHERE id = 6")
@@ -330,8 +330,10 @@ def test_invalid_records_of_the_table_are_restored(
     assert content(database) == before
 
 
-def test_csv_files_fill_all_three(tmp_path: Path, database: Database, run_load: Loader) -> None:
-    """CSV files are checked against each other, so one table of them is refused: status 2."""
+def test_a_single_table_of_csv_files_is_refused(
+    tmp_path: Path, database: Database, run_load: Loader
+) -> None:
+    """A single table of CSV files is status 2, because they are checked against each other."""
     for name, line in (("departments", "1,A"), ("jobs", "1,B"), ("employees", "")):
         (tmp_path / f"{name}.csv").write_text(f"{line}\n")
     loaded = run_load(tmp_path, "--table", "departments")
@@ -346,7 +348,7 @@ def test_csv_files_fill_all_three(tmp_path: Path, database: Database, run_load: 
 def test_a_terminal_shows_which_tables_stay(
     database: Database, bucket: Bucket, backup: str
 ) -> None:
-    """On a terminal, the plan says `unchanged`, and the question names the table."""
+    """On a terminal, the plan says `unchanged` for other tables; the question names the table."""
     before = content(database)
     database.execute("UPDATE jobs SET job = 'Changed'")
     controller, terminal = pty.openpty()
@@ -363,7 +365,7 @@ def test_a_terminal_shows_which_tables_stay(
     try:
         while piece := os.read(controller, 4096):
             shown += piece
-    except OSError:  # a terminal that nobody else holds
+    except OSError:  # the other end of the terminal is closed
         pass
     os.close(controller)
     assert loading.wait(60) == 0, shown

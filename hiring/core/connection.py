@@ -62,7 +62,7 @@ class Connection(PyMySQLConnection):
         self.reader = io.BufferedReader(BoundedReader(raw, self._sock, self.patience))
 
     def patience(self) -> float:
-        """How long the next read may take, and what PyMySQL must know of it."""
+        """Seconds that the next read may take; also sets PyMySQL's own read timeout."""
         seconds = self.read_timeout
         if self.deadline:
             seconds = min(seconds, self.deadline.remaining())
