@@ -19,11 +19,11 @@ from typing import Any
 import google_crc32c
 from google.api_core.exceptions import NotFound
 from google.cloud.storage import Blob
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 from hiring.core.errors import BadSource
 from hiring.core.settings import StorageLocation
 from hiring.export import storage_client
+from loading.progress import status
 
 BUFFER_BYTES = 1024 * 1024
 READ_CHUNK_BYTES = 2 * 1024 * 1024
@@ -259,7 +259,7 @@ class CloudFolder(SourceFolder):
     @staticmethod
     def _limits() -> dict[str, Any]:
         return {
-            "retry": DEFAULT_RETRY.with_timeout(storage_client.RETRY_SECONDS),
+            "retry": storage_client.repeating(storage_client.RETRY_SECONDS, _tell_repetition),
             "timeout": storage_client.TIMEOUT_SECONDS,
         }
 
@@ -271,6 +271,11 @@ class CloudFolder(SourceFolder):
             raise BadSource(f"{self.address}{name} is not there") from error
         except storage_client.ERRORS as error:
             raise storage_client.storage_failed(self._bucket.name, error) from error
+
+
+def _tell_repetition(error: Exception) -> None:
+    reason = storage_client.reason(error)
+    status("storage request repeated", "WARNING", reason=reason)
 
 
 def find(address: str) -> SourceFolder:

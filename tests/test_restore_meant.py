@@ -1,5 +1,6 @@
 """A load replaces rows only by the backup that its operator meant, after showing its plan."""
 
+import json
 import os
 import pty
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from conftest import PROJECT, Bucket, Database, Loader
 
 from hiring.core import errors
+from hiring.export import storage_client
 from jobs import command
 
 Backup = Callable[..., dict[str, Any]]
@@ -174,14 +176,38 @@ def test_missing_credentials_are_a_sentence(run_load: Loader, tmp_path: Any) -> 
 
 def test_a_storage_that_cannot_be_reached_is_a_sentence(run_load: Loader, environment: Any) -> None:
     """Storage that cannot be reached is status 5, and the message says where to look."""
-    from hiring.export import storage_client
-    from loading import sources
-
     environment.setattr(storage_client, "RETRY_SECONDS", 2)
-    assert sources.storage_client is storage_client
     loaded = run_load("gs://bucket/backups/", STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
     assert loaded.status == 5
-    assert "it can't be reached (ConnectionError); look at this machine's network" in loaded.error
+    reason = "it can't be reached (ConnectionError); look at this machine's network"
+    assert reason in loaded.error
+    told = [line["reason"] for line in loaded.log if line["message"] == "storage request repeated"]
+    assert set(told) == {reason}
+
+
+def test_jobs_without_credentials_or_storage_say_so(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    """A job without credentials, or whose storage can't be reached, ends with status 1 and why."""
+    for name, value in (("DB_PASS", "x"), ("GCS_PATH", "bucket/hiring"), ("NO_GCE_CHECK", "true")):
+        environment.setenv(name, value)
+    environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+    environment.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+
+    def read_newest() -> None:
+        command.newest_backup()
+
+    assert command.run(read_newest) == 1
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["message"], line["code"]) == ("job failed", "misconfigured")
+    assert "gcloud auth application-default login" in line["reason"]
+    environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    environment.setattr(storage_client, "RETRY_SECONDS", 2)
+    assert command.run(read_newest) == 1
+    *repeated, line = map(json.loads, capsys.readouterr().err.splitlines())
+    assert {each["message"] for each in repeated} == {"storage request repeated"}
+    assert (line["message"], line["code"]) == ("job failed", "storage_failed")
+    assert "it can't be reached (ConnectionError)" in line["reason"]
 
 
 def test_the_jobs_follow_the_same_rule(

@@ -31,6 +31,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
+from hiring.core import logs
 from hiring.core.bounded import BoundedReader
 from hiring.core.deadline import Deadline
 from hiring.core.errors import NoCredentials, StorageFailed, TimedOut
@@ -181,6 +182,23 @@ def reason(error: BaseException) -> str:
     return kind if isinstance(error, ERRORS) else f"an answer that makes no sense ({kind})"
 
 
+def repeating(
+    seconds: float, tell: Callable[[Exception], None]
+) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """The `retry` of a request: repeats it after a passing failure, and says so.
+
+    Args:
+        seconds: after which no repetition begins.
+        tell: called with each failure; nobody should wait for a minute without a word.
+    """
+    retry = DEFAULT_RETRY.with_timeout(seconds).with_delay(maximum=RETRY_WAIT_SECONDS)
+    return functools.partial(retry, on_error=tell)
+
+
+def _log_repetition(error: Exception) -> None:
+    logs.event("storage request repeated", "WARNING", reason=reason(error))
+
+
 def limits(
     deadline: Deadline, patience: float | tuple[float, float] | None = None
 ) -> dict[str, Any]:
@@ -193,8 +211,7 @@ def limits(
     Raises:
         TimedOut: the deadline has passed.
     """
-    seconds = min(RETRY_SECONDS, deadline.remaining())
-    retry = DEFAULT_RETRY.with_timeout(seconds).with_delay(maximum=RETRY_WAIT_SECONDS)
+    retry = repeating(min(RETRY_SECONDS, deadline.remaining()), _log_repetition)
 
     def retry_until(send: Callable[[], Any]) -> Callable[[], Any]:
         def attempt() -> Any:
