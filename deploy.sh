@@ -11,7 +11,7 @@ esac
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for part in gcloud settings check resources access functions schedule alert delete; do
+for part in gcloud settings check network resources access functions schedule alert delete; do
     # shellcheck source=/dev/null
     source "deploy/$part.sh"
 done
@@ -55,6 +55,7 @@ check_settings() {
         DB_USER_CHANGES PUBLIC_REPORTS
     RUNTIME=${RUNTIME:-python313}
     check_forms
+    check_network
     for name in REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS; do
         check_members "$name"
     done

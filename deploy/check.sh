@@ -27,28 +27,18 @@ check_login() {
 # error matches the pattern.
 check_instance() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
-    local version state policy authority addresses
+    local version state policy authority name addresses
     step "instance $INSTANCE_CONNECTION_NAME"
     ! "$DRY_RUN" || return 0
     local fields=databaseVersion,state,settings.activationPolicy
-    fields+=",settings.ipConfiguration.serverCaMode,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
+    fields+=",settings.ipConfiguration.serverCaMode,dnsName,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
     attempt "${1:-$BUSY}" sql instances describe "$instance" --project="$project" \
         --format="value[separator='|']($fields)" ||
         fail "Is INSTANCE_CONNECTION_NAME right? This shows them: gcloud sql instances list --project=$project"
-    IFS='|' read -r version state policy authority addresses <<<"$ANSWER"
+    IFS='|' read -r version state policy authority name addresses <<<"$ANSWER"
     [[ $version == MYSQL_* ]] || stop "$instance is $version, not MySQL"
     [[ $policy != NEVER ]] || stop "$instance is stopped; start it:" \
         "$(as_typed gcloud sql instances patch "$instance" --activation-policy=ALWAYS --project="$project")"
     [[ $state == RUNNABLE ]] || stop "$instance is not running but $state"
-    check_socket "$instance" "${authority:-GOOGLE_MANAGED_INTERNAL_CA}" "$addresses"
-}
-
-# Cloud Run's own socket needs a public address, and an instance that is its own authority.
-check_socket() {
-    local instance=$1 authority=$2 addresses=$3
-    [[ " $addresses" == *" PRIMARY/"* ]] ||
-        stop "$instance has no public address, which Cloud Run's socket needs; add one:" \
-            "$(as_typed gcloud sql instances patch "$instance" --assign-ip)"
-    [[ $authority == GOOGLE_MANAGED_INTERNAL_CA ]] ||
-        stop "$instance has server CA mode $authority, which Cloud Run's socket does not take"
+    check_way "$instance" "$authority" "$addresses" "$name"
 }

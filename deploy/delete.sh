@@ -41,6 +41,7 @@ take_rights_back() {
         step "rights of hiring-$who"
         remove_right projects "$project" "hiring-$who" roles/cloudsql.client --project="$project"
         remove_right secrets "hiring-$who-password" "hiring-$who" roles/secretmanager.secretAccessor
+        remove_right secrets "$AUTHORITY_SECRET" "hiring-$who" roles/secretmanager.secretAccessor
     done
     remove_right "storage buckets" "gs://$(bucket)" hiring-changes roles/storage.objectUser
     step "rights of hiring-build"
@@ -63,7 +64,7 @@ remove_right() {
 say_what_stays() {
     step "what stays"
     note "  bucket gs://$(bucket): the backups"
-    note "  secrets hiring-reports-password and hiring-changes-password"
+    note "  secrets hiring-reports-password, hiring-changes-password and, with DB_HOST, $AUTHORITY_SECRET"
     note "  instance $INSTANCE_CONNECTION_NAME with database $DB_NAME and its users"
     note "  bucket gs://$(source_bucket) and repository $REPOSITORY: source and images of builds"
     note "  service account hiring-jobs, where the jobs made it, and the services that are enabled"

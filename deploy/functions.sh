@@ -35,16 +35,16 @@ stage_source() {
 }
 
 # usage: describe_database WHO
-# Sets VARIABLES and SECRETS: the way to the database of an account.
+# Sets VARIABLES, SECRETS and WAY: how an account gets to the database.
 describe_database() {
     SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
     VARIABLES=DB_NAME=$DB_NAME,GOOGLE_CLOUD_PROJECT=$PROJECT_ID
-    VARIABLES+=,INSTANCE_CONNECTION_NAME=$INSTANCE_CONNECTION_NAME
+    describe_way
 }
 
 # usage: deploy_function NAME ENTRY_POINT WHO VARIABLES LIMIT...
-# One revision has code, settings, password and socket. Where one serves already, the new one gets no
-# traffic until it has answered. A function begins closed; open_functions lets people in.
+# One revision has code, settings, password, and socket or network. Where one serves already, the new
+# one gets no traffic until it has answered. A function begins closed; open_functions lets people in.
 deploy_function() {
     local name=$1 entry_point=$2 who=$3 variables=$4 access=() traffic=()
     shift 4
@@ -61,7 +61,7 @@ deploy_function() {
         --service-account="$(account "hiring-$who")" \
         --build-service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
         --set-env-vars="$variables,$VARIABLES" --set-secrets="$SECRETS" \
-        --set-cloudsql-instances="$INSTANCE_CONNECTION_NAME" "${access[@]}" "${traffic[@]}" "$@"
+        "${WAY[@]}" "${access[@]}" "${traffic[@]}" "$@"
     ((${#traffic[@]} == 0)) || take_over "$name"
 }
 
@@ -125,7 +125,7 @@ is_open() {
 
 # usage: try_function FUNCTION ADDRESS AUDIENCE
 # Sets OUTCOME to what became of one call that changes nothing: `answered`, `not tried: ...` or
-# `failed: ...`. The rights may be a minute on their way.
+# `failed: ...`. The rights may be a minute on their way, and so may the network of a new instance.
 try_function() {
     local name=$1 address=$2 audience=$3 open=false header="" seconds status
     if is_open "$name"; then
@@ -140,7 +140,8 @@ try_function() {
         status=$(curl --silent --show-error --config - --max-time "$ANSWER_SECONDS" \
             --output "$WORK/answer" --write-out '%{http_code}' \
             "$address/?$(harmless_query "$name")" <<<"$header" 2>"$WORK/errors") || status=000
-        [[ $seconds != none && ($status == 404 || ($open == true && $status == 403)) ]] || break
+        [[ $seconds != none && ($status == 404 || ($open == true && $status == 403) ||
+            ($status == 503 && -n $DB_HOST)) ]] || break
         sleep "$seconds"
     done
     case $status in

@@ -138,10 +138,14 @@ grant_secret() {
         --member="serviceAccount:$(account "$2")" --role=roles/secretmanager.secretAccessor
 }
 
-# Both accounts may connect to the project's instances. A condition for one instance would make other
-# people's unconditional bindings of the project fail where prompts are off.
+# For the socket both accounts may connect to the project's instances. A condition for one instance
+# would make other people's unconditional bindings of the project fail where prompts are off.
 ensure_way_to_database() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} who
+    if [[ -n $DB_HOST ]]; then
+        ensure_authority
+        return
+    fi
     for who in reports changes; do
         step "rights of hiring-$who: connecting to Cloud SQL"
         run projects add-iam-policy-binding "$project" --project="$project" --condition=None \

@@ -4,7 +4,7 @@
 # Every name that deploy.env may hold.
 SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
     PUBLIC_REPORTS REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME
-    KEEP_BACKUPS_DAYS ALERT_CHANNEL JOBS_DB_HOST JOBS_SUBNET)
+    KEEP_BACKUPS_DAYS ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
 
 # The environment overrides deploy.env, so that a setting can be changed for one run. The file is
@@ -62,6 +62,9 @@ check_forms() {
     check_form ALERT_CHANNEL 'projects/[a-z0-9-]+/notificationChannels/[0-9]+' \
         projects/my-project/notificationChannels/1234567890
     check_form RUNTIME 'python3[0-9]+' python313
+    check_form DB_HOST '([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+' 10.1.2.3
+    check_form NETWORK '[a-z0-9/._-]+' default
+    check_form SUBNET '[a-z0-9/._-]+' default
     check_form JOBS_DB_HOST '[A-Za-z0-9.:-]+' 10.1.2.3
     check_form JOBS_SUBNET '[a-z0-9/._-]+' default
 }

@@ -10,14 +10,21 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """An authority that signs certificates; `file` has its own, in PEM."""
+    """An authority that signs certificates.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: where its own certificate goes, PEM; an attribute.
+        root: the authority that signs that one; it is its own root if not given.
+    """
+
+    def __init__(self, file: Path, root: "Authority | None" = None) -> None:
         self.file = file
         self._key = ec.generate_private_key(ec.SECP256R1())
-        # All authorities have the same name, like Cloud SQL's.
-        self._name = _name("Server CA")
-        certificate = _builder(self._name, self._name, self._key).sign(self._key, hashes.SHA256())
+        # All without a root have the same name, like Cloud SQL's.
+        self._name = _name("Regional CA" if root else "Server CA")
+        signer = root or self
+        builder = _builder(self._name, signer._name, self._key, is_authority=True)
+        certificate = builder.sign(signer._key, hashes.SHA256())
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, folder: Path, name: str | None = None, seconds: int = 86400) -> None:
@@ -50,7 +57,12 @@ def _name(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, seconds: int = 86400
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    seconds: int = 86400,
+    *,
+    is_authority: bool = False,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -61,5 +73,5 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(seconds=seconds))
-        .add_extension(x509.BasicConstraints(subject == issuer, None), critical=True)
+        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
     )

@@ -8,11 +8,13 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import PROJECT
 from control_plane import Fault, Gcloud, Project
+from control_plane.resources import certificate
+from control_plane.server import Raw
 from support import copy_project
 
 FUNCTIONS = ("quarterly-hired", "hiring-by-department", "backup-data", "truncate-tables")
@@ -272,6 +274,126 @@ def test_an_organisation_that_forbids_all_users(deployment: Deployment, project:
     assert deployment.run().output.endswith("4 of 4 answered\n")
 
 
+# Over a network
+
+NETWORK = {"DB_HOST": "10.1.2.3", "NETWORK": "office", "SUBNET": "functions"}
+
+
+@pytest.fixture
+def private(project: Project) -> dict[str, Any]:
+    """The project's instance, without its public address, in the network of NETWORK."""
+    project.networks["office"] = {"functions": "europe-west1", "elsewhere": "us-central1"}
+    instance: dict[str, Any] = project.instances["people"]
+    instance["ipAddresses"] = [{"type": "PRIVATE", "ipAddress": "10.1.2.3"}]
+    return instance
+
+
+def ways(project: Project, since: int) -> set[tuple[Any, ...]]:
+    """The ways to the database that functions have had, with the secrets: at most one of each."""
+    return {
+        (
+            moment.name in CHANGES,
+            moment.socket,
+            moment.network,
+            *map(moment.variables.get, ("INSTANCE_CONNECTION_NAME", "DB_HOST", "DB_SSL_CA")),
+            moment.secrets,
+        )
+        for moment in project.history[since:]
+    }
+
+
+def over_the_network(version: int) -> set[tuple[Any, ...]]:
+    """The way over NETWORK, with this version of the certificates."""
+    place = ("", ("office", "functions"), None, "10.1.2.3", "/secrets/server-ca.pem")
+    certificates = f"hiring-server-ca:{version}"
+    return {
+        (False, *place, ("hiring-reports-password:1", certificates)),
+        (True, *place, ("hiring-changes-password:1", certificates)),
+    }
+
+
+def stored_certificates(project: Project) -> list[str]:
+    """Each version of the secret with the certificates."""
+    versions = project.secrets["hiring-server-ca"]
+    return [base64.b64decode(version["data"]).decode() for version in versions]
+
+
+@pytest.mark.slow
+def test_from_network_to_socket_and_back(
+    deployment: Deployment, project: Project, private: dict[str, Any]
+) -> None:
+    """A private address is reached over a network; another way takes away what the last one had."""
+    done = deployment.run(**NETWORK)
+    assert (done.status, done.errors) == (0, "")
+    assert done.output.endswith("4 of 4 answered\n")
+    assert ways(project, 0) == over_the_network(version=1)
+    assert project.holders("project", "roles/cloudsql.client") == set()
+
+    private["ipAddresses"].append({"type": "PRIMARY", "ipAddress": "34.1.2.3"})
+    since = len(project.history)
+    assert deployment.run().output.endswith("4 of 4 answered\n")
+    place = (SOCKET, None, SOCKET, None, None)
+    assert ways(project, since) == {
+        (False, *place, ("hiring-reports-password:1",)),
+        (True, *place, ("hiring-changes-password:1",)),
+    }
+
+    # A rotation begins: both certificates count until it ends.
+    private["authority"].append(certificate("two"))
+    # A new instance reaches its network after a while.
+    answers = iter([503, 503])
+    project.answer = lambda *_: Raw(next(answers, 200), b"[]\n", "application/json")
+    since = len(project.history)
+    assert deployment.run(**NETWORK).output.endswith("4 of 4 answered\n")
+    assert ways(project, since) == over_the_network(version=2)
+    one, two = private["authority"]
+    assert stored_certificates(project) == [one, f"{one}\n{two}"]
+
+
+@pytest.mark.slow
+def test_a_subnet_in_another_region(
+    deployment: Deployment, project: Project, private: dict[str, Any]
+) -> None:
+    """Google's refusal of a subnet ends the run; the next run stores no certificate twice."""
+    done = deployment.run(**NETWORK | {"SUBNET": "elsewhere"})
+    assert done.status == 1
+    assert "failed: function quarterly-hired: build and deploy" in done.errors
+    assert "Subnetwork elsewhere of network office not found" in done.errors
+    assert deployment.run(**NETWORK).output.endswith("4 of 4 answered\n")
+    assert stored_certificates(project) == private["authority"]
+
+
+@pytest.mark.slow
+def test_an_instance_that_the_settings_do_not_reach(
+    deployment: Deployment, project: Project, private: dict[str, Any]
+) -> None:
+    """Addresses and authority that do not fit the settings are named before any change."""
+    for service in ("sqladmin", "sql-component"):
+        project.enabled[f"{service}.googleapis.com"] = 0
+
+    def refused(words: str, **settings: str) -> None:
+        done = deployment.run(**settings)
+        assert (done.status, words in done.errors) == (1, True), done.errors
+        assert (project.accounts, project.buckets, project.services) == ({}, {}, {})
+
+    refused("its private address is 10.1.2.3: set DB_HOST, NETWORK and SUBNET")
+    other = NETWORK | {"DB_HOST": "10.1.2.4"}
+    refused("DB_HOST is not the private address of people; set DB_HOST=10.1.2.3\n", **other)
+    public = {"type": "PRIMARY", "ipAddress": "34.1.2.3"}
+    private["ipAddresses"] = [public]
+    refused("people has no private address; leave DB_HOST, NETWORK and SUBNET empty", **NETWORK)
+    private["ipAddresses"] = [public, {"type": "PRIVATE", "ipAddress": "10.1.2.3"}]
+    private["settings"]["ipConfiguration"]["serverCaMode"] = "GOOGLE_MANAGED_CAS_CA"
+    private["dnsName"] = "1a2b.3c4d.europe-west1.sql.goog."
+    refused("which Cloud Run's socket does not take; set DB_HOST, NETWORK and SUBNET")
+    name = "1a2b.3c4d.europe-west1.sql.goog"
+    refused(f"set DB_HOST to the name of people, DB_HOST={name}\n", **NETWORK)
+
+    project.build_fails = True
+    assert "build and deploy" in deployment.run(**NETWORK | {"DB_HOST": name}).errors
+    assert stored_certificates(project) == private["authority"]
+
+
 # Without gcloud
 
 NO_GCLOUD = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
@@ -297,6 +419,32 @@ def test_dry_run_prints_every_command_and_calls_nothing(source: Path, tmp_path: 
     assert "allUsers" not in done.output
 
 
+def test_dry_run_prints_the_commands_of_a_network(source: Path) -> None:
+    """With DB_HOST, --dry-run prints network and certificates in place of the socket."""
+    done = run_script(source, NO_GCLOUD, "--dry-run", **NETWORK)
+    assert (done.status, done.errors) == (0, "")
+    lines = [line for line in done.output.splitlines() if line.startswith("gcloud ")]
+    deployed = [line for line in lines if line.startswith("gcloud run deploy ")]
+    way = (
+        "--clear-cloudsql-instances --network=office --subnet=functions"
+        " --vpc-egress=private-ranges-only"
+    )
+    assert [way in line for line in deployed] == [True] * 4
+    assert not any("roles/cloudsql.client" in line for line in lines)
+    granted = "gcloud secrets add-iam-policy-binding hiring-server-ca "
+    assert len([line for line in lines if line.startswith(granted)]) == 2
+    gone = run_script(source, NO_GCLOUD, "delete", "--dry-run", **NETWORK).output
+    assert gone.count("gcloud secrets remove-iam-policy-binding hiring-server-ca ") == 2
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_a_network_without_one_of_its_settings(source: Path, name: str) -> None:
+    """DB_HOST, NETWORK and SUBNET are set together or not at all."""
+    done = run_script(source, NO_GCLOUD, "--dry-run", **NETWORK | {name: ""})
+    assert (done.status, done.output) == (1, "")
+    assert f"missing in the environment and in deploy.env: {name} (" in done.errors
+
+
 HOSTILE = [
     ("PROJECT_ID", "acme; touch x", "PROJECT_ID is malformed"),
     ("GCS_PATH", "gs://acme-backups/$(touch x),y", "GCS_PATH is malformed"),
@@ -307,6 +455,10 @@ HOSTILE = [
     ("REPORT_READERS", "allUsers", "REPORT_READERS takes user:"),
     ("BACKUP_CALLERS", " allAuthenticatedUsers ", "BACKUP_CALLERS takes user:"),
     ("TRUNCATION_CALLERS", "user:a@b.c\nallUsers", "TRUNCATION_CALLERS is more than one line"),
+    ("DB_HOST", "10.1.2.3,DB_PASS=x", "DB_HOST is malformed"),
+    ("DB_HOST", "db.example.", "DB_HOST is malformed"),
+    ("NETWORK", "office $(touch x)", "NETWORK is malformed"),
+    ("SUBNET", "projects/host/regions/us-central1/subnetworks/a", "SUBNET is not in europe-west1"),
 ]
 
 
@@ -315,7 +467,8 @@ def test_a_hostile_setting_is_refused_before_anything_is_called(
     source: Path, name: str, value: str, words: str
 ) -> None:
     """A malformed setting is refused by name, and nothing in it is run."""
-    done = run_script(source, NO_GCLOUD, "--dry-run", **{name: value})
+    network = NETWORK if name in NETWORK else {}
+    done = run_script(source, NO_GCLOUD, "--dry-run", **network | {name: value})
     assert (done.status, done.output) == (1, "")
     assert words in done.errors
     assert not (source / "x").exists()

@@ -1,5 +1,6 @@
 """The settings: the values that they may have, and those that are refused."""
 
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from certificates import Authority
 
 from hiring.core.errors import Misconfigured
 from hiring.core.settings import Settings, StorageLocation, read_settings
-from hiring.core.tls import verifying_context
+from hiring.core.tls import failure, read_authorities, verifying_context
 
 GOOD = {"DB_PASS": "secret"}
 KEY = b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"
@@ -204,6 +205,37 @@ def test_a_name_is_verified_and_an_address_is_not(
     assert context
     assert (context.check_hostname, context.verify_mode) == (verified, ssl.CERT_REQUIRED)
     assert verifying_context(authorities, host) is context
+
+
+def shake_hands(authority: Authority, folder: Path) -> None:
+    """Has a client that trusts the authority connect to a server with the folder's certificate.
+
+    Raises:
+        ssl.SSLCertVerificationError: the client refuses the certificate.
+    """
+    context = verifying_context(read_authorities(str(authority.file)), "db.example")
+    assert context
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname="db.example")
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    for each in (client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            each.do_handshake()
+    client.do_handshake()
+
+
+def test_one_certificate_of_the_chain_is_enough(tmp_path: Path) -> None:
+    """The file may hold the authority that signed the server's certificate, without its root."""
+    root = Authority(tmp_path / "root.pem")
+    regional = Authority(tmp_path / "regional.pem", root)
+    regional.sign(tmp_path, "db.example")
+    shake_hands(regional, tmp_path)
+    # The server does not send the certificate in between.
+    with pytest.raises(ssl.SSLCertVerificationError) as raised:
+        shake_hands(root, tmp_path)
+    assert failure(raised.value).endswith("no certificate of the file has signed it")
 
 
 def test_two_sockets_are_refused() -> None:

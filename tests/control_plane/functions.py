@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 DIGEST = "sha256:" + 64 * "0"
 RUN = "run.googleapis.com/apis/serving.knative.dev/v1/namespaces/{p}"
 SOCKETS = "run.googleapis.com/cloudsql-instances"
+NETWORKS = "run.googleapis.com/network-interfaces"
+EGRESS = "run.googleapis.com/vpc-access-egress"
 INVOKERS = ("roles/run.invoker", "roles/run.servicesInvoker")
 
 
@@ -208,8 +211,46 @@ def secrets_of(template: dict) -> list[tuple[str, str]]:
     return [(each["name"], each["key"]) for each in named + mounted]
 
 
+def network_of(template: dict) -> tuple[str, str] | None:
+    """Network and subnet of a revision; a subnet that is not named has the network's name."""
+    value = template["metadata"].get("annotations", {}).get(NETWORKS)
+    if not value:
+        return None
+    (interface,) = json.loads(value)
+    return interface["network"], interface.get("subnetwork", interface["network"])
+
+
+def refuse_network(project: "Project", template: dict) -> str:
+    """The reason why a revision gets no address in its network; empty if it does."""
+    wanted = network_of(template)
+    if wanted is None:
+        egress = template["metadata"].get("annotations", {}).get(EGRESS)
+        return "VPC egress is set without a network or a connector." if egress else ""
+    if not project.is_enabled("compute.googleapis.com"):
+        return "Compute Engine API has not been used in project 424242 before or it is disabled."
+    network, subnet = wanted
+    if project.networks.get(network, {}).get(subnet) != "europe-west1":
+        return f"Subnetwork {subnet} of network {network} not found in region europe-west1."
+    return ""
+
+
+def files_of(template: dict) -> dict[str, tuple[str, str]]:
+    """The mounted files, each with its secret and the version."""
+    spec = template["spec"]
+    folders = {
+        mount["name"]: mount["mountPath"] for mount in spec["containers"][0].get("volumeMounts", [])
+    }
+    return {
+        f"{folders[volume['name']]}/{item['path']}": (volume["secret"]["secretName"], item["key"])
+        for volume in spec.get("volumes", [])
+        for item in volume["secret"]["items"]
+    }
+
+
 def refuse_revision(project: "Project", template: dict) -> str:
     """The reason why a revision does not start; empty if it does."""
+    if trouble := refuse_network(project, template):
+        return trouble
     if image_of(template) not in project.images:
         return f"Image '{image_of(template)}' not found."
     member = f"serviceAccount:{template['spec']['serviceAccountName']}"
@@ -279,11 +320,12 @@ def moment(project: "Project", name: str) -> "Moment":
 
     revision = project.revisions.get(serving(project, name))
     if revision is None:
-        return Moment(name, "", "", {}, (), callers(project, name))
+        return Moment(name, "", "", None, {}, (), callers(project, name))
     return Moment(
         name,
         revision["metadata"]["name"],
         revision["metadata"].get("annotations", {}).get(SOCKETS, ""),
+        network_of(revision),
         variables_of(revision),
         tuple(":".join(each) for each in secrets_of(revision)),
         callers(project, name),
@@ -319,10 +361,12 @@ def answer(revision: dict, query: str) -> Raw:
     """The function's answer: 200 if the revision has all that it needs, else 503."""
     annotations = revision["metadata"].get("annotations", {})
     variables = variables_of(revision)
-    network = "run.googleapis.com/network-interfaces" in annotations
-    reaches = variables.get("INSTANCE_CONNECTION_NAME") == annotations.get(SOCKETS) or (
-        "DB_HOST" in variables and network
-    )
+    if "DB_HOST" in variables:
+        reaches = network_of(revision) and variables.get("DB_SSL_CA") in files_of(revision)
+    else:
+        reaches = SOCKETS in annotations and (
+            variables.get("INSTANCE_CONNECTION_NAME") == annotations[SOCKETS]
+        )
     names = {name for name, _ in secrets_of(revision)}
     if reaches and names and revision["image"]:
         return Raw(200, b"[]\n", "application/json")

@@ -45,6 +45,7 @@ class Moment:
         name: of the function.
         serving: the revision with the traffic; empty if there is none.
         socket: the Cloud SQL instances of that revision.
+        network: its network and subnet, if it has any.
         variables: the environment of that revision.
         secrets: its secrets, as `name:version`.
         callers: the members that may call it; everyone is `allUsers`.
@@ -53,6 +54,7 @@ class Moment:
     name: str
     serving: str
     socket: str
+    network: tuple[str, str] | None
     variables: dict[str, str]
     secrets: tuple[str, ...]
     callers: frozenset[str]
@@ -69,6 +71,7 @@ class Project:
         answer: returns a function's answer, given its revision and the query.
         owners: the members that may call every function, whatever its policy says.
         build_fails: whether every build fails.
+        networks: the region of each subnet, by network.
         history: the state of each function after each change.
         requests: `METHOD host/path` of each request.
     """
@@ -79,6 +82,7 @@ class Project:
     build_fails: bool = False
     owners: frozenset[str] = frozenset({"user:owner@example.com"})
     answer: Callable[[dict, str], Raw] | None = None
+    networks: dict[str, dict[str, str]] = field(default_factory=dict)
     enabled: dict[str, float] = field(default_factory=dict)
     accounts: dict[str, float] = field(default_factory=dict)
     policies: dict[str, dict] = field(default_factory=dict)

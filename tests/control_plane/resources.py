@@ -39,8 +39,15 @@ def instance(name: str, **settings: Any) -> dict:
             {"type": "OUTGOING", "ipAddress": "34.1.2.4"},
             {"type": "PRIVATE", "ipAddress": "10.1.2.3"},
         ],
-        "serverCaCert": {"cert": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"},
+        # The certificates of its authority: the one in use first.
+        "authority": [certificate("one")],
     } | settings
+
+
+def certificate(name: str) -> str:
+    """A certificate as Google's answers show it."""
+    content = base64.b64encode(name.encode()).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----"
 
 
 # Services
@@ -396,6 +403,46 @@ def get_instance(project: "Project", request: Request, p: str, name: str) -> Any
     if name not in project.instances:
         raise StorageRefused(404, "instanceDoesNotExist", "The Cloud SQL instance does not exist.")
     return project.instances[name]
+
+
+@route("GET", "sqladmin.googleapis.com/sql/v1beta4/projects/{p}/instances/{name}/listServerCas")
+def list_authorities(project: "Project", request: Request, p: str, name: str) -> Any:
+    """The certificates of an instance that is its own authority."""
+    instance = get_instance(project, request, p, name)
+    if instance["settings"]["ipConfiguration"]["serverCaMode"] != "GOOGLE_MANAGED_INTERNAL_CA":
+        raise StorageRefused(400, "invalid", "The instance has no server CA of its own.")
+    certificates = described_certificates(instance["authority"])
+    return {"certs": certificates, "activeVersion": certificates[0]["sha1Fingerprint"]}
+
+
+@route(
+    "GET",
+    "sqladmin.googleapis.com/sql/v1beta4/projects/{p}/instances/{name}/listServerCertificates",
+)
+def list_certificates(project: "Project", request: Request, p: str, name: str) -> Any:
+    """The certificates of an instance with a shared authority, each with its authority's."""
+    instance = get_instance(project, request, p, name)
+    if instance["settings"]["ipConfiguration"]["serverCaMode"] == "GOOGLE_MANAGED_INTERNAL_CA":
+        raise StorageRefused(400, "invalid", "The instance has no shared server CA.")
+    own = described_certificates([certificate("server")] * len(instance["authority"]))
+    authorities = described_certificates(instance["authority"])
+    return {
+        "serverCerts": own,
+        "caCerts": authorities,
+        "activeVersion": own[0]["sha1Fingerprint"],
+    }
+
+
+def described_certificates(certificates: list[str]) -> list[dict]:
+    return [
+        {
+            "cert": each,
+            "sha1Fingerprint": f"{number:040}",
+            "createTime": f"2026-11-2{number}T20:00:00Z",
+            "expirationTime": "2036-11-24T20:00:00Z",
+        }
+        for number, each in enumerate(certificates)
+    ]
 
 
 JOBS = "cloudscheduler.googleapis.com/v1/projects/{p}/locations/{r}/jobs"
