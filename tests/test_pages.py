@@ -46,6 +46,7 @@ HOSTILE = {
     "return": "\r=1+1",
     "newline": "two\nlines",
     "escape": "\x1b[31mred",
+    "turning": "\u202eklerC\u202c \u2067a",
     "number": "007",
     "comma": 'a, "b"',
     "long": "W" * 255,
@@ -439,10 +440,11 @@ def test_the_reports_link_to_each_other(client: werkzeug.test.Client) -> None:
 def test_a_name_does_not_reorder_digits(
     client: werkzeug.test.Client, database: Database, name: str
 ) -> None:
-    """A right-to-left name or a control character does not reorder the digits after it."""
+    """A right-to-left name or a control character reorders no digits, and no letters of a name."""
     hire(database, [(name, "a", "2021-01-01")] * 279)
     page = get(client, QUARTERLY + "?format=html").text
-    assert f"279 hires in <bdi>{name}</bdi>." in page
+    assert f"279 hires in <bdi>{visible(name)}</bdi>." in page
+    assert not re.search("[\u202a-\u202e\u2066\u2067]", html.unescape(page))
     for text in (get(client, QUARTERLY).text, re.sub(r"<bdi>.*?</bdi>|value=\".*?\"", "", page)):
         assert not re.search("[\u202a-\u202e]", text)
         for letter in "قמ":

@@ -10,15 +10,14 @@ from markupsafe import Markup
 
 import reports
 
-# Control characters could move a terminal's cursor or break a line; their pictures cannot.
-# https://www.unicode.org/charts/PDF/U2400.pdf
+# Control characters could move a terminal's cursor or break a line; their pictures cannot. Those
+# that change the direction of text could make one name look like another.
+# https://www.unicode.org/charts/PDF/U2400.pdf https://www.unicode.org/reports/tr9/
 _PICTURES = (
     {code: 0x2400 + code for code in range(0x20)}
     | {0x7F: "\u2421"}
-    | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
+    | dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 )
-# Characters that change the direction of the text after them: https://www.unicode.org/reports/tr9/
-_TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
 
 NAMELESS = "no name"
@@ -31,14 +30,8 @@ def visible(value: object) -> str:
     return "" if shown is None else str(shown).translate(_PICTURES)
 
 
-def straight(text: str) -> str:
-    """A text without characters that change the direction of the text after them."""
-    return text.translate(_TURNING)
-
-
 def isolated(text: str) -> str:
-    """A name for plain text, isolated if its script could reorder the text after it."""
-    text = straight(text)
+    """A visible name for plain text, isolated if its script could reorder the text after it."""
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
         return f"{ISOLATE}{text}{END_OF_ISOLATE}"
     return text

@@ -6,7 +6,7 @@ import tabulate
 import wcwidth
 
 import reports
-from hiring.pages.names import isolated, straight, terminal_columns, visible
+from hiring.pages.names import isolated, terminal_columns, visible
 from reports import ReportRow
 
 TERMINAL_COLUMNS = 80
@@ -16,7 +16,7 @@ NARROWEST_NAME = 12
 
 def as_text(columns: Sequence[str], rows: list[ReportRow]) -> str:
     """The report as tabulate's grid; long names are wrapped to fit a terminal."""
-    shown = [[straight(visible(value)) for value in row[: len(columns)]] for row in rows]
+    shown = [[visible(value) for value in row[: len(columns)]] for row in rows]
     is_name = [column in reports.NAMES for column in columns]
     for place, width in _widths(columns, is_name, shown).items():
         for cells in shown:
