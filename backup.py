@@ -12,6 +12,7 @@ is stored last and read back: a folder without one is not a backup.
         manifest.json
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from hiring.core.errors import BundleError, StorageFailed, TimedOut
 from hiring.core.settings import Settings, StorageLocation
 from hiring.core.version import WRITER
 from hiring.export import catalog
+from hiring.export.hires import HireCounts
 from hiring.export.manifest import FORMAT, MANIFEST
 from hiring.export.objects import OutputFolder
 from hiring.export.rows import StoredRows, store_rows
@@ -58,13 +60,18 @@ def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _store_tables(
-    connection: Connection, folder: OutputFolder, tables: list[Table], deadline: Deadline
+    hires: HireCounts,
+    connection: Connection,
+    folder: OutputFolder,
+    tables: list[Table],
+    deadline: Deadline,
 ) -> dict[str, Any]:
-    """Stores each table as one object; returns the manifest's part about them."""
+    """Stores each table as one object, and counts the hires; returns the manifest's `tables`."""
     entries = []
     for table in tables:
         name = f"{table.name}.avro"
-        stored = store_rows(connection, table, table.statement, folder, name, deadline)
+        see = hires.add if table.name == "employees" else None
+        stored = store_rows(connection, table, table.statement, folder, name, deadline, see)
         entries.append(table_entry(table.name, [stored]))
     return {"tables": entries}
 
@@ -126,7 +133,7 @@ def store(
     connection: Connection,
     location: StorageLocation,
     deadline: Deadline,
-    store_tables: StoreTables = _store_tables,
+    store_tables: StoreTables | None = None,
 ) -> dict[str, Any]:
     """Backs up what the connection sees, which must be one consistent view of the tables.
 
@@ -134,7 +141,8 @@ def store(
         connection: in a snapshot, or holding locks on the tables.
         location: to store into.
         deadline: when to give up.
-        store_tables: stores the rows; returns the manifest's `tables`, and further entries.
+        store_tables: stores the rows, if not this connection alone does it; returns the manifest's
+            `tables`, and further entries.
 
     Returns, Raises: as `take`.
     """
@@ -149,10 +157,13 @@ def store(
         check_characters(connection, name)
         check_enums(connection, name)
         check_sets(connection, name)
+    hires = HireCounts(tables[db.TABLES.index("employees")], reports.DEFAULT_YEAR)
+    store_tables = store_tables or functools.partial(_store_tables, hires)
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"{catalog.BACKUPS}{name}/", connection, deadline)
     logs.event("backup started", backup=folder.address)
     try:
+        stored = store_tables(connection, folder, tables, deadline)
         manifest = {
             "format": FORMAT,
             "writer": WRITER,
@@ -160,8 +171,10 @@ def store(
             **({"gtid": position} if position else {}),
             "database": database,
             "server_version": version,
-            **store_tables(connection, folder, tables, deadline),
-            "reports": _store_reports(connection, folder),
+            **stored,
+            "reports": _store_reports(
+                connection, folder, hires.as_json(row_counts(stored["tables"])["employees"])
+            ),
             "schema": _store_schema(connection, folder),
         }
         store_manifest(folder, manifest)
@@ -193,11 +206,17 @@ REPORT_KINDS = {
 """Media type and writer of each form of a stored report, by the extension of its file."""
 
 
-def _store_reports(connection: Connection, folder: OutputFolder) -> list[dict[str, Any]]:
+def _store_reports(
+    connection: Connection, folder: OutputFolder, hires: str | None
+) -> list[dict[str, Any]]:
+    """Stores the reports from the hires that were counted, None where the server has to count."""
     year = reports.DEFAULT_YEAR
     stored = []
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
-        rows = reports.run(connection, report, year)
+        if hires is None:
+            rows = reports.run(connection, report, year)
+        else:
+            rows = reports.run_on_counts(connection, report, hires)
         for suffix, (media_type, write) in REPORT_KINDS.items():
             content = write(report.columns, rows).encode()
             stored.append(folder.put(f"reports/{report.name}-{year}.{suffix}", media_type, content))

@@ -39,11 +39,19 @@ class InvalidRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Encoded rows, and the invalid rows."""
+    """Encoded rows, and the invalid rows.
+
+    Attributes:
+        rows: the number of encoded rows.
+        content: the rows as Avro.
+        invalid: the rows that Avro cannot hold.
+        columns: the values of all rows as the server printed them; the next block overwrites them.
+    """
 
     rows: int
     content: bytes
     invalid: list[InvalidRow]
+    columns: list[Values]
 
 
 def read(
@@ -86,6 +94,7 @@ def encode(table: Table, rows: Rows) -> Block:
         len(invalid) - int(np.count_nonzero(invalid)),
         lay_out(parts),
         [_invalid_row(columns, row) for row in np.flatnonzero(invalid).tolist()],
+        [values for _, values in columns],
     )
 
 

@@ -6,6 +6,7 @@ the table.
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ def store_rows(
     folder: OutputFolder,
     name: str,
     deadline: Deadline,
+    see: Callable[[blocks.Block], None] | None = None,
 ) -> StoredRows:
     """Stores the rows of a statement as one Avro object, and its invalid records as another.
 
@@ -49,6 +51,7 @@ def store_rows(
         folder: to store into.
         name: of the Avro object in the folder.
         deadline: when to give up.
+        see: called with each block, if given.
 
     Raises:
         StorageFailed, TimedOut: as they say.
@@ -64,6 +67,8 @@ def store_rows(
         for block in blocks.read(connection, table, statement, deadline):
             if block.rows:
                 compressing.submit(writer.write_block, block.rows, block.content)
+            if see:
+                see(block)
             rows += block.rows
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
