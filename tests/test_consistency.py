@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -223,33 +224,55 @@ def test_taken_at_is_never_later_than_the_snapshot(
     assert number > 10
 
 
-def test_the_gtid_position_is_in_the_manifest(
-    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The manifest has the GTID position of a MySQL server that keeps GTIDs."""
-    if DatabaseServer(tmp_path / "kind").is_mariadb:
-        pytest.skip("MariaDB's position can be later than the snapshot")
-    options = ["--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+@pytest.fixture
+def logged(environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+    """A database of the functions on a server that writes a binary log with GTIDs."""
+    options = ["--log-bin=binlog", "--server-id=1"]
+    if not DatabaseServer(tmp_path / "kind").is_mariadb:
+        options += ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
     server = DatabaseServer(tmp_path / "server", options=options)
     server.start()
     try:
         server.create_database("hiring")
         server.create_account(ACCOUNT, PASSWORD, "hiring")
-        server.run_script(PROJECT / "loading/schema.sql", "hiring")
-        settings = {
-            "SOCKET": str(server.socket),
-            "USER": ACCOUNT,
-            "PASS": PASSWORD,
-            "NAME": "hiring",
-        }
-        for name, value in settings.items():
-            environment.setenv(f"DB_{name}", value)
-        with server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT @@GLOBAL.gtid_executed")
-            ((position,),) = cursor.fetchall()
-        assert client.get("/backup-data").get_json()["gtid"] == position.replace("\n", "") != ""
+        logged = Database(server, "hiring")
+        logged.run_script(SCHEMA)
+        for name, value in logged.environment.items():
+            environment.setenv(name, value)
+        yield logged
     finally:
         server.stop()
+
+
+def test_the_gtid_position_is_never_later_than_the_snapshot(
+    client: Client, bucket: Bucket, logged: Database
+) -> None:
+    """Every transaction up to the manifest's GTID position is in the backup."""
+    variable = "gtid_binlog_pos" if logged.server.is_mariadb else "gtid_executed"
+    ((position,),) = logged.execute(f"SELECT @@GLOBAL.{variable}")
+    assert take(client)[1]["gtid"] == position.replace("\n", "") != ""
+    first = int(re.findall(r"\d+", position)[-1])
+    stop = threading.Event()
+
+    def insert() -> None:
+        with logged.connect() as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute("INSERT INTO jobs (job) VALUES ('new')")
+
+    writers = [threading.Thread(target=insert) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(10):
+            status, answer = take(client)
+            assert status == 200
+            transactions = int(re.findall(r"\d+", answer["gtid"])[-1]) - first
+            assert 0 <= transactions <= stored_backup.entry(answer, "jobs")["rows"]
+        assert transactions > 0
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join(30)
 
 
 def test_a_schema_change_waits_for_a_snapshot(
