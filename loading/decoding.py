@@ -92,12 +92,15 @@ class _Varints:
             at: the places, one for each row.
             wanted: the rows that have a number; the others get 0, which ends where it starts.
         """
-        ends = self.ends[self.before.take(at, mode="clip")].astype(np.int64)
+        # Where no number is wanted, none may follow: a NULL, then a float to the end of the block.
+        ends = self.ends.take(self.before.take(at, mode="clip"), mode="clip").astype(np.int64)
         lengths = ends - at
+        if ((lengths <= 0) if wanted is None else (lengths <= 0) & wanted).any():
+            raise ValueError("a number is missing")
         if wanted is not None:
             lengths *= wanted
         longest = int(lengths.max())
-        if longest > LONGEST_VARINT or int(lengths.min()) < 0:
+        if longest > LONGEST_VARINT:
             raise ValueError("a number is too long")
         zigzag = np.zeros(len(at), np.uint64)
         cells = cells_from(self._encoded, at, max(longest, 1))

@@ -4,6 +4,7 @@ import datetime
 import io
 import itertools
 import random
+import struct
 from typing import Any
 
 import fastavro
@@ -131,6 +132,15 @@ def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
     assert piece.content is not None
     assert (null.nulls.tolist(), null.numbers.tolist()) == ([True], [0.0])
     assert lay_out([piece.content]) == bytes.fromhex("00 80 7f 00")
+
+
+@pytest.mark.parametrize("kind", ["int", "string"])
+def test_no_number_has_to_follow_a_null(kind: str) -> None:
+    """A NULL is decoded although each byte of the float after it, the last, has its highest bit."""
+    null, last = decode([Field(kind, True), Field("double", False)], 1, b"\0" + b"\xc1" * 8)
+    assert null.nulls.tolist() == [True]
+    assert last.numbers is not None
+    assert last.numbers.tolist() == [struct.unpack("<d", b"\xc1" * 8)[0]]
 
 
 @given(made=tables())
