@@ -65,16 +65,18 @@ def _floats(column: Column, values: Values, odd: Mask) -> Floats:
 
 def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]) -> list[Cells]:
     """The columns of rows given as MySQL prints them; a column with other values is all `odd`."""
-    return [
-        _from_printed(column, [row[place] for row in rows]) for place, column in enumerate(columns)
-    ]
+    found = []
+    for place, column in enumerate(columns):
+        printed = [row[place] for row in rows]
+        nulls = np.fromiter((value is None for value in printed), np.bool_, len(printed))
+        found.append(from_printed(column, joined([value or b"" for value in printed]), nulls))
+    return found
 
 
-def _from_printed(column: Column, printed: Sequence[bytes | None]) -> Cells:
-    nulls = np.fromiter((value is None for value in printed), np.bool_, len(printed))
-    part = joined([value or b"" for value in printed])
-    packets = part.source if len(part.source) else np.zeros(1, np.uint8)
-    values = Values(packets, part.starts, part.lengths, nulls)
+def from_printed(column: Column, printed: Part, nulls: Mask) -> Cells:
+    """A column given as MySQL prints it; with any other value all of it is `odd`."""
+    packets = printed.source if len(printed.source) else np.zeros(1, np.uint8)
+    values = Values(packets, printed.starts, printed.lengths, nulls)
     try:
         return from_values(column, values)
     except (ValueError, ArithmeticError):

@@ -12,7 +12,6 @@ Each file may be compressed: `jobs.csv.gz`.
 """
 
 import contextlib
-import csv
 import dataclasses
 import io
 import itertools
@@ -20,14 +19,17 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+import numpy as np
 
 from hiring.core.errors import BadSource, Misconfigured
 from hiring.export import mapping
 from hiring.export.objects import ObjectWriter, OutputFolder
 from hiring.export.table import Column, Table
-from loading.cells import Cells, from_rows
-from loading.csv_rules import RULES, BrokenRule
+from loading.cells import Cells, from_printed
+from loading.csv_check import Checker, Line
+from loading.csv_lines import CsvReader, CsvRows
+from loading.ids import Ids
 from loading.progress import status
 from loading.sources import BUFFER_BYTES, SourceFolder
 
@@ -50,39 +52,6 @@ CSV_COLUMNS = {
     "jobs": ("id", "job"),
     "employees": ("id", "name", "datetime", "department_id", "job_id"),
 }
-REFERS_TO = {"department_id": "departments", "job_id": "jobs"}
-
-
-class Ids:
-    """A set of whole numbers that takes one bit for each if they are dense.
-
-    A million consecutive ids take 0.3 MB, a million scattered ones at most 160 MB.
-    """
-
-    BITS = 512
-
-    def __init__(self) -> None:
-        self._pages: dict[int, int] = {}
-
-    def __contains__(self, number: int) -> bool:
-        page, bit = divmod(number, self.BITS)
-        return bool(self._pages.get(page, 0) >> bit & 1)
-
-    def add(self, number: int) -> None:
-        """Adds a number."""
-        page, bit = divmod(number, self.BITS)
-        self._pages[page] = self._pages.get(page, 0) | 1 << bit
-
-
-class Line(NamedTuple):
-    """A row of a CSV file: the number of its first line, from 1, and its unchanged fields."""
-
-    number: int
-    fields: list[str]
-
-
-BLOCK_BYTES, BLOCK_ROWS = 512 * 1024, 10_000
-"""A block ends with the row that exceeds these bytes, or after this number of rows."""
 SHOWN_RECORDS = 20
 """Invalid records of a file that a dry run shows; it stores none."""
 
@@ -141,7 +110,7 @@ class CsvFiles:
     def __init__(self, folder: SourceFolder) -> None:
         self._folder = folder
         self._names = _find_files(folder)
-        self._loaded: dict[str, Ids] = {}
+        self._valid: dict[str, Ids] = {}
 
     @staticmethod
     def are_in(folder: SourceFolder) -> bool:
@@ -198,43 +167,20 @@ class CsvFiles:
             BadSource: the file is not CSV; the message says where.
             StorageFailed: Cloud Storage refused or failed.
         """
-        rows = self._valid_rows(table, invalid)
-        while some := list(_up_to(BLOCK_BYTES, rows)):
-            yield from_rows(table.columns, some)
+        checker = Checker(table, self._valid)
+        self._valid[table.name] = checker.ids
 
-    def _valid_rows(self, table: Table, invalid: InvalidRows) -> Iterator[list[bytes]]:
-        loaded = self._loaded[table.name] = Ids()
-        expected = len(table.columns)
-        for line in self._lines(table):
-            if len(line.fields) != expected:
-                reasons = [f"{expected} fields are expected, there are {len(line.fields)}"]
-            else:
-                values, reasons = self._check(table, line.fields)
-            if reasons:
-                invalid.add(self._names[table.name], line, reasons)
-                continue
-            loaded.add(int(values["id"]))
-            yield [values[each.name].encode() for each in table.columns]
+        def reject(line: Line, reasons: list[str]) -> None:
+            invalid.add(self._names[table.name], line, reasons)
 
-    def _check(self, table: Table, fields: list[str]) -> tuple[dict[str, str], list[str]]:
-        """The valid values by column, and a reason for each broken rule."""
-        values, reasons = {}, []
-        for column, field in zip(table.columns, fields, strict=True):
-            if not field.strip():
-                reasons.append(f"{column.name} is empty")
-                continue
-            try:
-                values[column.name] = RULES[column.name](column, field)
-            except BrokenRule as reason:
-                reasons.append(str(reason))
-        if "id" in values and int(values["id"]) in self._loaded[table.name]:
-            reasons.append(f"id {values['id']} is that of an earlier row")
-        for name, parent in REFERS_TO.items():
-            if name in values and int(values[name]) not in self._loaded[parent]:
-                reasons.append(f"{name} {values[name]} is not the id of a valid row of {parent}")
-        return values, reasons
+        for rows in self._rows(table):
+            printed = checker.accept(rows, reject)
+            nulls = np.zeros(len(printed[0].lengths), np.bool_)
+            if len(nulls):
+                columns = zip(table.columns, printed, strict=True)
+                yield [from_printed(column, part, nulls) for column, part in columns]
 
-    def _lines(self, table: Table) -> Iterator[Line]:
+    def _rows(self, table: Table) -> Iterator[CsvRows]:
         """The rows of a table's file, with the fields in the order of the table's columns.
 
         Raises:
@@ -244,80 +190,23 @@ class CsvFiles:
         where = f"{self._folder.address}{name}"
         columns = [column.name for column in table.columns]
         with self._folder.open(name) as reader:
-            file = io.BufferedReader(reader, BUFFER_BYTES)
-            # -sig drops the byte-order mark that spreadsheets write.
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            lines = _csv_lines(where, text)
-            first = next(lines, None)
+            blocks = iter(CsvReader(where, io.BufferedReader(reader, BUFFER_BYTES), len(columns)))
+            first = next(blocks, None)
             if first is None:
                 raise BadSource(f"{where} is empty")
-            names = [field.strip().lower() for field in first.fields]
+            names = [field.strip().lower() for field in first.fields(0)]
             has_header = sorted(names) == sorted(columns)
-            order = [names.index(column) for column in columns if has_header]
+            order = [
+                names.index(name) if has_header else place for place, name in enumerate(columns)
+            ]
             is_csv = has_header
-            for number, fields in lines if has_header else itertools.chain([first], lines):
-                if len(fields) != len(columns):
-                    yield Line(number, fields)
-                    continue
-                is_csv = True
-                yield Line(number, [fields[place] for place in order] or fields)
+            if has_header:
+                first = first.without_first()
+            for rows in itertools.chain([first] if first.numbers else [], blocks):
+                is_csv = is_csv or rows.has_plain
+                yield rows.ordered(order)
             if not is_csv:
                 raise BadSource(f"{where} has no line with the fields {', '.join(columns)}")
-
-
-def _up_to(limit: int, rows: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
-    """The next rows, at most BLOCK_ROWS, up to the one with which they exceed `limit` bytes."""
-    size = 0
-    for row in itertools.islice(rows, BLOCK_ROWS):
-        yield row
-        size += sum(map(len, row))
-        if size > limit:
-            return
-
-
-LONGEST_FIELD = 16 * 1024 * 1024
-"""Characters of a field; a longer one is probably a quote that never closes."""
-
-
-LONGEST_ROW = 2 * LONGEST_FIELD
-"""Characters of a row; a file with a longer line is probably not CSV."""
-
-
-class _BoundedLines:
-    """The lines of a text, bounded in characters a row; `start_row` begins the next row."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self._left = LONGEST_ROW
-
-    def start_row(self) -> None:
-        self._left = LONGEST_ROW
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._text.readline(self._left + 1):
-            self._left -= len(line)
-            if self._left < 0:
-                raise csv.Error(f"a row of more than {LONGEST_ROW} characters")
-            yield line
-
-
-def _csv_lines(where: str, text: io.TextIOWrapper) -> Iterator[Line]:
-    csv.field_size_limit(LONGEST_FIELD)
-    lines = _BoundedLines(text)
-    rows = csv.reader(lines, strict=True)
-    number = 1
-    try:
-        for fields in rows:
-            if any("\0" in field for field in fields):
-                raise csv.Error("a zero byte")
-            if fields:
-                yield Line(number, fields)
-            number = rows.line_num + 1
-            lines.start_row()
-    except csv.Error as error:
-        raise BadSource(f"{where} is not CSV, at line {number}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise BadSource(f"{where} is not UTF-8, soon after line {rows.line_num}") from error
 
 
 def _find_files(folder: SourceFolder) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The rules for the fields of CSV files: each returns the value as MySQL would print it."""
 
 import datetime
+import functools
 import re
 from collections.abc import Callable
 
@@ -16,29 +17,39 @@ BLANKS = " \t\n\r\v\f\u00a0"
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
-def _number(column: Column, field: str) -> str:
+def number(column: Column, field: str) -> str:
+    """A whole number that the column can hold, without blanks, plus sign and leading zeros."""
     digits = field.strip(BLANKS)
     if not re.fullmatch("[+-]?[0-9]{1,30}", digits):
         raise BrokenRule(f"{column.name} is not a number: {_shortened(field)}")
-    number = int(digits)
-    lowest, highest = _integer_range(column)
-    if not lowest <= number <= highest:
-        raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {number}")
-    return str(number)
+    value = int(digits)
+    lowest, highest = integer_range(column.mysql_type)
+    if not lowest <= value <= highest:
+        raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {value}")
+    return str(value)
 
 
-def _integer_range(column: Column) -> tuple[int, int]:
-    bits = INTEGER_BITS.get(re.split(r"\W", column.mysql_type)[0], 64)
-    if "unsigned" in column.mysql_type:
+@functools.cache
+def integer_range(mysql_type: str) -> tuple[int, int]:
+    """The least and the greatest number of a type."""
+    bits = INTEGER_BITS.get(re.split(r"\W", mysql_type)[0], 64)
+    if "unsigned" in mysql_type:
         return 0, 2**bits - 1
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
-def _name(column: Column, field: str) -> str:
-    longest = re.fullmatch(r"(?:var)?char\((\d+)\)", column.mysql_type)
-    if longest and len(field) > int(longest[1]):
-        raise BrokenRule(f"{column.name} is longer than {longest[1]} characters: {len(field)}")
+def name(column: Column, field: str) -> str:
+    """A text that the column has room for."""
+    most = most_characters(column)
+    if most is not None and len(field) > most:
+        raise BrokenRule(f"{column.name} is longer than {most} characters: {len(field)}")
     return field
+
+
+def most_characters(column: Column) -> int | None:
+    """How many characters a text column holds; None where that is not counted in characters."""
+    found = re.fullmatch(r"(?:var)?char\((\d+)\)", column.mysql_type)
+    return int(found[1]) if found else None
 
 
 ISO_8601 = re.compile(
@@ -47,26 +58,26 @@ ISO_8601 = re.compile(
 )
 
 
-def _datetime(column: Column, field: str) -> str:
+def time(column: Column, field: str) -> str:
     """A time in UTC, cut to the column's precision: rounding could move it into the next year."""
     text = field.strip()
     try:
         if not ISO_8601.fullmatch(text):
             raise ValueError
-        time = datetime.datetime.fromisoformat(text.upper().replace(" Z", "Z"))
-        if time.tzinfo:
-            time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+        value = datetime.datetime.fromisoformat(text.upper().replace(" Z", "Z"))
+        if value.tzinfo:
+            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise BrokenRule(
             f"{column.name} is not a time like 2021-11-07T02:48:42Z: {_shortened(field)}"
         ) from None
     if column.mysql_type == "date":
-        return str(time.date())
-    if column.mysql_type.startswith("timestamp") and not FIRST_TIMESTAMP <= time < END_TIMESTAMP:
-        raise BrokenRule(f"{column.name} is outside the range of a TIMESTAMP: {time}")
+        return str(value.date())
+    if column.mysql_type.startswith("timestamp") and not FIRST_TIMESTAMP <= value < END_TIMESTAMP:
+        raise BrokenRule(f"{column.name} is outside the range of a TIMESTAMP: {value}")
     digits = re.search(r"\((\d)\)", column.mysql_type)
     unit = 10 ** (6 - int(digits[1] if digits else 0))
-    return str(time.replace(microsecond=time.microsecond // unit * unit))
+    return str(value.replace(microsecond=value.microsecond // unit * unit))
 
 
 # https://dev.mysql.com/doc/refman/8.4/en/datetime.html
@@ -79,11 +90,11 @@ def _shortened(field: str) -> str:
 
 
 RULES: dict[str, Callable[[Column, str], str]] = {
-    "id": _number,
-    "department_id": _number,
-    "job_id": _number,
-    "datetime": _datetime,
-    "name": _name,
-    "department": _name,
-    "job": _name,
+    "id": number,
+    "department_id": number,
+    "job_id": number,
+    "datetime": time,
+    "name": name,
+    "department": name,
+    "job": name,
 }

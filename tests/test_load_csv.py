@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from support import content
 from werkzeug.test import Client
 
-from loading import csv_files
+from loading.ids import Ids
 from loading.sources import READ_CHUNK_BYTES
 from local import sample
 
@@ -415,14 +416,23 @@ def test_a_dry_run_of_csv_files_changes_nothing(
     assert empty_database.execute("SHOW TABLES") == []
 
 
-@given(st.lists(st.integers(-(2**70), 2**70) | st.integers(-5, 2000)))
-def test_a_set_of_ids_contains_what_was_added(numbers: list[int]) -> None:
-    """A set of ids contains exactly the numbers that were added."""
-    ids = csv_files.Ids()
-    for number in numbers:
-        ids.add(number)
-    around = {*numbers, *(number + step for number in numbers for step in (-1, 1, 512))}
-    assert {number for number in around if number in ids} == set(numbers)
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.integers(-5, 2000)
+
+
+@given(st.lists(st.sets(NUMBERS)))
+def test_a_set_of_ids_contains_what_was_added(some: list[set[int]]) -> None:
+    """A set of ids contains exactly the numbers that were added, asked singly or many at once."""
+    ids = Ids()
+    for numbers in some:
+        small = [number for number in numbers if number < 2**63]
+        ids.add(np.array(small, np.int64))
+        ids.add_any(numbers.difference(small))
+    added = set().union(*some)
+    around = {number + step for number in added for step in (-64, -1, 0, 1, 64)}
+    assert {number for number in around if number in ids} == added
+    small = [number for number in around if -(2**63) <= number < 2**63]
+    held = ids.holds(np.array(small, np.int64)).tolist()
+    assert held == [number in added for number in small]
 
 
 # Compressed files

@@ -139,13 +139,13 @@ def times(column: Column, values: Values, invalid: Mask) -> Ints:
     numbers = np.zeros(len(values.starts), np.int64)
     plain = np.zeros(len(values.starts), np.bool_)
     if width in _WIDTHS:
-        numbers, plain = _plain_times(values, width)
+        numbers, plain = plain_times(values, width)
     for row, value in one_by_one(column, values, ~plain & ~values.nulls, invalid):
         numbers[row] = value
     return numbers
 
 
-def _plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
+def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
     """Times as in `times`, and a mask of those that have this width and are in the calendar."""
     digits = cells_from(values.packets, values.starts, width) - _ZERO[:width]
     plain = values.lengths == width
