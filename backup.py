@@ -181,7 +181,7 @@ def store(
         check_sets(connection, name)
     hires = HireCounts(tables[db.TABLES.index("employees")], reports.DEFAULT_YEAR)
     store_tables = store_tables or functools.partial(_store_tables, hires)
-    if place:
+    if place and place[0]:
         position = _position_at(connection, place)  # the view is open by now
     name = taken_at.replace("-", "").replace(":", "")
     folder = OutputFolder(location, f"{catalog.BACKUPS}{name}/", connection, deadline)
