@@ -21,8 +21,11 @@ try:
 except ImportError:
     deflate = None  # type: ignore[assignment]
 
-LEVEL = 4
-"""Compression level for zlib and for libdeflate, whose results differ by less than 1 % in size."""
+LEVEL = 5
+"""Compression level for zlib and for libdeflate, whose results differ by less than 1 % in size.
+
+At level 4, libdeflate's is up to 6 % larger on employees; level 5 takes a tenth more time.
+"""
 
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
