@@ -267,11 +267,12 @@ def peak_megabytes(pid: int) -> float:
     return max(peaks)
 
 
-def machine(server: DatabaseServer) -> str:
+def machine(server: DatabaseServer | None = None) -> str:
     """The line above a table: the date, the machine and the versions."""
-    kind = f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}"
+    kind = f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}" if server else ""
     cores = len(os.sched_getaffinity(0))
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     today = datetime.datetime.now(datetime.UTC).date()
     python = ".".join(map(str, sys.version_info[:2]))
-    return f"{today}, {cores} cores, {gigabytes:.0f} GB, Python {python}, {kind}"
+    parts = [str(today), f"{cores} cores", f"{gigabytes:.0f} GB", f"Python {python}", kind]
+    return ", ".join(filter(None, parts))

@@ -96,21 +96,6 @@ class Backup:
         names = [each.name for each in self._manifest.tables[table].invalid_objects]
         return " ".join(self._folder.address + name for name in names)
 
-    def check_sizes(self) -> None:
-        """Checks that every object exists with its size, without reading it.
-
-        Raises:
-            BadSource: one is missing, or is not as long as the manifest says.
-            StorageFailed: Cloud Storage refused or failed.
-        """
-        for stored in self._manifest.files:
-            size = self._folder.size(stored.name)
-            if size not in (None, stored.bytes):
-                raise BadSource(
-                    f"{self._folder.address}{stored.name} has {size} bytes,"
-                    f" its manifest says {stored.bytes}"
-                )
-
     def check(self, progress: CountRows, tables: Iterable[str] = db.TABLES) -> None:
         """Reads every object to its end.
 

@@ -7,7 +7,7 @@ the operator names it.
 
 import datetime
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import db
 from hiring.core.deadline import Deadline
@@ -17,7 +17,7 @@ from hiring.export import catalog
 from hiring.export.manifest import MANIFEST, read_manifest
 from loading.backup_source import Backup
 from loading.progress import status
-from loading.sources import CloudFolder, SourceFolder, find
+from loading.sources import CloudFolder, LocalFolder, SourceFolder, find
 
 LIST_SECONDS = 600
 """How long listing the backups may take."""
@@ -89,14 +89,26 @@ def find_backup(
 def _from_first_whole(complete: list[catalog.Folder]) -> list[catalog.Folder]:
     """The newest backup whose objects all exist, and those before it."""
     for place, each in enumerate(complete):
+        # The listing of a bucket has told all sizes and checksums already.
+        faults = catalog.faults(each) if each.objects else _faults_of_files(each)
+        if not faults:
+            return complete[place:]
+        status("backup passed over", "WARNING", backup=each.address, reason=faults[0])
+    raise BadSource(f"{each.address} is not whole: {faults[0]}")
+
+
+def _faults_of_files(backup: catalog.Folder) -> list[str]:
+    """How a backup on this machine differs from its manifest, without reading its files."""
+    folder, sentences = LocalFolder(Path(backup.address)), []
+    for stored in backup.manifest.files if backup.manifest else ():
         try:
-            Backup(find(each.address)).check_sizes()
+            size = folder.size(stored.name)
         except BadSource as error:
-            reason = error
-            status("backup passed over", "WARNING", backup=each.address, reason=str(error))
+            sentences.append(str(error))
             continue
-        return complete[place:]
-    raise reason
+        if size != stored.bytes:
+            sentences.append(f"{stored.name} has {size} bytes, its manifest says {stored.bytes}")
+    return sentences
 
 
 def _found(folder: SourceFolder) -> Backup:

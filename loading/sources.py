@@ -54,14 +54,6 @@ class SourceFolder(ABC):
         """The folders directly in the folder, sorted by name."""
 
     @abstractmethod
-    def size(self, name: str) -> int | None:
-        """The size of a file in bytes; None if it is stored compressed.
-
-        Raises:
-            BadSource: the file does not exist.
-        """
-
-    @abstractmethod
     def open(self, name: str) -> contextlib.AbstractContextManager["Reader"]:
         """Opens a file's content, from its beginning.
 
@@ -168,7 +160,12 @@ class LocalFolder(SourceFolder):
         with self._errors_translated(""):
             return list(self._path.iterdir())
 
-    def size(self, name: str) -> int | None:
+    def size(self, name: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            BadSource: it is not there.
+        """
         with self._errors_translated(name):
             return (self._path / name).stat().st_size
 
@@ -220,13 +217,6 @@ class CloudFolder(SourceFolder):
             found = self._bucket.list_blobs(prefix=self._path, delimiter="/", **self._limits())
             names = {blob.name.removeprefix(self._path) for blob in found}
             return names, set(found.prefixes)
-
-    def size(self, name: str) -> int | None:
-        blob = self._bucket.blob(self._path + name)
-        with self._errors_translated(name):
-            blob.reload(**self._limits())
-        size: int = blob.size
-        return None if blob.content_encoding == "gzip" else size
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Reader]:

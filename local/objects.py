@@ -9,10 +9,12 @@ import hashlib
 import json
 import logging
 import re
+from email.parser import BytesParser
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
 from gcp_storage_emulator.handlers import objects
@@ -39,19 +41,50 @@ class Store(Storage):
         self.request: Request = None
         self.stored: dict[str, Resource] = {}
         self._received: dict[str, bytearray] = {}
+        self._list = folder.resolve() / STORAGE_DIR / ".meta"
+        self._changes = self._list.with_name(".changes")
         super().__init__(data_dir=str(folder.resolve()))
+        self._write_list()
+
+    def _read_config_from_file(self) -> None:
+        """Reads the list of objects and what changed since it was written."""
+        super()._read_config_from_file()
+        lines = self._changes.read_text().splitlines() if self._changes.exists() else []
+        for line in lines:
+            if not line.endswith("]"):  # a kill came between
+                break
+            bucket_name, file_name, file_obj = json.loads(line)
+            objects_of_bucket = self.objects.setdefault(bucket_name, {})
+            objects_of_bucket.pop(file_name, None)
+            if file_obj:
+                objects_of_bucket[file_name] = file_obj
 
     def _write_config_to_file(self) -> None:
+        """Writes nothing: the whole list for each object would take longer with each one."""
+
+    def _write_list(self) -> None:
         """Writes the list of objects; after a kill, the old or the new list is there."""
-        new = Path(self._data_dir, STORAGE_DIR, ".meta.new")
+        new = self._list.with_suffix(".new")
         new.write_text(json.dumps({"buckets": self.buckets, "objects": self.objects}))
-        new.replace(new.with_suffix(""))
+        new.replace(self._list)
+        self._changes.unlink(missing_ok=True)
+
+    def _write_change(self, bucket_name: str, file_name: str) -> None:
+        """Writes what became of an object, as one more line."""
+        file_obj = self.objects[bucket_name].get(file_name)
+        with self._changes.open("a") as changes:
+            changes.write(f"{json.dumps([bucket_name, file_name, file_obj])}\n")
 
     def _object_path(self, bucket_name: str, file_name: str) -> str:
         return f"{bucket_name}/{hashlib.sha256(file_name.encode()).hexdigest()}"
 
     def _bucket_soft_delete_retention_seconds(self, bucket_name: str) -> int:  # noqa: ARG002
         return 0
+
+    def create_bucket(self, bucket_name: str, bucket_obj: Resource) -> Resource:
+        created: Resource = super().create_bucket(bucket_name, bucket_obj)
+        self._write_list()
+        return created
 
     def delete_bucket(self, bucket_name: str) -> None:
         """Removes a bucket without objects, even if it has unfinished uploads."""
@@ -60,6 +93,7 @@ class Store(Storage):
             key: each for key, each in pending.items() if each["bucket"] != bucket_name
         }
         super().delete_bucket(bucket_name)
+        self._write_list()
 
     def check(self, bucket_name: str, file_name: str) -> None:
         """Checks the request's preconditions against the stored object.
@@ -86,9 +120,18 @@ class Store(Storage):
         del file_obj["mediaLink"], file_obj["selfLink"]
         file_obj["metageneration"] = "1"
         super().create_file(bucket_name, file_name, content, file_obj, *file_id)
+        self._write_change(bucket_name, file_name)
         for key in file_id:
             self.stored[key] = file_obj
             del self._received[key]
+
+    def delete_file(self, bucket_name: str, file_name: str) -> None:
+        super().delete_file(bucket_name, file_name)
+        self._write_change(bucket_name, file_name)
+
+    def patch_object(self, bucket_name: str, file_name: str, file_obj: Resource) -> None:
+        super().patch_object(bucket_name, file_name, file_obj)
+        self._write_change(bucket_name, file_name)
 
     def create_resumable_upload(self, bucket_name: str, file_name: str, file_obj: Resource) -> str:
         self.check(bucket_name, file_name)
@@ -108,6 +151,28 @@ class Store(Storage):
             raise BadRequest(f"Only {len(received)} bytes are here.")
         received += content[len(received) - expected_start :]
         return bytes(received) if len(received) == total_size else None
+
+
+def requests_of(content_type: str, body: bytes) -> list[tuple[str, str]]:
+    """The requests of a batch: method, path and query of each.
+
+    https://docs.cloud.google.com/storage/docs/batch
+    """
+    message = BytesParser().parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    parts = [part for part in message.walk() if not part.is_multipart()]
+    lines = [str(part.get_payload()).splitlines()[0] for part in parts]
+    addresses = [(method, urlsplit(uri)) for method, uri, _ in map(str.split, lines)]
+    return [(method, f"{address.path}?{address.query}") for method, address in addresses]
+
+
+def answer_batch(response: Response, statuses: list[HTTPStatus]) -> None:
+    """Answers a batch with the status of each of its requests."""
+    parts = [
+        f"--batch\r\nContent-Type: application/http\r\nContent-ID: <response-{number}>\r\n\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n\r\n\r\n"
+        for number, status in enumerate(statuses)
+    ]
+    response.write_file("".join([*parts, "--batch--"]).encode(), "multipart/mixed; boundary=batch")
 
 
 def carry_out(request: Request, response: Response, store: Store) -> None:

@@ -19,14 +19,16 @@ from functools import partial
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import Request, RequestHandler, Response
 
-from local.objects import Store, carry_out, refuse
+from local.objects import Store, answer_batch, carry_out, refuse, requests_of
 
 CRC32C = re.compile(rb'(crc32c(?:=|": "))[A-Za-z0-9+/]{6}==')
+BATCH = "/batch/storage/v1"
 PIECES = 20
 ACTIONS = ("none", "status", "reset", "lose_answer", "wrong_checksum", "delay", "slow", "nonsense")
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -88,10 +90,7 @@ class Handler(RequestHandler):
             self.connection.close()
 
     def do_GET(self) -> None:  # noqa: N802 (the inherited name)
-        target = unquote(self.path)
-        with self.server.lock:
-            hits = (each for each in self.server.faults if each.hits(self.command, target))
-            fault = next(hits, Fault(action="none"))
+        fault = self.server.fault(self.command, self.path)
         if fault.action == "delay":
             time.sleep(fault.seconds)
         answer = self._answer(fault)
@@ -127,6 +126,8 @@ class Handler(RequestHandler):
             elif self.path == "/faults":
                 kept = self.server.faults if body else []
                 self.server.faults = [*kept, *(Fault(**rule) for rule in json.loads(body or "[]"))]
+            elif self.path == BATCH:
+                answer_batch(response, self._carry_out_batch(body))
             else:
                 with self.server.lock:
                     carry_out(Request(self, self.command), response, self.server.store)
@@ -137,6 +138,23 @@ class Handler(RequestHandler):
         response.close()
         self.rfile = connection
         return self.wfile.getvalue()
+
+    def _carry_out_batch(self, body: bytes) -> list[HTTPStatus]:
+        """Carries out the requests of a batch; a fault of one changes its status alone."""
+        statuses = []
+        for method, target in requests_of(self.headers["Content-Type"], body):
+            fault = self.server.fault(method, target)
+            response = Response(self)
+            if fault.action == "status":
+                response.status = HTTPStatus(fault.status)
+            else:
+                inner = SimpleNamespace(path=target, headers={}, server=self.server)
+                with self.server.lock:
+                    carry_out(Request(inner, method), response, self.server.store)
+                if method == "DELETE" and response.status == HTTPStatus.OK:
+                    response.status = HTTPStatus.NO_CONTENT
+            statuses.append(response.status)
+        return statuses
 
 
 class StorageEmulator(ThreadingHTTPServer):
@@ -150,6 +168,13 @@ class StorageEmulator(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         super().__init__(("127.0.0.1", port), partial(Handler, self.store))
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def fault(self, method: str, path: str) -> Fault:
+        """The fault that hits a request; one that does nothing if there is none."""
+        target = unquote(path)
+        with self.lock:
+            hits = (each for each in self.faults if each.hits(method, target))
+            return next(hits, Fault(action="none"))
 
     def start(self) -> None:
         threading.Thread(target=self.serve_forever, args=(0.05,)).start()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import Bucket, Database
+from small_backups import folders, write_backup
 from support import count, get
-from test_backups_command import folders, write_backup
 from werkzeug.test import Client
 
 Backup = Callable[..., dict[str, Any]]

@@ -3,26 +3,21 @@
 import datetime
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import stored_backup
 from conftest import PROJECT, Bucket, Database, forget_settings
+from small_backups import NOW, folders, write_backup, write_backups
 
 from hiring.core.deadline import Deadline
 from hiring.core.settings import StorageLocation
-from hiring.export import catalog, prune, storage_client
+from hiring.export import catalog, prune
 
 Backup = Callable[..., dict[str, Any]]
-NOW = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
-TABLES = ("departments", "jobs", "employees")
 
 
 def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -35,72 +30,6 @@ def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.Comp
         check=False,
         timeout=120,
     )
-
-
-def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiring") -> str:
-    """Stores a backup with a given time and objects of one byte each; returns its name."""
-    name = f"{taken:%Y%m%dT%H%M%S.%fZ}"
-    folder = f"hiring/backups/{name}/"
-
-    def put(inner: str, content: bytes = b"x") -> dict[str, Any]:
-        blob = bucket.blob(folder + inner)
-        blob.upload_from_string(content)
-        return {
-            "name": inner,
-            "bytes": len(content),
-            "crc32c": blob.crc32c,
-            "generation": blob.generation,
-        }
-
-    manifest = {
-        "format": 1,
-        "taken_at": f"{taken:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "database": database,
-        "server_version": "10.11.0-MariaDB",
-        "tables": [
-            {"table": t, "rows": 1, "invalid_rows": 0, "objects": [put(f"{t}.avro") | {"rows": 1}]}
-            for t in TABLES
-        ],
-        "schema": put("schema.sql"),
-        "reports": [],
-    }
-    put("manifest.json", json.dumps(manifest).encode())
-    return name
-
-
-def write_backups(bucket: Bucket, ages: Iterable[int]) -> list[str]:
-    """Stores backups of these ages in days, oldest first; returns their names in given order."""
-    names = {
-        age: write_backup(bucket, NOW - datetime.timedelta(days=age))
-        for age in sorted(ages, reverse=True)
-    }
-    return [names[age] for age in ages]
-
-
-def folders(bucket: Bucket) -> dict[str, set[str]]:
-    """The names of the objects in each folder."""
-    found: dict[str, set[str]] = {}
-    for blob in bucket.client.list_blobs(bucket.name, prefix="hiring/backups/"):
-        folder, _, inner = blob.name.removeprefix("hiring/backups/").partition("/")
-        found.setdefault(folder, set()).add(inner)
-    return found
-
-
-def wait_for_quiet(bucket: Bucket) -> None:
-    """Waits until a killed process's last requests are carried out."""
-    before = None
-    while before != (before := folders(bucket)):
-        time.sleep(0.3)
-
-
-def no_manifest_lies(bucket: Bucket) -> None:
-    """Checks that every folder with a manifest has all objects that it names."""
-    for name, inner in folders(bucket).items():
-        if "manifest.json" in inner:
-            content = bucket.blob(f"hiring/backups/{name}/manifest.json").download_as_bytes()
-            manifest = json.loads(content)
-            named = {each["objects"][0]["name"] for each in manifest["tables"]}
-            assert named | {"schema.sql"} <= inner, name
 
 
 # List
@@ -314,57 +243,6 @@ def test_an_old_folder_without_a_manifest_is_removed(
     place = StorageLocation(bucket.name, "hiring/backups/")
     (removal,) = prune.remove(place, [found[2]], Deadline(60))
     assert (removal.left, stored_backups[2] in folders(bucket)) == ({}, False)
-
-
-@pytest.mark.parametrize("after", range(10))
-@pytest.mark.parametrize("status", [403, 503])
-def test_a_prune_that_fails_at_any_request_leaves_true_manifests(
-    bucket: Bucket,
-    stored_backups: list[str],
-    environment: pytest.MonkeyPatch,
-    status: int,
-    after: int,
-) -> None:
-    """A prune refused at any request leaves only true manifests, and can be repeated."""
-    environment.setattr(storage_client, "RETRY_SECONDS", 0.2)
-    going = listed(bucket)[1:]
-    bucket.storage.fail(bucket.name, method="DELETE", after=after, status=status, times=None)
-    place = StorageLocation(bucket.name, "hiring/backups/")
-    removals = prune.remove(place, going, Deadline(60))
-    bucket.storage.heal()
-    no_manifest_lies(bucket)
-    assert len(folders(bucket)[stored_backups[0]]) == 5
-    assert any(each.left for each in removals)
-    prune.remove(place, listed(bucket)[1:], Deadline(60))
-    assert set(folders(bucket)) == {stored_backups[0]}
-
-
-@pytest.mark.parametrize("requests", range(1, 11))
-def test_a_killed_prune_leaves_true_manifests(
-    bucket: Bucket, stored_backups: list[str], requests: int, tmp_path: Path
-) -> None:
-    """A prune killed after any request leaves no manifest without its objects."""
-    killed = subprocess.run(
-        [sys.executable, PROJECT / "tests" / "killed_prune.py", str(requests)],
-        env={**os.environ, **bucket.environment},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    wait_for_quiet(bucket)
-    no_manifest_lies(bucket)
-    assert len(folders(bucket)[stored_backups[0]]) == 5
-
-
-def test_two_prunes_at_once_succeed(bucket: Bucket, stored_backups: list[str]) -> None:
-    """Two prunes at once remove what one would, and both succeed."""
-    arguments = ("prune", "--keep-last", "1", "--keep-days", "0")
-    newest = write_backup(bucket, NOW + datetime.timedelta(days=1))
-    with ThreadPoolExecutor(2) as both:
-        ended = list(both.map(lambda _: run(bucket, *arguments), range(2)))
-    assert [each.returncode for each in ended] == [0, 0], ended
-    assert set(folders(bucket)) == {newest}
 
 
 def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:

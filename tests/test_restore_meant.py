@@ -1,5 +1,6 @@
 """A load replaces rows only by the backup that its operator meant, after showing its plan."""
 
+import gzip
 import json
 import os
 import pty
@@ -7,13 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+import requests
+import stored_backup
 from conftest import PROJECT, Bucket, Database, Loader
 
 from hiring.core import errors
+from hiring.core.settings import storage_settings
 from hiring.export import storage_client
 from jobs import command
+from loading import choice
 
 Backup = Callable[..., dict[str, Any]]
 FULL = [(1, "Sales"), (2, "Support")]
@@ -151,6 +157,58 @@ def test_a_terminal_is_asked_before_rows_are_replaced(
     assert ("Type yes to go on" in text) is (answer is not None)
     assert ("nothing was loaded: reason not confirmed" in text) is (status == 130)
     assert "departments           1             2" in text
+
+
+@pytest.mark.once
+def test_a_damaged_object_of_the_same_size_is_seen_before_anything_is_chosen(
+    database: Database, bucket: Bucket, run_load: Loader, take_backup: Backup
+) -> None:
+    """The newest backup whose listed checksums are right is restored; a newer one is named."""
+    database.insert("departments", FULL)
+    whole = take_backup()["backup"]
+    damaged = take_backup()
+    name = f"{stored_backup.path(damaged)}departments.avro"
+    bucket.blob(name).upload_from_string(b"x" * len(bucket.blobs(name)[name]))
+    database.execute("DELETE FROM departments")
+    loaded = run_load(backups(bucket))
+    assert (loaded.status, departments(database)) == (0, FULL)
+    (passed,) = (line for line in loaded.log if line["message"] == "backup passed over")
+    assert (passed["backup"], passed["severity"]) == (damaged["backup"], "WARNING")
+    assert passed["reason"].startswith("departments.avro has the CRC32C ")
+    assert [line["backup"] for line in loaded.log if line["message"] == "backup found"] == [whole]
+
+
+@pytest.mark.once
+def test_the_newest_backup_is_found_without_asking_for_its_objects(
+    database: Database,
+    bucket: Bucket,
+    take_backup: Backup,
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """The listing has the sizes: only manifests are read. A compressed copy counts as whole."""
+    database.insert("departments", FULL)
+    take_backup()
+    answer = take_backup()
+    name = f"{stored_backup.path(answer)}departments.avro"
+    blob = bucket.blob(name)
+    content = blob.download_as_bytes()
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(content))
+    for key, value in (bucket.environment | {"DB_NAME": database.name}).items():
+        environment.setenv(key, value)
+    sent: list[str] = []
+    send = requests.Session.request
+
+    def recorded(session: Any, method: str, url: str, *rest: Any, **options: Any) -> Any:
+        sent.append(unquote(url.partition("?")[0]))
+        return send(session, method, url, *rest, **options)
+
+    with environment.context() as context:
+        context.setattr(requests.Session, "request", recorded)
+        newest = choice.newest_backup(storage_settings())
+    assert newest.address == answer["backup"]
+    objects = {url.partition("/o/")[2].rpartition("/")[2] for url in sent if "/o/" in url}
+    assert objects == {"manifest.json"}
 
 
 def test_the_login_is_tried_before_the_source_is_read(

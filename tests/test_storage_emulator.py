@@ -18,6 +18,7 @@ from conftest import Bucket, Storage
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from google.cloud.storage.batch import Batch
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from local.storage import StorageEmulator
@@ -319,6 +320,30 @@ def test_a_checksum_that_does_not_fit_is_400(bucket: Bucket, header: str) -> Non
     assert bucket.blobs() == {"right": b"content"}
 
 
+def test_each_request_of_a_batch_has_its_own_answer(bucket: Bucket) -> None:
+    """A batch deletes what it may; a missing, changed or refused object is answered on its own."""
+    names = ("a/with space é", "changed", "refused", "last")
+    generations = {}
+    for name in names:
+        blob = bucket.blob(name)
+        blob.upload_from_string(b"content")
+        generations[name] = blob.generation
+    bucket.blob("changed").upload_from_string(b"again")
+    bucket.storage.fail("/o/refused", method="DELETE", status=403)
+    blobs = [bucket.blob(name) for name in (*names, "missing")]
+    answers: list[requests.Response] = []
+
+    class Listening(Batch):
+        def finish(self, raise_exception: bool = True) -> None:
+            answers.extend(super().finish(raise_exception))
+
+    with Listening(bucket.client, raise_exception=False):
+        for blob in blobs:
+            blob.delete(if_generation_match=generations.get(blob.name), retry=None)
+    assert [each.status_code for each in answers] == [204, 412, 403, 204, 404]
+    assert bucket.blobs() == {"changed": b"again", "refused": b"content"}
+
+
 # Kept between runs
 
 
@@ -342,6 +367,27 @@ def test_objects_are_kept_and_unfinished_uploads_are_not(tmp_path: Path) -> None
     path = session.rpartition("/upload/")[2]
     assert put(f"{emulator.url}/upload/{path}", b"", "bytes */*").status_code == 404
     emulator.stop()
+
+
+def test_changes_are_kept_and_one_that_a_kill_cut_is_not(tmp_path: Path) -> None:
+    """A second emulator knows what was stored, replaced and deleted, but no half-written change."""
+    emulator = StorageEmulator(tmp_path)
+    emulator.start()
+    emulator.ensure_bucket("kept-bucket")
+    kept = bucket_of(emulator, "kept-bucket")
+    for name in ("a", "b", "a"):
+        kept.blob(name).upload_from_string(b"of " + name.encode())
+    kept.blob("b").delete()
+    kept.blob("c").upload_from_string(b"of c")
+    emulator.stop()
+    (changes,) = tmp_path.rglob(".changes")
+    with changes.open("a") as file:
+        file.write('["kept-bucket", "a", nul')
+    for _ in range(2):
+        emulator = StorageEmulator(tmp_path)
+        emulator.start()
+        assert bucket_of(emulator, "kept-bucket").blobs() == {"a": b"of a", "c": b"of c"}
+        emulator.stop()
 
 
 def bucket_of(emulator: StorageEmulator, name: str) -> Bucket:

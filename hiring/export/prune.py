@@ -5,7 +5,9 @@ that is earlier: a clock that is ahead removes nothing. The manifest of a backup
 so that an interrupted removal never leaves a manifest without its objects.
 """
 
+import contextlib
 import datetime
+import itertools
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +30,10 @@ UNDER_WAY = datetime.timedelta(days=2)
 KEPT_BY_THE_FUNCTION = 7
 """Number of newest backups that the function's pruning keeps, whatever their age."""
 
-REMOVERS = 8
-"""Number of folders that are removed at a time."""
+FOLDERS_TOGETHER = 20
+"""Folders whose manifests are removed with one request, and then their objects."""
+REMOVERS = 16
+"""Requests that remove something at a time."""
 
 _TABLES = "|".join(db.TABLES)
 OWN_NAMES = re.compile(
@@ -123,10 +127,13 @@ def _reason_without_manifest(folder: Folder, started: datetime.datetime) -> str 
 
 
 def _own_objects(folder: Folder) -> dict[str, ListedObject]:
-    """The objects that a backup stored, its manifest first."""
+    """The objects that a backup stored."""
     named = {each.name for each in folder.manifest.files} if folder.manifest else set()
-    own = [each for each in folder.objects if each in named or OWN_NAMES.fullmatch(each)]
-    return {each: folder.objects[each] for each in sorted(own, key=lambda name: name != MANIFEST)}
+    return {
+        name: listed
+        for name, listed in folder.objects.items()
+        if name in named or OWN_NAMES.fullmatch(name)
+    }
 
 
 def remove(
@@ -147,31 +154,66 @@ def remove(
         A result for each folder, in their order.
     """
 
-    def remove_one(folder: Folder) -> Removal:
-        removal = _remove(location, folder, deadline)
-        progress()
-        return removal
+    def remove_some(first: int) -> list[Removal]:
+        some = folders[first : first + FOLDERS_TOGETHER]
+        removals = _remove(location, some, deadline)
+        for _ in some:
+            progress()
+        return removals
 
     with ThreadPoolExecutor(REMOVERS) as removers:
-        return list(removers.map(remove_one, folders))
+        done = removers.map(remove_some, range(0, len(folders), FOLDERS_TOGETHER))
+        return list(itertools.chain.from_iterable(done))
 
 
-def _remove(location: StorageLocation, folder: Folder, deadline: Deadline) -> Removal:
+def _remove(location: StorageLocation, folders: list[Folder], deadline: Deadline) -> list[Removal]:
+    """Removes the manifests, and then the other objects of each folder whose manifest is gone."""
+    manifests: dict[str, int] = {}
+    others: dict[str, int] = {}
+    for folder in folders:
+        for name, listed in _own_objects(folder).items():
+            kind = manifests if name == MANIFEST else others
+            kind[f"{folder.name}/{name}"] = listed.generation
+    left = _delete(location, manifests, deadline)
+    kept = {path.partition("/")[0] for path in left}
+    going = [path for path in others if path.partition("/")[0] not in kept]
+    for first in range(0, len(going), storage_client.DELETED_TOGETHER):
+        some = going[first : first + storage_client.DELETED_TOGETHER]
+        left |= _delete(location, {path: others[path] for path in some}, deadline)
+    return [
+        Removal(
+            folder,
+            {
+                path.removeprefix(f"{folder.name}/"): why
+                for path, why in left.items()
+                if path.startswith(f"{folder.name}/")
+            },
+        )
+        for folder in folders
+    ]
+
+
+def _delete(
+    location: StorageLocation, generations: dict[str, int], deadline: Deadline
+) -> dict[str, str]:
+    """Deletes objects by their paths among the backups; returns why others are still there."""
+    names = {f"{location.prefix}{path}": each for path, each in generations.items()}
+    with contextlib.suppress(TimedOut):
+        if len(names) > 1 and storage_client.delete_together(location.bucket, names, deadline):
+            return {}
     bucket = storage_client.client().bucket(location.bucket)
     left: dict[str, str] = {}
-    for name, listed in _own_objects(folder).items():
-        blob = bucket.blob(f"{location.prefix}{folder.name}/{name}")
+    for path, generation in generations.items():
+        blob = bucket.blob(f"{location.prefix}{path}")
         try:
-            blob.delete(if_generation_match=listed.generation, **storage_client.limits(deadline))
-        except NotFound:  # another prune removed it, or an answer was lost
+            blob.delete(if_generation_match=generation, **storage_client.limits(deadline))
+        except NotFound:  # it went with the others, or another prune removed it
             continue
         except TimedOut as error:
-            left[name] = str(error)
+            left[path] = str(error)
         except storage_client.ERRORS as error:
-            left[name] = storage_client.reason(error)
-        if MANIFEST in left:
-            break
-    return Removal(folder, left)
+            left[path] = storage_client.reason(error)
+    return left
 
 
 def after_backup(

@@ -19,7 +19,8 @@ import functools
 import http.client
 import io
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -27,6 +28,7 @@ import urllib3
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
+from google.cloud.storage.batch import Batch
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
@@ -42,10 +44,14 @@ RETRY_SECONDS = 60
 """How long the client repeats a request that failed for a passing reason."""
 RETRY_WAIT_SECONDS = 5
 """The longest wait before a repetition."""
+CONNECTIONS = 16
+"""Connections that the client keeps for requests at the same time."""
 CLEAN_UP_SECONDS = 5
 """How long removing the objects of a failed backup may take."""
 CANCEL_SECONDS = 3
 """How long cancelling an upload may take; it is tried once."""
+DELETED_TOGETHER = 100
+"""Requests that Cloud Storage takes as one."""
 CANCELLED = (204, 404, 410, 499)
 """Statuses of a cancellation's answer after which the upload's session is gone."""
 
@@ -126,7 +132,7 @@ def client() -> storage.Client:
             " file of credentials"
         ) from error
     for scheme in ("http://", "https://"):
-        made._http.mount(scheme, _BoundedAdapter())
+        made._http.mount(scheme, _BoundedAdapter(pool_maxsize=CONNECTIONS))
     return made
 
 
@@ -241,6 +247,46 @@ def clean_up_limits(deadline: Deadline) -> dict[str, Any]:
         TimedOut: the deadline has passed.
     """
     return limits(deadline, CLEAN_UP_SECONDS)
+
+
+class _Batch(Batch):
+    """Requests that are sent as one; keeps their answers."""
+
+    answers: Sequence[requests.Response] = ()
+
+    def finish(self, raise_exception: bool = True) -> Sequence[requests.Response]:
+        """Sends them."""
+        self.answers = super().finish(raise_exception)
+        return self.answers
+
+
+def delete_together(bucket: str, generations: dict[str, int], deadline: Deadline) -> bool:
+    """Deletes objects with one request, and tells whether it is known that all of them are gone.
+
+    It is tried once: deleting them one by one afterwards repeats what failed, and tells why.
+    https://docs.cloud.google.com/storage/docs/batch
+
+    Args:
+        bucket: its name.
+        generations: of each object, by name; at most DELETED_TOGETHER.
+        deadline: ends the request.
+
+    Raises:
+        TimedOut: the deadline has passed.
+    """
+    batch = _Batch(client(), raise_exception=False)
+    before = _deadline.set(deadline)
+    try:
+        with batch:
+            for name, generation in generations.items():
+                blob = client().bucket(bucket).blob(name)
+                blob.delete(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+    except (*ERRORS, *NONSENSE):
+        deadline.remaining()
+        return False
+    finally:
+        _deadline.reset(before)
+    return all(each.ok or each.status_code == HTTPStatus.NOT_FOUND for each in batch.answers)
 
 
 def cancel(stream: Any) -> bool:
