@@ -11,6 +11,7 @@ find_functions() {
     local annotation='metadata.annotations["run.googleapis.com/invoker-iam-disabled"]'
     local fields="metadata.name,status.url,status.latestReadyRevisionName"
     fields+=",metadata.labels.goog-managed-by,$annotation"
+    step "functions that are there"
     URL_OF=() READY_OF=() UNCHECKED_OF=()
     exists run services list --region="$REGION" --format="csv[no-heading,separator='|']($fields)" ||
         return 0

@@ -125,12 +125,14 @@ is_open() {
 
 # usage: try_function FUNCTION ADDRESS AUDIENCE
 # Sets OUTCOME to what became of one call that changes nothing: `answered`, `not tried: ...` or
-# `failed: ...`. The rights may be a minute on their way, and so may the network of a new instance.
+# `failed: ...`; and OPEN to whether it needed no token. The rights may be a minute on their way, as
+# may the network of a new instance.
 try_function() {
-    local name=$1 address=$2 audience=$3 open=false header="" seconds status
+    local name=$1 address=$2 audience=$3 header="" seconds status
     if is_open "$name"; then
-        open=true
+        OPEN=true
     else
+        OPEN=false
         find_identity "$audience"
         [[ -n $IDENTITY ]] || { OUTCOME="not tried: gcloud has no identity token to give" && return; }
         header="header = \"Authorization: Bearer $IDENTITY\""
@@ -140,7 +142,7 @@ try_function() {
         status=$(curl --silent --show-error --config - --max-time "$ANSWER_SECONDS" \
             --output "$WORK/answer" --write-out '%{http_code}' \
             "$address/?$(harmless_query "$name")" <<<"$header" 2>"$WORK/errors") || status=000
-        [[ $seconds != none && ($status == 404 || ($open == true && $status == 403) ||
+        [[ $seconds != none && ($status == 404 || ($OPEN == true && $status == 403) ||
             ($status == 503 && -n $DB_HOST)) ]] || break
         sleep "$seconds"
     done
@@ -155,16 +157,18 @@ try_function() {
 
 # Calls all four, and says how to. A function that answers wrongly makes the run fail.
 try_functions() {
-    local name identity answered=0 failed=()
+    local name url identity answered=0 failed=()
     find_functions
     for name in "${FUNCTIONS[@]}"; do
         step "call $name"
         ! "$DRY_RUN" || continue
-        try_function "$name" "${URL_OF[$name]}" "${URL_OF[$name]}"
+        url=${URL_OF[$name]:-}
+        [[ -n $url ]] || fail "Cloud Run has no address for it. Log: $(log_of "$name")"
+        try_function "$name" "$url" "$url"
         identity=" -H \"Authorization: Bearer \$(gcloud auth print-identity-token)\""
-        ! is_open "$name" || identity=""
+        ! "$OPEN" || identity=""
         note "  $OUTCOME"
-        note "  curl$identity '${URL_OF[$name]}?$(harmless_query "$name")'"
+        note "  curl$identity '$url?$(harmless_query "$name")'"
         case $OUTCOME in
         answered*) ((answered += 1)) ;;
         failed*) failed+=("$name") ;;

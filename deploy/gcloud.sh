@@ -15,7 +15,7 @@ CALLER=call
 NOT_YET='SERVICE_DISABLED|has not been used in project|[Dd]oes not exist|NOT_FOUND|not found'
 NOT_YET+='|Permission denied on secret|does not have storage\.|actAs.* denied'
 BUSY='RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|HTTPError (409|429|503)|concurrent policy changes'
-BUSY+='|Quota exceeded|status.: .(429|503)'
+BUSY+='|Quota exceeded|[Ss]tatus.{1,8}(429|503)|\) (429|503) '
 WAITS=(5 10 15 20 30 40) # seconds, two minutes in all
 
 ABSENT='NOT_FOUND|[Nn]ot found|[Cc]annot find|status=\[404\]|SERVICE_DISABLED|has not been used in project'
@@ -91,9 +91,16 @@ attempt() {
         fi
         COMPLAINT=$(<"$WORK/errors")
         [[ $seconds != none && $COMPLAINT =~ $pattern ]] || return 1
-        note "  Google is not ready for this yet; once more in $seconds s"
+        note "  not yet: $(reason); once more in $seconds s"
         sleep "$seconds"
     done
+}
+
+# Prints what Google or gcloud complains of, in short.
+reason() {
+    local line=${COMPLAINT#*ERROR: (*) }
+    [[ ! $COMPLAINT =~ \"message\":\ *\"([^\"]+)\" ]] || line=${BASH_REMATCH[1]}
+    printf '%.150s' "${line%%$'\n'*}"
 }
 
 # Runs a command that changes something; a failure ends the script.
@@ -117,6 +124,14 @@ remove() {
 ask() {
     ANSWER=""
     "$DRY_RUN" || attempt "$BUSY|$NOT_YET" "$@" || fail
+}
+
+# usage: require_deployed THING ARGUMENT...
+# What ./deploy.sh makes is there; else this says so at once.
+require_deployed() {
+    step "$1"
+    shift
+    "$DRY_RUN" || exists "$@" || stop "failed: $STEP is missing; run ./deploy.sh first"
 }
 
 # Whether something exists; sets ANSWER to gcloud's description. Only "not found" and a service that

@@ -33,16 +33,19 @@ ensure_account() {
     create iam service-accounts create "$1" --display-name="$2"
 }
 
-# A bucket that was there before may serve others too: what does not suit us is said, not changed.
 ensure_backup_bucket() {
-    local bucket uniform prevention soft_delete
-    bucket=$(bucket)
+    step "bucket gs://$(bucket)"
+    create storage buckets create "gs://$(bucket)" --location="$REGION" "${PROTECTION[@]}" \
+        --soft-delete-duration=7d
+    "$DRY_RUN" || check_backup_bucket "$(bucket)"
+}
+
+# usage: check_backup_bucket BUCKET
+# A bucket that was there before may serve others too: what does not suit us is said, not changed.
+check_backup_bucket() {
+    local bucket=$1 uniform prevention soft_delete
     local fields=uniform_bucket_level_access,public_access_prevention
     fields+=,soft_delete_policy.retentionDurationSeconds
-    step "bucket gs://$bucket"
-    create storage buckets create "gs://$bucket" --location="$REGION" "${PROTECTION[@]}" \
-        --soft-delete-duration=7d
-    ! "$DRY_RUN" || return 0
     attempt "$BUSY" storage buckets describe "gs://$bucket" \
         --format="value[separator=' ']($fields)" ||
         fail "gs://$bucket is somebody else's; set another one in GCS_PATH."

@@ -16,6 +16,7 @@ OLDEST_HOURS=24
 schedule() {
     local services=(run iam cloudscheduler)
     [[ -z ${ALERT_CHANNEL:-} ]] || services+=(monitoring logging)
+    require_deployed "function backup-data" run services describe backup-data --region="$REGION"
     find_services_off "${services[@]}"
     ((${#OFF[@]} == 0)) || enable_services "${OFF[@]}"
     [[ -z ${ALERT_CHANNEL:-} ]] || check_channel

@@ -8,6 +8,7 @@ Google's services; nothing leaves the machine.
     monitoring.py  notification channels and alert policies
     log_filter.py  Cloud Logging's filters, as far as the policies use them
     functions.py   builds, revisions, traffic, and calls of the deployed functions
+    jobs.py        builds of images, batches and custom jobs
     server.py      the proxy, and errors as Google words them
     gcloud.py      the real gcloud, connected to it
 """

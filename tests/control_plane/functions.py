@@ -349,12 +349,11 @@ def call(project: "Project", request: Request) -> Raw:
 
 
 def may_call(project: "Project", name: str, token: str, allowed: frozenset[str]) -> bool:
-    """Whether a token's member may call a function; one for another function's address may not."""
+    """A person's token is for all addresses, a service account's for the one that it names."""
     claims = decode_token(token) if token else {}
-    audience = claims.get("aud", "")
-    return claims.get("member") in allowed | project.owners and (
-        not audience.startswith("http") or audience == project.services[name]["status"]["url"]
-    )
+    member = claims.get("member", "")
+    here = claims.get("aud") == project.services[name]["status"]["url"]
+    return member in allowed | project.owners and (here or member.startswith("user:"))
 
 
 def answer(revision: dict, query: str) -> Raw:

@@ -18,7 +18,8 @@ from pathlib import Path
 def load(sdk: str) -> None:
     sys.path[:0] = [f"{sdk}/lib/third_party", f"{sdk}/lib"]
     import requests  # noqa: F401 - like the others, loaded for the commands
-    from googlecloudsdk.api_lib.storage import storage_api  # noqa: F401
+    from googlecloudsdk.api_lib.storage import api_factory, storage_api  # noqa: F401
+    from googlecloudsdk.command_lib.iam import iam_util  # noqa: F401
     from googlecloudsdk.command_lib.run import serverless_operations  # noqa: F401
     from googlecloudsdk.core.credentials import store, transports  # noqa: F401
 

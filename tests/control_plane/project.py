@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import control_plane.jobs  # noqa: F401 - for its routes
 from control_plane import functions, monitoring, resources
 from control_plane.server import Raw, Refused, Request, Server, find
 
@@ -74,6 +75,7 @@ class Project:
         networks: the region of each subnet, by network.
         history: the state of each function after each change.
         requests: `METHOD host/path` of each request.
+        refusal: a file; while it has a status and `changes` or `all`, such requests are refused.
     """
 
     clock: Path
@@ -98,6 +100,7 @@ class Project:
     revisions: dict[str, dict] = field(default_factory=dict)
     builds: dict[str, dict] = field(default_factory=dict)
     images: dict[str, dict] = field(default_factory=dict)
+    jobs: dict[str, dict] = field(default_factory=dict)
     uploads: dict[str, dict] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     history: list[Moment] = field(default_factory=list)
@@ -105,6 +108,8 @@ class Project:
 
     def __post_init__(self) -> None:
         self.clock.touch()
+        self.refusal = self.clock.with_name("refusal")
+        self.refusal.touch()
         self._lock = threading.RLock()
         self.instances["people"] = resources.instance("people")
         self.server = Server(self._answer)
@@ -121,6 +126,7 @@ class Project:
             line = f"{request.method} {request.host}{request.path}"
             if not request.host.endswith(".run.app"):
                 self.requests.append(line)
+            self._refuse_all(request)
             for fault in self.faults:
                 if fault.times > 0 and re.search(fault.address, line):
                     fault.times -= 1
@@ -132,6 +138,14 @@ class Project:
             answer = handler(self, request, **parts)
             self._remember()
             return copy.deepcopy(answer)
+
+    def _refuse_all(self, request: Request) -> None:
+        """Refuses what `refusal` says: a status, and `changes` or `all` requests."""
+        status, _, which = self.refusal.read_text().strip().partition(" ")
+        changes = request.method != "GET" and not request.path.endswith(":getIamPolicy")
+        if status and not request.host.startswith("oauth2.") and (changes or which == "all"):
+            word = {"403": "PERMISSION_DENIED", "503": "UNAVAILABLE"}[status]
+            raise Refused(int(status), word, "Refused by the test.")
 
     def _require_service(self, host: str) -> None:
         match = SERVICE_OF.fullmatch(host)

@@ -97,7 +97,10 @@ def give_tokens(project: "Project", request: Request) -> Any:
     claims = {"member": "user:owner@example.com", "aud": "gcloud", "exp": 2**33}
     if "assertion" in asked:
         signed = decode_token(asked["assertion"])
-        claims |= {"member": f"serviceAccount:{signed['iss']}", "aud": signed["target_audience"]}
+        claims |= {
+            "member": f"serviceAccount:{signed['iss']}",
+            "aud": signed.get("target_audience", "gcloud"),
+        }
     answer = {"id_token": encode_token(claims), "expires_in": 3600, "token_type": "Bearer"}
     return answer | {"access_token": "an access token"}
 
@@ -315,6 +318,12 @@ def create_secret(project: "Project", request: Request, p: str) -> Any:
     if name in project.secrets:
         raise already_exists(f"Secret [projects/424242/secrets/{name}]")
     project.secrets[name] = []
+    return {"name": f"projects/424242/secrets/{name}"}
+
+
+@route("GET", "secretmanager.googleapis.com/v1/projects/{p}/secrets/{name}")
+def get_secret(project: "Project", request: Request, p: str, name: str) -> Any:
+    find_secret(project, name)
     return {"name": f"projects/424242/secrets/{name}"}
 
 
