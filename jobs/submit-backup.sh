@@ -29,8 +29,9 @@ grant_password() {
 main() {
     read_arguments '--ranges=[1-9][0-9]*|--allow-changes' "$@"
     prepare PROJECT_ID REGION GCS_PATH DB_NAME DB_USER_REPORTS JOBS_DB_HOST
-    step "enable the services"
-    run services enable dataproc.googleapis.com secretmanager.googleapis.com
+    require_deployed "secret hiring-reports-password" secrets describe hiring-reports-password
+    step "enable the service"
+    run services enable dataproc.googleapis.com
     ensure_jobs_account roles/dataproc.worker
     grant_password
     pack_for_dataproc

@@ -17,24 +17,18 @@ environment or from deploy.env. The job goes on by itself; gcloud says how to fo
 END
 }
 
-ensure_repository() {
-    step "repository $REPOSITORY"
-    create artifacts repositories create "$REPOSITORY" --location="$REGION" \
-        --repository-format=docker
-}
-
-# Vertex AI runs an image, which Cloud Build makes as the account that builds the functions.
+# usage: build_image IMAGE
+# Vertex AI runs an image, which Cloud Build makes as the account that builds the functions. It may read
+# the source bucket, write images to the repository, and write logs; it needs no more.
 build_image() {
     step "build the image"
     copy_modules "$WORK/image"
     do_here cp requirements.txt jobs/Dockerfile "$WORK/image"
     do_here cp jobs/requirements.txt "$WORK/image/jobs"
-    run storage buckets add-iam-policy-binding "gs://$(source_bucket)" --condition=None \
-        --member="serviceAccount:$(account hiring-build)" --role=roles/storage.objectUser
-    run builds submit "$WORK/image" --tag="$1" --region="$REGION" \
+    run builds submit "$WORK/image" --config=jobs/cloudbuild.yaml --substitutions="_IMAGE=$1" \
+        --region="$REGION" --suppress-logs \
         --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
-        --gcs-source-staging-dir="gs://$(source_bucket)/forecast/source" \
-        --gcs-log-dir="gs://$(source_bucket)/forecast/log"
+        --gcs-source-staging-dir="gs://$(source_bucket)/forecast"
 }
 
 main() {
@@ -43,12 +37,14 @@ main() {
     read_arguments "" "$@"
     prepare PROJECT_ID REGION GCS_PATH DB_NAME
     image=$REGION-docker.pkg.dev/${PROJECT_ID/://}/$REPOSITORY/forecast:$RUN
-    step "enable the services"
-    run services enable aiplatform.googleapis.com artifactregistry.googleapis.com \
-        cloudbuild.googleapis.com
+    require_deployed "service account hiring-build" \
+        iam service-accounts describe "$(account hiring-build)"
+    step "enable the service"
+    run services enable aiplatform.googleapis.com
     ensure_jobs_account roles/logging.logWriter
-    ensure_repository
     build_image "$image"
+    step "Vertex AI answers"
+    ask ai custom-jobs list --region="$REGION" --limit=1
     step "job hiring-forecast-$RUN"
     submit ai custom-jobs create --region="$REGION" --display-name="hiring-forecast-$RUN" \
         --service-account="$(account "$JOBS_ACCOUNT")" \

@@ -39,12 +39,13 @@ read_arguments() {
 }
 
 # usage: prepare SETTING...
-# Prepares the run before the first call: settings, gcloud, a folder to work in.
+# Prepares the run before the first change: settings, a folder to work in, and what ./deploy.sh made.
 prepare() {
     read_settings
     require_settings "$@"
     check_forms
     begin
+    require_deployed "bucket gs://$(bucket)" storage buckets describe "gs://$(bucket)"
 }
 
 # Runs the last step, whose output is the job's.
@@ -108,6 +109,9 @@ submit_to_dataproc() {
         properties+=,spark.dataproc.driverEnv.$setting
         shift
     done
+    # A service that was just enabled is not ready at once; the submission itself is not repeated.
+    step "Dataproc answers"
+    ask dataproc batches list --region="$REGION" --limit=1
     local network=()
     [[ -z ${JOBS_SUBNET:-} ]] || network=(--subnet="$JOBS_SUBNET")
     step "batch hiring-$name-$RUN"

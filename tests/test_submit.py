@@ -1,5 +1,6 @@
 """The jobs' submit scripts: the gcloud commands that they run, and the modules that they pack."""
 
+import io
 import json
 import os
 import re
@@ -8,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-import real_gcloud
-
-ROOT = Path(__file__).parent.parent
+from control_plane import Gcloud, Project
+from support import copy_project
 
 SETTINGS = {
     "PROJECT_ID": "acme",
@@ -25,25 +27,20 @@ SETTINGS = {
     "JOBS_DB_HOST": "10.1.2.3",
 }
 JOBS = ("backup", "analysis", "forecast")
-MEMBER = "serviceAccount:hiring-jobs@acme.iam.gserviceaccount.com"
+JOBS_ACCOUNT = "hiring-jobs@acme.iam.gserviceaccount.com"
+MEMBER = f"serviceAccount:{JOBS_ACCOUNT}"
+BUILDER = "hiring-build@acme.iam.gserviceaccount.com"
+SOURCES = "run-sources-acme-europe-west1"
+# What deploy.sh lets the build's account do.
+BUILD_RIGHTS = {
+    f"bucket {SOURCES}": "roles/storage.objectViewer",
+    "repository hiring": "roles/artifactregistry.writer",
+    "project": "roles/logging.logWriter",
+}
+SECONDS = 240
 
-# A gcloud that logs its calls as lines of JSON, keeps uploaded and built files, and finds nothing.
-RECORDER = """#!{python} -IS
-import json, shutil, sys
-from pathlib import Path
+pytestmark = pytest.mark.once
 
-HERE = Path(__file__).parent
-with (HERE / "log").open("a") as log:
-    log.write(json.dumps(sys.argv[1:]) + "\\n")
-if sys.argv[1:3] == ["storage", "cp"]:
-    shutil.copy(sys.argv[3], HERE / "packages.tar.gz")
-if sys.argv[1:3] == ["builds", "submit"]:
-    shutil.copytree(sys.argv[3], HERE / "image")
-if "describe" in sys.argv:
-    sys.exit("ERROR: (gcloud) NOT_FOUND: it")
-if sys.argv[1:] and sys.argv[1] == (HERE / "failure").read_text():
-    sys.exit("ERROR: (gcloud) PERMISSION_DENIED: not yours")
-"""
 # A python3 whose pip installs nothing: these tests need no packages.
 NO_PIP = """#!/bin/sh
 for argument; do case $argument in --target=*) mkdir -p "${argument#--target=}" ;; esac; done
@@ -55,47 +52,60 @@ def masked(text: str) -> str:
     return re.sub(r"[^\s=]*/tmp\.\w+", "WORK", re.sub(r"\d{8}-\d{6}", "RUN", text))
 
 
-@dataclass
-class Project:
-    """A copy of the scripts and of the modules that they pack, with the recording gcloud."""
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The project's files in a folder of their own, and a python3 that installs nothing."""
+    folder = tmp_path / "source"
+    copy_project(folder)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python3").write_text(NO_PIP)
+    (folder / "bin" / "python3").chmod(0o755)
+    return folder
 
-    folder: Path
 
-    def submit(
-        self, job: str, *arguments: str, **settings: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.folder / "jobs" / f"submit-{job}.sh", *arguments],
-            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"} | SETTINGS | settings,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def calls(self) -> list[list[str]]:
-        log = self.folder / "bin" / "log"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-    def commands(self) -> list[str]:
-        """The calls, with the time of the submission and the folder of the script masked."""
-        return masked("\n".join(shlex.join(call) for call in self.calls())).splitlines()
+def run_script(
+    source: Path, environment: dict[str, str], job: str, *arguments: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the submit script of a job to its end."""
+    path = f"{source / 'bin'}:{environment.get('PATH', '/usr/bin:/bin')}"
+    return subprocess.run(
+        [source / "jobs" / f"submit-{job}.sh", *arguments],
+        env=environment | {"PATH": path} | SETTINGS | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    for pattern in ("*.py", "deploy/*", "requirements.txt", "jobs/*", "loading/*", "hiring/**/*"):
-        for file in ROOT.glob(pattern):
-            if file.is_file():
-                target = tmp_path / file.relative_to(ROOT)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, target)
-    (tmp_path / "bin").mkdir()
-    for name, script in (("gcloud", RECORDER.format(python=sys.executable)), ("python3", NO_PIP)):
-        (tmp_path / "bin" / name).write_text(script)
-        (tmp_path / "bin" / name).chmod(0o755)
-    (tmp_path / "bin" / "failure").write_text("nothing")
-    return Project(tmp_path)
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project that deploy.sh has deployed to; what is new in it is known after 30 seconds."""
+    project = Project(tmp_path / "clock", visible_after=30)
+    services = ("cloudbuild", "artifactregistry", "storage", "secretmanager", "iam")
+    project.enabled |= {f"{name}.googleapis.com": 0 for name in services}
+    project.accounts[BUILDER] = 0
+    for bucket in ("acme-backups", SOURCES):
+        project.buckets[bucket] = {"name": bucket, "id": bucket, "projectNumber": "424242"}
+    project.repositories["hiring"] = {"format": "DOCKER"}
+    project.secrets["hiring-reports-password"] = [{"name": "1", "state": "ENABLED", "data": ""}]
+    for resource, role in BUILD_RIGHTS.items():
+        binding = {"role": role, "members": [f"serviceAccount:{BUILDER}"]}
+        project.policies[resource] = {"version": 1, "etag": "AAAA", "bindings": [binding]}
+    yield project
+    project.close()
+
+
+Submit = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def submit(source: Path, project: Project, tmp_path: Path) -> Iterator[Submit]:
+    """Runs a submit script, with gcloud connected to the project; skipped without gcloud."""
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed")
+    with Gcloud(tmp_path / "gcloud", project).running() as gcloud:
+        yield partial(run_script, source, gcloud.environment)
 
 
 def commands(text: str) -> list[str]:
@@ -140,7 +150,7 @@ dataproc batches submit pyspark jobs/analysis.py --batch=hiring-analysis-RUN {BA
     {PROPERTIES},spark.dataproc.driverEnv.DB_NAME=hiring --project=acme
 """
 BACKUP = f"""
-services enable dataproc.googleapis.com secretmanager.googleapis.com --project=acme
+services enable dataproc.googleapis.com --project=acme
 {ACCOUNT}{WORKER}
 secrets add-iam-policy-binding hiring-reports-password --member={MEMBER}
     --role=roles/secretmanager.secretAccessor --project=acme
@@ -153,20 +163,14 @@ projects/acme/secrets/hiring-reports-password/versions/latest --project=acme
 """
 IMAGE = "europe-west1-docker.pkg.dev/acme/hiring/forecast:RUN"
 FORECAST = f"""
-services enable aiplatform.googleapis.com artifactregistry.googleapis.com
-    cloudbuild.googleapis.com --project=acme
+services enable aiplatform.googleapis.com --project=acme
 {ACCOUNT}
 projects add-iam-policy-binding acme --condition=None --member={MEMBER}
     --role=roles/logging.logWriter --project=acme
-artifacts repositories create hiring --location=europe-west1 --repository-format=docker
-    --project=acme
-storage buckets add-iam-policy-binding gs://run-sources-acme-europe-west1 --condition=None
-    --member=serviceAccount:hiring-build@acme.iam.gserviceaccount.com
-    --role=roles/storage.objectUser --project=acme
-builds submit WORK/image --tag={IMAGE} --region=europe-west1
+builds submit WORK/image --config=jobs/cloudbuild.yaml --substitutions=_IMAGE={IMAGE}
+    --region=europe-west1 --suppress-logs
     --service-account=projects/acme/serviceAccounts/hiring-build@acme.iam.gserviceaccount.com
-    --gcs-source-staging-dir=gs://run-sources-acme-europe-west1/forecast/source
-    --gcs-log-dir=gs://run-sources-acme-europe-west1/forecast/log --project=acme
+    --gcs-source-staging-dir=gs://run-sources-acme-europe-west1/forecast --project=acme
 ai custom-jobs create --region=europe-west1 --display-name=hiring-forecast-RUN
     --service-account=hiring-jobs@acme.iam.gserviceaccount.com
     --worker-pool-spec=machine-type=e2-standard-4,replica-count=1,container-image-uri={IMAGE}
@@ -177,83 +181,38 @@ EXPECTED = {"backup": BACKUP, "analysis": ANALYSIS, "forecast": FORECAST}
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_submission_makes_what_is_missing_and_submits(project: Project, job: str) -> None:
-    """A submission creates account, rights and packed job before the commands that need them."""
-    answer = project.submit(job)
+def test_dry_run_calls_nothing_and_prints_every_command(source: Path, job: str) -> None:
+    """It works without gcloud, and prints each command that would change something."""
+    answer = run_script(source, {}, job, "--dry-run")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert project.commands() == commands(EXPECTED[job])
-
-
-@pytest.mark.parametrize("job", JOBS)
-def test_dry_run_calls_nothing_and_prints_every_command(project: Project, job: str) -> None:
-    """A dry run prints the commands of a submission, except `describe`, and runs none of them."""
-    answer = project.submit(job, "--dry-run", PATH="/usr/bin:/bin")
-    assert (answer.returncode, answer.stderr) == (0, "")
-    lines = [
-        shlex.split(line)
-        for line in masked(answer.stdout).splitlines()
-        if line.startswith("gcloud ")
-    ]
-    assert [shlex.join(line[1:]) for line in lines] == [
-        line for line in commands(EXPECTED[job]) if " describe " not in line
-    ]
-    assert project.calls() == []
-
-
-def test_the_backups_options_are_passed_on(project: Project) -> None:
-    """The backup's options are passed on after `--`."""
-    assert project.submit("backup", "--ranges=64", "--allow-changes").returncode == 0
-    assert project.commands()[-1].endswith(" --project=acme -- --ranges=64 --allow-changes")
-
-
-def test_a_subnet_is_used_if_it_is_set(project: Project) -> None:
-    """Both jobs on Dataproc use the subnet in JOBS_SUBNET."""
-    for job in ("backup", "analysis"):
-        project.submit(job, JOBS_SUBNET="inside")
-    batches = [line for line in project.commands() if line.startswith("dataproc batches")]
-    assert ["--subnet=inside" in line for line in batches] == [True, True]
+    printed = [line for line in masked(answer.stdout).splitlines() if line.startswith("gcloud ")]
+    assert [shlex.join(shlex.split(line)[1:]) for line in printed] == commands(EXPECTED[job])
 
 
 @pytest.mark.parametrize(
     ("job", "missing"),
     [("backup", ["DB_NAME", "JOBS_DB_HOST"]), ("analysis", ["GCS_PATH"]), ("forecast", ["REGION"])],
 )
-def test_missing_settings_are_named_before_any_command(
-    project: Project, job: str, missing: list[str]
+def test_missing_settings_are_named_before_anything_is_called(
+    source: Path, job: str, missing: list[str]
 ) -> None:
-    """Missing or empty settings are named before any command runs."""
-    answer = project.submit(job, **dict.fromkeys(missing, ""))
+    """An empty setting is named as a missing one; without gcloud, no call could succeed."""
+    answer = run_script(source, {}, job, **dict.fromkeys(missing, ""))
     assert answer.stderr == (
         f"submit-{job}.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
         "(deploy/deploy.env.example explains them)\n"
     )
-    assert (answer.returncode, project.calls()) == (1, [])
+    assert (answer.returncode, answer.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
     ("job", "argument"), [("analysis", "--ranges=8"), ("backup", "--ranges=0"), ("forecast", "x")]
 )
-def test_an_unknown_argument_is_refused(project: Project, job: str, argument: str) -> None:
-    """An unknown argument is refused before any command runs."""
-    answer = project.submit(job, argument)
-    assert answer.returncode == 1
+def test_an_unknown_argument_is_refused(source: Path, job: str, argument: str) -> None:
+    """A mistyped argument is named, and nothing is called."""
+    answer = run_script(source, {}, job, argument)
+    assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr.endswith(f"submit-{job}.sh: unknown argument: {argument}\n")
-    assert project.calls() == []
-
-
-def test_a_failing_step_is_named_and_is_the_last(project: Project) -> None:
-    """A failing step is named after gcloud's error, and is the last one; no folder is left."""
-    (project.folder / "bin" / "failure").write_text("builds")
-    answer = project.submit("forecast")
-    assert answer.returncode == 1
-    assert answer.stderr == (
-        "ERROR: (gcloud) PERMISSION_DENIED: not yours\n"
-        "submit-forecast.sh: failed: build the image. "
-        "What is done so far stays; run it again to go on.\n"
-    )
-    (build,) = (call for call in project.calls() if call[0] == "builds")
-    assert project.calls()[-1] == build
-    assert not Path(build[2]).exists()
 
 
 def imports(folder: Path, module: str) -> None:
@@ -270,32 +229,113 @@ def imports(folder: Path, module: str) -> None:
     assert Path(done.stdout.strip()).is_relative_to(folder)
 
 
-def test_dataproc_gets_every_module(project: Project, tmp_path: Path) -> None:
-    """The archive for Dataproc has every module that its jobs import."""
-    pytest.importorskip("pyspark", reason="pyspark is not installed")
-    assert project.submit("backup").returncode == 0
-    with tarfile.open(project.folder / "bin" / "packages.tar.gz") as archive:
+def submitted(project: Project, answer: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one job that a submission left."""
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    ((_, job),) = project.jobs.items()
+    return job
+
+
+@pytest.mark.slow
+def test_a_backup_is_submitted_with_its_options_and_every_module(
+    submit: Submit, project: Project, tmp_path: Path
+) -> None:
+    """A new account with its rights runs the batch, whose archive has all modules of the driver."""
+    answer = submit("backup", "--ranges=64", "--allow-changes", JOBS_SUBNET="inside")
+    batch = submitted(project, answer)
+    spark = batch["pysparkBatch"]
+    (packed,) = spark["archiveUris"]
+    assert spark["args"] == ["--ranges=64", "--allow-changes"]
+    execution = batch["environmentConfig"]["executionConfig"]
+    assert execution == {"serviceAccount": JOBS_ACCOUNT, "subnetworkUri": "inside"}
+    properties = batch["runtimeConfig"]["properties"]
+    assert properties["spark.dataproc.driverEnv.DB_HOST"] == "10.1.2.3"
+    assert properties["spark.dataproc.driverEnv.DB_PASS_SECRET"].endswith("/versions/latest")
+    assert not any("DB_PASS" in name for name in properties if not name.endswith("DB_PASS_SECRET"))
+    assert rights_of(project, MEMBER) == {
+        ("bucket acme-backups", "roles/storage.objectUser"),
+        ("project", "roles/dataproc.worker"),
+        ("secret hiring-reports-password", "roles/secretmanager.secretAccessor"),
+    }
+    assert packed.endswith("/packages.tar.gz#packages")
+    name = packed.removeprefix("gs://acme-backups/").partition("#")[0]
+    with tarfile.open(fileobj=io.BytesIO(project.objects["acme-backups", name])) as archive:
         archive.extractall(tmp_path / "packages", filter="data")
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
     for module in ("jobs.distributed_backup", "jobs.analysis"):
         imports(tmp_path / "packages", module)
 
 
-def test_vertex_gets_every_module(project: Project) -> None:
-    """The image's folder has every module that the job imports and every file that it copies."""
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    assert project.submit("forecast").returncode == 0
-    image = project.folder / "bin" / "image"
-    imports(image, "jobs.forecast")
+@pytest.mark.slow
+def test_an_analysis_is_submitted(submit: Submit, project: Project) -> None:
+    """The batch of the reports gets no password and no subnet that was not asked for."""
+    batch = submitted(project, submit("analysis"))
+    assert batch["environmentConfig"]["executionConfig"] == {"serviceAccount": JOBS_ACCOUNT}
+    assert "DB_PASS" not in json.dumps(batch)
+    assert rights_of(project, MEMBER) == {
+        ("bucket acme-backups", "roles/storage.objectUser"),
+        ("project", "roles/dataproc.worker"),
+    }
+
+
+@pytest.mark.slow
+def test_a_forecast_is_built_with_no_more_rights_and_submitted(
+    submit: Submit, project: Project, tmp_path: Path
+) -> None:
+    """The image has all that it copies and imports; the build's account gets no further right."""
+    job = submitted(project, submit("forecast"))
+    assert rights_of(project, f"serviceAccount:{BUILDER}") == set(BUILD_RIGHTS.items())
+    (pool,) = job["jobSpec"]["workerPoolSpecs"]
+    image = tmp_path / "image"
+    archive = project.images[pool["containerSpec"]["imageUri"]]["archive"]
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(image, filter="data")
     copied = re.findall(r"^COPY (\S+) (\S+)$", (image / "Dockerfile").read_text(), re.MULTILINE)
     assert all((image / source).exists() for source, _ in copied)
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    imports(image, "jobs.forecast")
 
 
-def test_the_real_gcloud_accepts_every_command(project: Project, tmp_path: Path) -> None:
-    """The real gcloud's own check accepts every command that the scripts run."""
-    for job in JOBS:
-        arguments = ["--ranges=64", "--allow-changes"] if job == "backup" else []
-        assert project.submit(job, *arguments, JOBS_SUBNET="inside").returncode == 0
-    # gcloud accepts a #, but its check does not.
-    calls = [[each.removesuffix("#packages") for each in call] for call in project.calls()]
-    lines = dict.fromkeys(shlex.join(["gcloud", *call]) for call in calls)
-    real_gcloud.check(list(lines), tmp_path)
+def rights_of(project: Project, member: str) -> set[tuple[str, str]]:
+    """The roles that a member has, each with what it is for."""
+    return {
+        (resource, binding["role"])
+        for resource, policy in project.policies.items()
+        for binding in policy["bindings"]
+        if member in binding["members"]
+    }
+
+
+@pytest.mark.slow
+def test_a_build_that_fails_is_named_and_nothing_is_submitted(
+    submit: Submit, project: Project
+) -> None:
+    """The step is named, and no job is submitted that would wait for an image."""
+    project.build_fails = True
+    answer = submit("forecast")
+    assert (answer.returncode, project.jobs) == (1, {})
+    assert "submit-forecast.sh: failed: build the image. " in answer.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("job", "missing"),
+    [
+        ("analysis", "bucket gs://acme-backups"),
+        ("backup", "secret hiring-reports-password"),
+        ("forecast", "service account hiring-build"),
+    ],
+)
+def test_what_deploy_makes_is_asked_for_before_anything_is_made(
+    submit: Submit, project: Project, job: str, missing: str
+) -> None:
+    """A submission before a deployment says at once to run deploy.sh first."""
+    project.accounts.clear()
+    project.secrets.clear()
+    if job == "analysis":
+        project.buckets.clear()
+    answer = submit(job)
+    assert (answer.returncode, project.accounts, project.now) == (1, {}, 0)
+    assert answer.stderr == (
+        f"submit-{job}.sh: failed: {missing} is missing; run ./deploy.sh first\n"
+    )
