@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT
 
-from hiring.core import session
+from hiring.core import bounded, session
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import DatabaseUnavailable, Misconfigured, TimedOut
@@ -118,11 +118,17 @@ def _open(settings: Settings, flags: int) -> Connection:
     connection.read_timeout = CONNECT_SECONDS
     connection.deadline = Deadline(CONNECT_SECONDS)
     try:
-        connection.connect()
+        connection.connect(
+            None
+            if settings.socket
+            else bounded.connect(settings.host, settings.port, CONNECT_SECONDS)
+        )
     except UnicodeError as error:
         raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
     except TimedOut as error:
         raise _unavailable(SILENT) from error
+    except OSError as error:
+        raise _unavailable("it can't be reached") from error
     except pymysql.err.Error as error:
         # The frames hold a socket that PyMySQL has not closed.
         traceback.clear_frames(error.__traceback__)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -184,6 +185,27 @@ def test_a_table_without_transactions(client: Client, database: Database) -> Non
         500,
         "misconfigured",
         "table employees is not InnoDB but MyISAM: it has no transactions",
+    )
+
+
+def test_a_name_that_is_looked_up_for_ever(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A name server that does not answer costs no longer than connecting may take."""
+    hold = threading.Event()
+    environment.setenv("DB_SOCKET", "")
+    environment.setenv("DB_HOST", "database.example")
+    with environment.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: hold.wait(30))
+        patch.setattr(db, "CONNECT_SECONDS", 1)
+        started = time.monotonic()
+        answer = get(client, "/hiring-by-department")
+    hold.set()
+    assert time.monotonic() - started < 10
+    assert answer == (
+        503,
+        "database_unavailable",
+        "the database server is not available: it can't be reached",
     )
 
 

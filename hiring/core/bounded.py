@@ -1,13 +1,67 @@
-"""A socket's stream whose reads all end in time, however slowly the bytes arrive.
+"""Sockets that connect in time, and streams whose reads end in time, whatever the network does.
 
 A socket's own timeout starts again with each byte. A limit on a whole answer needs a new timeout
-before each read.
+before each read. The lookup of a name knows no timeout at all.
 """
 
 import io
+import queue
 import socket
+import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+
+def connect(host: str, port: int, seconds: float) -> socket.socket:
+    """A connection over TCP, made in time: the lookup of the name and all its addresses together.
+
+    Args:
+        host: a name or an address.
+        port: of the server.
+        seconds: limit of the whole.
+
+    Raises:
+        OSError: there is no such name, or no address answers in time.
+        UnicodeError: the name is malformed.
+    """
+    end = time.monotonic() + seconds
+    failure = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in _look_up(host, port, seconds):
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.settimeout(max(end - time.monotonic(), 0.001))
+            connected.connect(address)
+        except OSError as error:
+            connected.close()
+            failure = error
+            continue
+        connected.settimeout(None)
+        # As PyMySQL sets for the connections that it makes.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connected
+    raise failure
+
+
+def _look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
+    """The addresses of a name. A lookup that takes longer goes on in its thread, for nothing."""
+    answers: queue.SimpleQueue[list[tuple[Any, ...]] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            answers.put(error)
+
+    threading.Thread(target=look_up, daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"the lookup of {host} took longer than {seconds:.0f} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class _Raw(Protocol):
