@@ -246,6 +246,21 @@ def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) 
     assert page_rows(page) == [["1", "Legal", "1", "100.0\u00a0%", "0"]]
 
 
+def test_a_hire_in_month_0_is_in_no_quarter(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """A page whose only hire has a date in month 0 shows a department without a bar."""
+    hire(database, [("Legal", "Lawyer", "2021-01-01")])
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute("UPDATE employees SET datetime = '2022-00-15'")
+    for query in ("", "&chart=quarters", "&jobs=shown"):
+        page = get(client, f"{QUARTERLY}?format=html{query}").text
+        assert page_rows(page)[0] == ["Legal", "0", "0", "0", "0", "0"]
+    page = get(client, f"{QUARTERLY}?format=html&year=2020-2021").text
+    assert page_rows(page)[0] == ["Legal", "0", "0", "0"]
+
+
 def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: Database) -> None:
     """A report of 2,000 jobs in 40 departments has all of them; its chart has the largest 24."""
     rows = [(f"Department {n % 40:02}", f"Job {n:04}", "2021-05-05") for n in range(2000)]

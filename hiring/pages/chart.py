@@ -74,6 +74,11 @@ class Bar:
     hired: int
     segments: list[Segment]
 
+    @property
+    def end(self) -> float:
+        """Its right end, in percent of the chart's width; a hire in month 0 is in no quarter."""
+        return self.segments[-1].end if self.segments else 0.0
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -106,7 +111,7 @@ def stacked(
         kinds: names of a bar's parts.
         mean: the mean of the departments.
     """
-    longest = sum(departments[0].hires)
+    longest = sum(departments[0].hires) or 1
     bars = [
         Bar(department, sum(department.hires), _parts(department, kinds, longest))
         for department in departments[:BARS]
