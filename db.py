@@ -1,7 +1,6 @@
 """The database connection that all functions share: session rules, errors, snapshot, locks.
 
-Times are UTC, text is utf8mb4, and every wait has a limit. Nothing here knows Flask or Cloud
-Storage.
+Times are UTC, text is utf8mb4, and every wait has a limit.
 """
 
 import contextlib
@@ -32,8 +31,7 @@ READ_SLACK_SECONDS = 5
 NET_WRITE_SECONDS = 600
 """How long the server waits for a snapshot's client to read on: an upload may be slow."""
 SNAPSHOT_IDLE_SECONDS = 600
-"""The server ends an idle snapshot session after this long; until then it blocks ALTER and
-TRUNCATE, even if the client is gone."""
+"""The server ends an idle snapshot session then: it blocks ALTER, though the client is gone."""
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """The server ends an idle session that holds table locks after this long."""
@@ -100,8 +98,8 @@ def _open(settings: Settings, flags: int) -> Connection:
     """
     connection = Connection(
         unix_socket=settings.socket,
-        host=settings.host,
-        port=settings.port,
+        host=(host := settings.host),
+        port=(port := settings.port),
         ssl=verifying_context(settings.authorities, settings.host),
         user=settings.user,
         # PyMySQL would encode a str as Latin-1; MySQL expects UTF-8.
@@ -119,9 +117,7 @@ def _open(settings: Settings, flags: int) -> Connection:
     connection.deadline = Deadline(CONNECT_SECONDS)
     try:
         connection.connect(
-            None
-            if settings.socket
-            else bounded.connect(settings.host, settings.port, CONNECT_SECONDS)
+            None if settings.socket else bounded.connect(host, port, CONNECT_SECONDS)
         )
     except UnicodeError as error:
         raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error

@@ -160,6 +160,8 @@ def _empty(
                 logs.event("table emptied", table=table)
                 cursor.nextset()
     except Exception as error:
+        if not empty and connection.open:
+            raise  # the server refused the first statement and ran none of the others
         # A lost connection says nothing about the statements that were under way.
         holds_rows = _hold_rows(settings, connection, tables[len(empty) :])
         empty += [table for table, holds in holds_rows.items() if holds is False]

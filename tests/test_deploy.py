@@ -162,7 +162,7 @@ def test_a_fresh_project_gets_four_functions_that_answer(
         assert word not in done.output
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_second_run_changes_no_access_and_never_lacks_a_socket(
     deployment: Deployment, project: Project
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_second_run_changes_no_access_and_never_lacks_a_socket(
     assert [len(versions) for versions in project.secrets.values()] == [1, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_closing_comes_first_and_holds_although_the_build_fails(
     deployment: Deployment, project: Project
 ) -> None:
@@ -232,7 +232,7 @@ def refused(source: Path) -> None:
         last_part.write((PROJECT / "tests/control_plane/refused.sh").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 @pytest.mark.usefixtures("refused")
 def test_each_call_of_a_first_run_that_is_refused_names_its_step(
     deployment: Deployment, project: Project
@@ -250,22 +250,21 @@ def test_each_call_of_a_first_run_that_is_refused_names_its_step(
     assert callers == {name: name not in CHANGES for name in FUNCTIONS}
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("refused")
+@pytest.mark.deployment
 def test_the_nightly_call_and_the_end_of_it_all(deployment: Deployment, project: Project) -> None:
-    """`schedule` makes jobs and an alert, `delete` asks and keeps the data; each call may fail."""
+    """`schedule` makes jobs and an alert; `delete` asks, and keeps the data."""
     assert deployment.run().status == 0
     channel = "projects/acme/notificationChannels/11"
-    refuse_each_call(deployment, project, "schedule", ALERT_CHANNEL=channel)
+    assert deployment.run("schedule", ALERT_CHANNEL=channel).status == 0
     assert list(project.scheduled) == ["backup-data-nightly", "backup-data-age"]
     assert len(project.alerts) == 1
     assert deployment.run("delete").status == 1
-    assert refuse_each_call(deployment, project, "delete", "--yes") == ["gcloud", "what stays"]
+    assert deployment.run("delete", "--yes").status == 0
     assert (project.services, project.scheduled, project.alerts) == ({}, {}, {})
     assert list(project.secrets) == ["hiring-reports-password", "hiring-changes-password"]
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_quota_that_is_used_up_is_named_and_the_next_run_goes_on(
     deployment: Deployment, project: Project
 ) -> None:
@@ -279,7 +278,7 @@ def test_a_quota_that_is_used_up_is_named_and_the_next_run_goes_on(
     assert deployment.run().output.endswith("4 of 4 answered\n")
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 @pytest.mark.parametrize(
     ("bucket", "step"),
     [
@@ -300,7 +299,7 @@ def test_a_bucket_of_somebody_else_is_named(
     assert (project.objects, project.services) == ({}, {})
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_an_instance_that_is_missing_is_named_before_anything_is_made(
     deployment: Deployment, project: Project
 ) -> None:
@@ -312,7 +311,7 @@ def test_an_instance_that_is_missing_is_named_before_anything_is_made(
     assert (project.accounts, project.buckets) == ({}, {})
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_an_organisation_that_forbids_all_users(deployment: Deployment, project: Project) -> None:
     """If a policy forbids allUsers, the error says that PUBLIC_REPORTS=no works."""
     project.forbids_all_users = True
@@ -366,7 +365,7 @@ def stored_certificates(project: Project) -> list[str]:
     return [base64.b64decode(version["data"]).decode() for version in versions]
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_from_network_to_socket_and_back(
     deployment: Deployment, project: Project, private: dict[str, Any]
 ) -> None:
@@ -398,7 +397,7 @@ def test_from_network_to_socket_and_back(
     assert stored_certificates(project) == [one, f"{one}\n{two}"]
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_subnet_in_another_region(
     deployment: Deployment, project: Project, private: dict[str, Any]
 ) -> None:
@@ -411,7 +410,7 @@ def test_a_subnet_in_another_region(
     assert stored_certificates(project) == private["authority"]
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_an_instance_that_the_settings_do_not_reach(
     deployment: Deployment, project: Project, private: dict[str, Any]
 ) -> None:

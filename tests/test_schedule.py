@@ -51,6 +51,7 @@ def shell(script: str) -> str:
 @pytest.fixture
 def deployed(deployment: Deployment, project: Project) -> Deployment:  # noqa: F811
     """A project in which the backup function is deployed."""
+    project.enabled["run.googleapis.com"] = 0.0
     project.services["backup-data"] = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -102,7 +103,7 @@ def test_two_jobs_and_one_alert(
     assert "access token" not in arguments
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_an_alert_that_is_no_longer_wanted(
     deployed: Deployment,
     project: Project,  # noqa: F811

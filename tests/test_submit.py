@@ -236,7 +236,7 @@ def submitted(project: Project, answer: subprocess.CompletedProcess[str]) -> dic
     return job
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_backup_is_submitted_with_its_options_and_every_module(
     submit: Submit, project: Project, tmp_path: Path
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_backup_is_submitted_with_its_options_and_every_module(
         imports(tmp_path / "packages", module)
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_an_analysis_is_submitted(submit: Submit, project: Project) -> None:
     """The batch of the reports gets no password and no subnet that was not asked for."""
     batch = submitted(project, submit("analysis"))
@@ -278,7 +278,7 @@ def test_an_analysis_is_submitted(submit: Submit, project: Project) -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_forecast_is_built_with_no_more_rights_and_submitted(
     submit: Submit, project: Project, tmp_path: Path
 ) -> None:
@@ -306,7 +306,7 @@ def rights_of(project: Project, member: str) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_a_build_that_fails_is_named_and_nothing_is_submitted(
     submit: Submit, project: Project
 ) -> None:
@@ -317,7 +317,7 @@ def test_a_build_that_fails_is_named_and_nothing_is_submitted(
     assert "submit-forecast.sh: failed: build the image. " in answer.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.deployment
 @pytest.mark.parametrize(
     ("job", "missing"),
     [
