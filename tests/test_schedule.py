@@ -55,9 +55,41 @@ def deployed(deployment: Deployment, project: Project) -> Deployment:  # noqa: F
     project.services["backup-data"] = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
-        "metadata": {"name": "backup-data", "namespace": "424242"},
-        "spec": {},
-        "status": {"url": URL, "traffic": []},
+        "metadata": {
+            "name": "backup-data",
+            "namespace": "424242",
+            "generation": 1,
+            "creationTimestamp": "2026-11-24T20:00:00Z",
+            "labels": {"cloud.googleapis.com/location": "europe-west1"},
+            "annotations": {},
+        },
+        "spec": {
+            "template": {
+                "metadata": {"name": "backup-data-00001-abc", "annotations": {}},
+                "spec": {
+                    "containers": [{"image": "europe-west1-docker.pkg.dev/acme/f/backup-data"}]
+                },
+            },
+            "traffic": [{"latestRevision": True, "percent": 100}],
+        },
+        "status": {
+            "url": URL,
+            "address": {"url": URL},
+            "observedGeneration": 1,
+            "latestReadyRevisionName": "backup-data-00001-abc",
+            "latestCreatedRevisionName": "backup-data-00001-abc",
+            "conditions": [
+                {"type": kind, "status": "True"}
+                for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
+            ],
+            "traffic": [
+                {
+                    "latestRevision": True,
+                    "percent": 100,
+                    "revisionName": "backup-data-00001-abc",
+                }
+            ],
+        },
     }
     return deployment
 
