@@ -203,9 +203,7 @@ def test_closing_comes_first_and_holds_although_the_build_fails(
     never_open(project)
 
 
-def refuse_each_call(
-    deployment: Deployment, project: Project, *arguments: str, **settings: str
-) -> list[str]:
+def refuse_each_call(deployment: Deployment, project: Project) -> list[str]:
     """Runs deploy.sh to its end, with each call of gcloud refused first; see refused.sh.
 
     Returns:
@@ -213,8 +211,8 @@ def refuse_each_call(
     """
     refused = project.clock.with_name("refused")
     refused.write_text("")
-    settings |= {"REFUSAL": str(project.refusal), "REFUSED": str(refused)}
-    done = deployment.run(*arguments, PUBLIC_REPORTS="yes", **settings)
+    settings = {"REFUSAL": str(project.refusal), "REFUSED": str(refused)}
+    done = deployment.run(PUBLIC_REPORTS="yes", **settings)
     assert (done.status, done.errors) == (0, "")
     ends = [line.split("|") for line in refused.read_text().splitlines()]
     assert {status for status, _ in ends} == {"1"}

@@ -195,7 +195,7 @@ def repeating(
 
     Args:
         seconds: after which no repetition begins.
-        tell: called with each failure; nobody should wait for a minute without a word.
+        tell: called with each failure, so that a long wait is explained.
     """
     retry = DEFAULT_RETRY.with_timeout(seconds).with_delay(maximum=RETRY_WAIT_SECONDS)
     return functools.partial(retry, on_error=tell)

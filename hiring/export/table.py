@@ -185,13 +185,16 @@ def check_characters(connection: Connection, name: str) -> None:
             )
 
 
-ENUMS_WITH_AN_EMPTY_MEMBER = """
-SELECT column_name
+WITH_AN_EMPTY_MEMBER = """
+SELECT column_name, column_type
 FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = %s AND data_type = 'enum'
+WHERE table_schema = DATABASE() AND table_name = %s AND data_type = %s
   AND column_type REGEXP "[(,]''[,)]"
 """
-"""ENUM columns with an empty member, which prints like their error value (index 0): as ''."""
+"""ENUM or SET columns with an empty member.
+
+An ENUM's prints like its error value (index 0), as ''; a SET prints alike with it and without it.
+"""
 
 
 def check_enums(connection: Connection, name: str) -> None:
@@ -200,7 +203,7 @@ def check_enums(connection: Connection, name: str) -> None:
     Raises:
         Misconfigured: one does; the message names table and column.
     """
-    for (column,) in db.select(connection, ENUMS_WITH_AN_EMPTY_MEMBER, name):
+    for column, _ in db.select(connection, WITH_AN_EMPTY_MEMBER, name, "enum"):
         ((errors,),) = db.select(
             connection,
             f"SELECT COUNT(*) FROM {db.quote(name)} WHERE {db.quote(column)} + 0 = 0",
@@ -212,22 +215,13 @@ def check_enums(connection: Connection, name: str) -> None:
             )
 
 
-SETS_WITH_AN_EMPTY_MEMBER = """
-SELECT column_name, column_type
-FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = %s AND data_type = 'set'
-  AND column_type REGEXP "[(,]''[,)]"
-"""
-"""The server prints such a column's values with and without the empty member alike."""
-
-
 def check_sets(connection: Connection, name: str) -> None:
     """Checks that no SET holds an empty member, which reads as if it were not there.
 
     Raises:
         Misconfigured: one does; the message names table and column.
     """
-    for column, column_type in db.select(connection, SETS_WITH_AN_EMPTY_MEMBER, name):
+    for column, column_type in db.select(connection, WITH_AN_EMPTY_MEMBER, name, "set"):
         # No member holds a comma. As a number, a SET has a bit for each member.
         members = column_type.removeprefix("set(").removesuffix(")").split(",")
         bit = 1 << members.index("''")
