@@ -1,12 +1,15 @@
 """Helpers of several test files: row counts, rows, answers, and a copy of the project."""
 
 import json
+import os
+import pty
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import PROJECT, Database
+from conftest import PROJECT, Bucket, Database
 from werkzeug.test import Client
 
 import db
@@ -53,3 +56,35 @@ def copy_project(folder: Path) -> None:
         if (PROJECT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, folder / name)
+
+
+def load_on_terminal(
+    database: Database, bucket: Bucket, arguments: list[str], answer: str | None
+) -> tuple[int, str]:
+    """The exit status of a load whose operator has a terminal, and what it shows there.
+
+    Args:
+        database: to load into.
+        bucket: with the source.
+        arguments: of load.py.
+        answer: typed into the terminal; None for nothing.
+    """
+    controller, terminal = pty.openpty()
+    loading = subprocess.Popen(
+        [sys.executable, PROJECT / "load.py", *arguments],
+        env={**os.environ, **database.environment, **bucket.environment},
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    if answer is not None:
+        os.write(controller, f"{answer}\n".encode())
+    shown = b""
+    try:
+        while piece := os.read(controller, 4096):
+            shown += piece
+    except OSError:  # the other end of the terminal is closed
+        pass
+    os.close(controller)
+    return loading.wait(60), shown.decode()

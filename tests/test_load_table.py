@@ -1,19 +1,15 @@
 """`load.py --table` restores one table of a backup if all foreign keys hold afterwards."""
 
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, Bucket, Database, Loader
+from conftest import Bucket, Database, Loader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_backup import path
-from support import content, count
+from support import content, count, load_on_terminal
 
 Backup = Callable[..., dict[str, Any]]
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -351,25 +347,9 @@ def test_a_terminal_shows_which_tables_stay(
     """On a terminal, the plan says `unchanged` for other tables; the question names the table."""
     before = content(database)
     database.execute("UPDATE jobs SET job = 'Changed'")
-    controller, terminal = pty.openpty()
-    os.write(controller, b"yes\n")
-    loading = subprocess.Popen(
-        [sys.executable, PROJECT / "load.py", backup, "--table", "jobs", "--replace"],
-        env={**os.environ, **database.environment, **bucket.environment},
-        stdin=terminal,
-        stdout=subprocess.DEVNULL,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while piece := os.read(controller, 4096):
-            shown += piece
-    except OSError:  # the other end of the terminal is closed
-        pass
-    os.close(controller)
-    assert loading.wait(60) == 0, shown
-    text = shown.decode()
+    arguments = [backup, "--table", "jobs", "--replace"]
+    status, text = load_on_terminal(database, bucket, arguments, "yes")
+    assert status == 0, text
     assert "departments           2     unchanged" in text
     assert "jobs                  2             2" in text
     assert f"Replace the rows of {database.name}.jobs? Type yes to go on" in text

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +12,7 @@ import pytest
 import requests
 import stored_backup
 from conftest import PROJECT, Bucket, Database, Loader
+from support import load_on_terminal
 
 from hiring.core import errors
 from hiring.core.settings import storage_settings
@@ -132,27 +131,10 @@ def test_a_terminal_is_asked_before_rows_are_replaced(
     backup = take_backup()["backup"]
     database.execute("DELETE FROM departments")
     database.insert("departments", [(3, "New")])
-    controller, terminal = pty.openpty()
-    loading = subprocess.Popen(
-        [sys.executable, PROJECT / "load.py", backup, "--replace", *options],
-        env={**os.environ, **database.environment, **bucket.environment},
-        stdin=terminal,
-        stdout=subprocess.DEVNULL,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    if answer is not None:
-        os.write(controller, f"{answer}\n".encode())
-    shown = b""
-    try:
-        while piece := os.read(controller, 4096):
-            shown += piece
-    except OSError:  # the other end of the terminal is closed
-        pass
-    os.close(controller)
-    assert loading.wait(60) == status, shown
+    arguments = [backup, "--replace", *options]
+    ended, text = load_on_terminal(database, bucket, arguments, answer)
+    assert ended == status, text
     assert departments(database) == rows
-    text = shown.decode()
     assert f"from {backup}" in text
     assert ("Type yes to go on" in text) is (answer is not None)
     assert ("nothing was loaded: reason not confirmed" in text) is (status == 130)
