@@ -1,29 +1,28 @@
 """The database connection that all functions share: session rules, errors, snapshot, locks.
 
-Times are UTC, text is utf8mb4, and every wait has a limit.
+Times are UTC, text is utf8mb4, and every wait has a limit. Nothing here knows Flask, so that the
+commands share it too.
 """
 
 import contextlib
 import threading
-import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
 
-from hiring.core import bounded, session
+from hiring.core import login, session
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
-from hiring.core.errors import DatabaseUnavailable, Misconfigured, TimedOut
-from hiring.core.server_errors import MISCONFIGURED, translate, unreached
+from hiring.core.errors import Misconfigured, TimedOut
+from hiring.core.login import SILENT, log_in, unavailable
+from hiring.core.server_errors import translate
 from hiring.core.settings import Settings
-from hiring.core.tls import verifying_context
 
 TABLES = ("departments", "jobs", "employees")
 """The three tables, referenced ones first."""
 
-CONNECT_SECONDS = 10
 LOCK_WAIT_SECONDS = 5
 REPORT_SECONDS = 30
 READ_SLACK_SECONDS = 5
@@ -31,14 +30,15 @@ READ_SLACK_SECONDS = 5
 NET_WRITE_SECONDS = 600
 """How long the server waits for a snapshot's client to read on: an upload may be slow."""
 SNAPSHOT_IDLE_SECONDS = 600
-"""The server ends an idle snapshot session then: it blocks ALTER, though the client is gone."""
+"""The server ends an idle snapshot session after this long.
+
+A session whose client is gone would go on blocking ALTER and TRUNCATE.
+"""
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """The server ends an idle session that holds table locks after this long."""
 KEEP_ALIVE_SECONDS = 10
 """How often an idle connection is pinged while its owner waits for something else."""
-
-SILENT = "it does not answer in time"
 
 
 # Connections
@@ -76,66 +76,17 @@ def connect(
         Misconfigured: a setting is malformed.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
-    connection = _open(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
+    connection = log_in(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
     waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
     try:
         session.begin(connection, settings.database, statement_seconds, waits | variables)
     except BaseException as error:
         _drop(connection)
         if isinstance(error, TimedOut):
-            raise _unavailable(SILENT) from error
+            raise unavailable(SILENT) from error
         raise
     connection.deadline, connection.read_timeout = None, read_timeout
     return connection
-
-
-def _open(settings: Settings, flags: int) -> Connection:
-    """Logs in; the connection's deadline is that of connecting.
-
-    PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
-    sockets too: without TLS, a server whose password cache is cold refuses a
-    `caching_sha2_password` login there.
-    """
-    connection = Connection(
-        unix_socket=settings.socket,
-        host=(host := settings.host),
-        port=(port := settings.port),
-        ssl=verifying_context(settings.authorities, settings.host),
-        user=settings.user,
-        # PyMySQL would encode a str as Latin-1; MySQL expects UTF-8.
-        password=settings.password.encode(),
-        database=settings.database,
-        charset="utf8mb4",
-        autocommit=True,
-        client_flag=CLIENT.LOCAL_FILES | flags,  # for `send_lines`: PyMySQL itself sends no file
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=CONNECT_SECONDS,
-        write_timeout=CONNECT_SECONDS,
-        defer_connect=True,
-    )
-    connection.read_timeout = CONNECT_SECONDS
-    connection.deadline = Deadline(CONNECT_SECONDS)
-    try:
-        connection.connect(
-            None if settings.socket else bounded.connect(host, port, CONNECT_SECONDS)
-        )
-    except UnicodeError as error:
-        raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
-    except TimedOut as error:
-        raise _unavailable(SILENT) from error
-    except OSError as error:
-        raise _unavailable("it can't be reached") from error
-    except pymysql.err.Error as error:
-        # The frames hold a socket that PyMySQL has not closed.
-        traceback.clear_frames(error.__traceback__)
-        if error.args[0] in MISCONFIGURED:
-            raise
-        raise _unavailable(unreached(error)) from error
-    return connection
-
-
-def _unavailable(reason: str) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"the database server is not available: {reason}")
 
 
 def _drop(connection: Connection) -> None:
@@ -176,7 +127,7 @@ def _living_connection() -> Connection | None:
     if connection is None:
         return None
     try:
-        connection.deadline = Deadline(CONNECT_SECONDS)
+        connection.deadline = Deadline(login.CONNECT_SECONDS)
         _ping(connection)
     except (pymysql.err.Error, TimedOut):
         _kept.connection = None
@@ -188,7 +139,7 @@ def _living_connection() -> Connection | None:
 def _ping(connection: Connection) -> None:
     """Pings the server; an answer that takes longer than connecting may is a failure."""
     read_timeout = connection.read_timeout
-    connection.read_timeout = min(read_timeout, CONNECT_SECONDS)
+    connection.read_timeout = min(read_timeout, login.CONNECT_SECONDS)
     connection.ping(reconnect=False)
     connection.read_timeout = read_timeout
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pymysql
 
 import db
-from hiring.core import logs
+from hiring.core import login, logs
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import BundleError, Misconfigured, PartlyEmptied
@@ -186,7 +186,7 @@ def _hold_rows(
         return found | _ask(connection, tables)
     with (
         contextlib.suppress(BundleError),
-        db.own_connection(settings, Deadline(db.CONNECT_SECONDS)) as another,
+        db.own_connection(settings, Deadline(login.CONNECT_SECONDS)) as another,
     ):
         return found | _ask(another, tables)
     return found

@@ -10,6 +10,7 @@ from werkzeug.test import Client
 
 import db
 from hiring.core.deadline import Deadline
+from hiring.core.errors import DatabaseUnavailable
 from hiring.core.settings import read_settings
 
 
@@ -80,6 +81,6 @@ def test_tls_is_used_where_it_is_offered(database: Database) -> None:
 def test_the_password_is_not_in_an_error(database: Database) -> None:
     """Neither the error of a refused login nor its cause contains the password."""
     environment = {**database.environment, "DB_USER": "nobody"}
-    with pytest.raises(db.DatabaseUnavailable) as raised:
+    with pytest.raises(DatabaseUnavailable) as raised:
         db.connect(read_settings(environment), 10)
     assert PASSWORD not in f"{raised.value!r} {raised.value.__cause__!r}"

@@ -203,7 +203,9 @@ def test_closing_comes_first_and_holds_although_the_build_fails(
     never_open(project)
 
 
-def refuse_each_call(deployment: Deployment, project: Project) -> list[str]:
+def refuse_each_call(
+    deployment: Deployment, project: Project, *arguments: str, **settings: str
+) -> list[str]:
     """Runs deploy.sh to its end, with each call of gcloud refused first; see refused.sh.
 
     Returns:
@@ -211,8 +213,8 @@ def refuse_each_call(deployment: Deployment, project: Project) -> list[str]:
     """
     refused = project.clock.with_name("refused")
     refused.write_text("")
-    settings = {"REFUSAL": str(project.refusal), "REFUSED": str(refused)}
-    done = deployment.run(PUBLIC_REPORTS="yes", **settings)
+    settings |= {"REFUSAL": str(project.refusal), "REFUSED": str(refused)}
+    done = deployment.run(*arguments, PUBLIC_REPORTS="yes", **settings)
     assert (done.status, done.errors) == (0, "")
     ends = [line.split("|") for line in refused.read_text().splitlines()]
     assert {status for status, _ in ends} == {"1"}
@@ -249,15 +251,18 @@ def test_each_call_of_a_first_run_that_is_refused_names_its_step(
 
 
 @pytest.mark.deployment
-def test_the_nightly_call_and_the_end_of_it_all(deployment: Deployment, project: Project) -> None:
-    """`schedule` makes jobs and an alert; `delete` asks, and keeps the data."""
+@pytest.mark.usefixtures("refused")
+def test_each_call_of_the_schedule_and_of_the_end_that_is_refused(
+    deployment: Deployment, project: Project
+) -> None:
+    """`schedule` makes jobs and an alert; `delete` asks, and keeps the data; each call may fail."""
     assert deployment.run().status == 0
     channel = "projects/acme/notificationChannels/11"
-    assert deployment.run("schedule", ALERT_CHANNEL=channel).status == 0
+    assert refuse_each_call(deployment, project, "schedule", ALERT_CHANNEL=channel) == ["gcloud"]
     assert list(project.scheduled) == ["backup-data-nightly", "backup-data-age"]
     assert len(project.alerts) == 1
     assert deployment.run("delete").status == 1
-    assert deployment.run("delete", "--yes").status == 0
+    assert refuse_each_call(deployment, project, "delete", "--yes") == ["gcloud", "what stays"]
     assert (project.services, project.scheduled, project.alerts) == ({}, {}, {})
     assert list(project.secrets) == ["hiring-reports-password", "hiring-changes-password"]
 

@@ -20,6 +20,7 @@ from werkzeug.test import Client
 
 import db
 import reports
+from hiring.core import login
 from loading import target
 from local.database import DatabaseServer
 
@@ -387,7 +388,7 @@ def network(
     """A network between the functions and their server; connecting times out after a second."""
     network = Forwarder(tmp_path / "network", database.server.port)
     environment.setenv("DB_SOCKET", str(tmp_path / "network"))
-    environment.setattr(db, "CONNECT_SECONDS", 1)
+    environment.setattr(login, "CONNECT_SECONDS", 1)
     yield network
     network.close()
 

@@ -13,7 +13,7 @@ from forwarder import Forwarder
 from stored_backup import download, path, records, rewrite
 from support import content
 
-import db
+from hiring.core import login
 from hiring.core.connection import Connection
 from local.database import DatabaseServer
 
@@ -395,7 +395,7 @@ def test_a_long_row_over_a_slow_line_is_restored(
     database.insert("jobs", [(1, "x" * 14_000_000)])
     before = checksums(database)
     backup = take_backup()["backup"]
-    environment.setattr(db, "CONNECT_SECONDS", 1)
+    environment.setattr(login, "CONNECT_SECONDS", 1)
     loaded = run_load(backup, "--replace", DB_SOCKET=slow_line)
     assert loaded.status == 0, loaded.error
     assert checksums(database) == before

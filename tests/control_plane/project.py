@@ -140,10 +140,14 @@ class Project:
             return copy.deepcopy(answer)
 
     def _refuse_all(self, request: Request) -> None:
-        """Refuses what `refusal` says: a status, and `changes` or `all` requests."""
+        """Refuses what `refusal` says: a status, and `changes` or `all` requests.
+
+        A file beside it, `refusal.met`, says that this happened.
+        """
         status, _, which = self.refusal.read_text().strip().partition(" ")
         changes = request.method != "GET" and not request.path.endswith(":getIamPolicy")
         if status and not request.host.startswith("oauth2.") and (changes or which == "all"):
+            self.refusal.with_suffix(".met").touch()
             word = {"403": "PERMISSION_DENIED", "503": "UNAVAILABLE"}[status]
             raise Refused(int(status), word, "Refused by the test.")
 

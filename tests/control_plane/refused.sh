@@ -19,9 +19,11 @@ sleep() {
 refused_first() {
     local which=$1 said status=0
     shift
+    rm -f "$REFUSAL.met"
     refuse 403 "$which"
     said=$("$@" 2>&1 >/dev/null) || status=$?
-    printf '%s|%s\n' "$status" "${said##*$'\n'}" >>"$REFUSED"
+    # Removing what is not there ends before the request that would be refused.
+    [[ ! -e $REFUSAL.met ]] || printf '%s|%s\n' "$status" "${said##*$'\n'}" >>"$REFUSED"
     refuse 503 "$which"
     status=0
     "$@" || status=$?
@@ -40,4 +42,4 @@ refuse_first() {
 }
 
 refuse_first changes run create remove let_in
-refuse_first all ask exists check_backup_bucket
+refuse_first all ask exists check_backup_bucket check_channel
