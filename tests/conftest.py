@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis
 import pymysql
 import pytest
 import requests
@@ -60,6 +61,11 @@ def forget_settings() -> None:
             connection.close()
         db._kept = threading.local()
     storage_client.client.cache_clear()
+
+
+# On a busy machine an example may take any time.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

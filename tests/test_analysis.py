@@ -123,9 +123,7 @@ def test_hires_that_avro_can_not_hold_count_too(
     check(client, analyse(database, bucket, tmp_path), range(2018, 2024))
 
 
-@pytest.mark.parametrize(
-    "column_type", ["DATE", pytest.param("TIMESTAMP(6)", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("column_type", ["DATE", "TIMESTAMP(6)"])
 def test_the_analysis_counts_any_type_of_time(
     client: Client, database: Database, bucket: Bucket, tmp_path: Path, column_type: str
 ) -> None:

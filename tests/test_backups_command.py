@@ -1,18 +1,21 @@
 """backups.py lists backups, finds damage, and removes what no rule keeps and nothing else."""
 
+import contextlib
 import datetime
+import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import stored_backup
-from conftest import PROJECT, Bucket, Database, forget_settings
+from conftest import Bucket, Database, forget_settings
 from small_backups import NOW, folders, write_backup, write_backups
 
+import backups
 from hiring.core.deadline import Deadline
 from hiring.core.settings import StorageLocation
 from hiring.export import catalog, prune
@@ -21,14 +24,18 @@ Backup = Callable[..., dict[str, Any]]
 
 
 def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Runs the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, PROJECT / "backups.py", *map(str, arguments)],
-        env={**os.environ, **bucket.environment, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    """Runs the command in this process."""
+    out, log = io.StringIO(), io.StringIO()
+    forget_settings()
+    with (
+        mock.patch.dict(os.environ, {**bucket.environment, **settings}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(log),
+    ):
+        status = backups.main([str(argument) for argument in arguments])
+    forget_settings()
+    return subprocess.CompletedProcess(
+        [*map(str, arguments)], status, out.getvalue(), log.getvalue()
     )
 
 
@@ -103,6 +110,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("quick", [["--quick"], []], ids=["quick", "full"])
 @pytest.mark.parametrize(("damage", "says"), DAMAGES.values(), ids=DAMAGES)
 def test_damage_is_found_and_named(

@@ -296,22 +296,21 @@ def test_the_browser_requests_the_page_only(
 
 
 VIEWPORTS = {"phone": PHONE, "200 %": ENLARGED, "desktop": DESKTOP}
-ALWAYS = [("phone", "dark"), ("200 %", "forced"), ("desktop", "light")]
-"""Each viewport and each colour scheme once; the other pairs are slow tests."""
+SCHEMES = ("light", "dark", "forced")
 
 
-@pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(
-    ("viewport", "scheme"),
+    ("path", "viewport", "scheme"),
     [
+        # Each page in each viewport and in each scheme; over three pages, each pair of these.
         pytest.param(
-            VIEWPORTS[viewport],
-            scheme,
-            id=f"{viewport}-{scheme}",
-            marks=[] if (viewport, scheme) in ALWAYS else pytest.mark.slow,
+            path,
+            viewport,
+            (scheme := SCHEMES[(number + shift) % len(SCHEMES)]),
+            id=f"{name}-{scheme}-{path}",
         )
-        for viewport in VIEWPORTS
-        for scheme in ("light", "dark", "forced")
+        for number, path in enumerate(PAGES)
+        for shift, (name, viewport) in enumerate(VIEWPORTS.items())
     ],
 )
 def test_anybody_can_read_the_page(

@@ -52,7 +52,6 @@ BODIES = st.binary(max_size=50) | st.just(b"dry_run=true") | st.just(b"x" * 100_
 
 FUZZING = settings(
     max_examples=50,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

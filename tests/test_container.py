@@ -73,7 +73,7 @@ def test_fastavro_reads_what_is_written(compressor: str) -> None:
 
 
 @given(rows=st.lists(st.text(max_size=20), min_size=1), codec=st.sampled_from(["null", "deflate"]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_fastavro_writes_is_read(rows: list[str], codec: str) -> None:
     """A fastavro file of many small blocks with either codec is read: schema and encoded rows."""
     output = io.BytesIO()

@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hiring.core.errors import BadSource
@@ -197,7 +197,6 @@ def load(content: dict[str, bytes], types: dict[str, str]) -> list[Any]:
 
 
 @given(data=st.data())
-@settings(deadline=None)
 def test_columns_give_the_rows_and_reasons_that_single_fields_give(data: st.DataObject) -> None:
     """Files of any content give the same rows, the same invalid records in the same order, and the
     same refusal, whether whole columns are checked or each field by itself."""

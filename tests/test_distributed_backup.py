@@ -155,6 +155,7 @@ def test_the_rows_are_the_functions_in_eight_ranges(
     assert ours == functions
 
 
+@pytest.mark.once
 def test_a_distributed_backup_is_loaded_like_any_other(job: Job, database: Database) -> None:
     """load.py finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
@@ -202,6 +203,7 @@ def test_a_table_that_changes_is_refused(job: Job, writer: None) -> None:
     assert job.bucket.blobs() == {}
 
 
+@pytest.mark.once
 def test_changes_that_are_allowed_are_recorded(job: Job, writer: None, database: Database) -> None:
     """With --allow-changes, the manifest names the changed table and both GTID positions."""
     done = job.run("--ranges=8", "--allow-changes")
@@ -272,6 +274,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             process.stop(each)
 
 
+@pytest.mark.once
 def test_an_executor_that_is_killed_costs_nothing(
     job: Job, cluster: Cluster, client: Client, database: Database
 ) -> None:

@@ -171,9 +171,7 @@ HIRES = st.lists(
 RANGES = st.tuples(st.integers(1990, 2030), st.integers(0, 49))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hires=HIRES, years=RANGES)
 def test_any_range_of_any_hires(
     client: Client, database: Database, hires: list[Hire], years: tuple[int, int]

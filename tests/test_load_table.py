@@ -217,7 +217,6 @@ def holds(rows: Rows) -> bool:
 @pytest.mark.slow
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

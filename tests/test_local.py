@@ -193,6 +193,7 @@ def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
         server.connect(database="kept").close()
 
 
+@pytest.mark.once
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     """A server that does not start is an error with the end of the server's log."""
     server = DatabaseServer(tmp_path, options=["--no-such-option"])
@@ -201,6 +202,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert not server.is_running
 
 
+@pytest.mark.once
 def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
     """An interrupted set-up leaves no data folder behind, and the next start repeats it."""
 
@@ -370,6 +372,7 @@ def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
     assert stack.processes() == []
 
 
+@pytest.mark.once
 def test_a_killed_stack_leaves_no_process(checkout: Path) -> None:
     """A stack that is killed leaves no process running for long."""
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)

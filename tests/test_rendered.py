@@ -56,7 +56,7 @@ HOSTS = st.sampled_from(["", "localhost", "quarterly-hired-1.europe-west1.run.ap
 PAGES = st.tuples(QUERIES, st.builds(Found, PAGE_ROWS, PAGE_ROWS, YEARS), HOSTS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(PAGES, max_size=6))
 def test_a_page_is_that_of_its_query(asked: list[tuple[ReportQuery, Found, str]]) -> None:
     """A page depends on its year, view, order, filter, the year before, its links and its host."""

@@ -196,8 +196,7 @@ def test_the_archive_serves_all_four_functions(
     serve_all(start, database, bucket, Path(sys.executable))
 
 
-@pytest.mark.once
-@pytest.mark.slow
+@pytest.mark.deployment
 def test_the_archive_names_every_package_that_it_needs(
     start: Callable[..., Any], archive: Path, database: Database, bucket: Bucket, tmp_path: Path
 ) -> None:
