@@ -236,7 +236,7 @@ class Trial:
         url = f"{self._parts.url}{PATHS[operation]}"
         try:
             return str(requests.get(url, timeout=REQUEST_SECONDS).status_code)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
             return "connection lost"
 
     def _await_free(self, writer: Writer) -> None:
