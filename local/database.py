@@ -133,6 +133,7 @@ class DatabaseServer:
             "--no-defaults",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
+            "--force",  # also where this machine's own name cannot be looked up
             f"--datadir={data}",
             *as_root,
         ]
