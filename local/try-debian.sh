@@ -33,6 +33,8 @@ make_system() {
   rm -rf "$folder/project"
   git clone --quiet "$PWD" "$folder/project"
   mkdir -p "$folder/dev/shm"
+  # Every installation has it; debootstrap leaves it to Debian's installer.
+  printf '127.0.0.1 localhost\n' >"$folder/etc/hosts"
 }
 
 # usage: inside FOLDER COMMAND...
