@@ -81,8 +81,12 @@ ensure_database_server() {
 # Installs Chromium for the tests of the page, which are skipped if it is missing.
 # CHROMIUM names another browser of that kind.
 ensure_browser() {
-  if [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null; then return; fi
-  (install_packages chromium) || printf 'the tests in a browser will be skipped\n' >&2
+  local packages=()
+  [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null || packages+=(chromium)
+  # What drives it needs this library, which a bare system lacks.
+  compgen -G "/usr/lib*/**/libatomic.so.1" >/dev/null || packages+=(libatomic1)
+  ((${#packages[@]})) || return 0
+  (install_packages "${packages[@]}") || printf 'the tests in a browser will be skipped\n' >&2
 }
 
 # usage: set_up REQUIREMENTS_FILE...
