@@ -16,7 +16,6 @@ from hiring.core import login, session
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.core.errors import Misconfigured, TimedOut
-from hiring.core.login import SILENT, log_in, unavailable
 from hiring.core.server_errors import translate
 from hiring.core.settings import Settings
 
@@ -76,14 +75,14 @@ def connect(
         Misconfigured: a setting is malformed.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
-    connection = log_in(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
+    connection = login.log_in(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
     waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
     try:
         session.begin(connection, settings.database, statement_seconds, waits | variables)
     except BaseException as error:
         _drop(connection)
         if isinstance(error, TimedOut):
-            raise unavailable(SILENT) from error
+            raise login.unavailable(login.SILENT) from error
         raise
     connection.deadline, connection.read_timeout = None, read_timeout
     return connection

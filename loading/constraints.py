@@ -119,6 +119,11 @@ class Check:
         return f"FROM {db.quote(self.table)} WHERE NOT ({self.clause})"
 
     @property
+    def broken_values(self) -> str:
+        """The same as `broken_rows`: a clause may depend on the whole row."""
+        return self.broken_rows
+
+    @property
     def broken(self) -> str:
         """The words of a message about rows that break it."""
         return f"break the CHECK constraint {self.name}"
@@ -178,13 +183,9 @@ def check(connection: Connection, backed_up: Mapping[str, str], filled: Collecti
         if is_check and constraint.table not in filled:
             continue
         # Millions of rows refer to few others: MariaDB takes seconds to look each row up.
-        if isinstance(constraint, ForeignKey) and not db.select(
-            connection, f"SELECT 1 {constraint.broken_values} LIMIT 1"
-        ):
+        if not db.select(connection, f"SELECT 1 {constraint.broken_values} LIMIT 1"):
             continue
         ((rows,),) = db.select(connection, f"SELECT COUNT(*) {constraint.broken_rows}")
-        if not rows:
-            continue
         reason = f"{rows} rows of {constraint.table} {constraint.broken}"
         may_stay = is_check or set(filled) == set(db.TABLES)
         if may_stay and constraint.is_in(backed_up.get(constraint.table, "")):

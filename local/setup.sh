@@ -84,7 +84,7 @@ ensure_browser() {
   local packages=()
   [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null || packages+=(chromium)
   # What drives it needs this library, which a bare system lacks.
-  compgen -G "/usr/lib*/**/libatomic.so.1" >/dev/null || packages+=(libatomic1)
+  compgen -G "/usr/lib/*/libatomic.so.1" >/dev/null || packages+=(libatomic1)
   ((${#packages[@]})) || return 0
   (install_packages "${packages[@]}") || printf 'the tests in a browser will be skipped\n' >&2
 }

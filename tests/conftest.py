@@ -64,7 +64,7 @@ def forget_settings() -> None:
 
 
 # On a busy machine an example may take any time.
-hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 

@@ -25,6 +25,7 @@ Backup = Callable[..., dict[str, Any]]
 
 def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Runs the command in this process."""
+    given = [str(argument) for argument in arguments]
     out, log = io.StringIO(), io.StringIO()
     forget_settings()
     with (
@@ -32,11 +33,9 @@ def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.Comp
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(log),
     ):
-        status = backups.main([str(argument) for argument in arguments])
+        status = backups.main(given)
     forget_settings()
-    return subprocess.CompletedProcess(
-        [*map(str, arguments)], status, out.getvalue(), log.getvalue()
-    )
+    return subprocess.CompletedProcess(given, status, out.getvalue(), log.getvalue())
 
 
 # List

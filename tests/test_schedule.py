@@ -12,7 +12,7 @@ from typing import Any
 import faults
 import pytest
 from conftest import PROJECT, Bucket, Bundle
-from control_plane import Project, monitoring
+from control_plane import Project, functions, monitoring
 from control_plane.log_filter import Entry, compile_filter
 from control_plane.server import Refused
 from support import get
@@ -52,45 +52,31 @@ def shell(script: str) -> str:
 def deployed(deployment: Deployment, project: Project) -> Deployment:  # noqa: F811
     """A project in which the backup function is deployed."""
     project.enabled["run.googleapis.com"] = 0.0
-    project.services["backup-data"] = {
+    image = "europe-west1-docker.pkg.dev/acme/f/backup-data"
+    account = "hiring-changes@acme.iam.gserviceaccount.com"
+    project.images[image] = {}
+    project.accounts[account] = 0.0
+    service = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": {
             "name": "backup-data",
-            "namespace": "424242",
-            "generation": 1,
-            "creationTimestamp": "2026-11-24T20:00:00Z",
             "labels": {"cloud.googleapis.com/location": "europe-west1"},
             "annotations": {},
         },
         "spec": {
             "template": {
-                "metadata": {"name": "backup-data-00001-abc", "annotations": {}},
+                "metadata": {"annotations": {}},
                 "spec": {
-                    "containers": [{"image": "europe-west1-docker.pkg.dev/acme/f/backup-data"}]
+                    "containers": [{"image": image}],
+                    "serviceAccountName": account,
                 },
-            },
-            "traffic": [{"latestRevision": True, "percent": 100}],
-        },
-        "status": {
-            "url": URL,
-            "address": {"url": URL},
-            "observedGeneration": 1,
-            "latestReadyRevisionName": "backup-data-00001-abc",
-            "latestCreatedRevisionName": "backup-data-00001-abc",
-            "conditions": [
-                {"type": kind, "status": "True"}
-                for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
-            ],
-            "traffic": [
-                {
-                    "latestRevision": True,
-                    "percent": 100,
-                    "revisionName": "backup-data-00001-abc",
-                }
-            ],
+            }
         },
     }
+    before = {"metadata": {"generation": 0}, "status": {}, "spec": {}}
+    functions.put(project, "backup-data", service, before)
+    del project.accounts[account]  # those that `schedule` makes are looked at
     return deployment
 
 
