@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import engine
 import hypothesis
 import pymysql
 import pytest
@@ -343,6 +344,16 @@ def client(
     client = werkzeug.test.Client(application)
     yield client
     forget_settings()
+
+
+# Spark
+
+
+@pytest.fixture(scope="session")
+def spark(storage: Storage) -> Iterator[None]:
+    """Spark for the jobs that tests call in this process; they find it by `getOrCreate`."""
+    with engine.session({"STORAGE_EMULATOR_HOST": storage.url}):
+        yield
 
 
 # The load

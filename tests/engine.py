@@ -1,19 +1,24 @@
-"""Real Spark for the tests of the jobs, as a small local process.
+"""Real Spark for the tests of the jobs, on this machine.
 
 Tests that need it are skipped if pyspark or Java is missing; `.ci/run` installs both.
 """
 
+import contextlib
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from conftest import PROJECT
 
+from local import process
+
+PROJECT = Path(__file__).resolve().parent.parent
 JOB_SECONDS = 300
 
 MISSING = (
@@ -54,6 +59,30 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         **settings,
     }
+
+
+@contextlib.contextmanager
+def session(settings: Mapping[str, str]) -> Iterator[None]:
+    """Runs Spark for the jobs that this process calls; they take a second, not a Java start.
+
+    Args:
+        settings: the environment of Spark's workers.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    properties = [f"--conf={name}={value}" for name, value in CONFIGURATION.items()]
+    arguments = shlex.join(["--master=local[2]", *properties, "pyspark-shell"])
+    with mock.patch.dict(
+        os.environ, {**environment(settings), "PYSPARK_SUBMIT_ARGS": arguments}, clear=True
+    ):
+        SparkSession.builder.getOrCreate()
+    gateway = SparkContext._gateway
+    with mock.patch.dict(os.environ, PYSPARK_PYTHON=sys.executable):
+        yield
+    SparkSession.builder.getOrCreate().stop()
+    gateway.shutdown()
+    process.stop(gateway.proc)
 
 
 def command(

@@ -2,7 +2,9 @@
 
 import csv
 import datetime
+import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,24 @@ def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
     return {**bucket.environment, "DB_NAME": database.name}
 
 
-def analyse(database: Database, bucket: Bucket, folder: Path) -> dict[str, Any]:
-    """Runs an analysis of the newest backup; returns its objects by name."""
-    done = engine.run(settings_of(database, bucket), folder, "analysis")
-    assert done.returncode == 0, done.stdout
+def results(bucket: Bucket) -> dict[str, Any]:
+    """The objects of the one analysis in a bucket, by name."""
     found = bucket.blobs("hiring/analyses/")
     return {name.rpartition("/")[2]: json.loads(content) for name, content in found.items()}
+
+
+@pytest.fixture
+def analyse(spark: None, client: Client, bucket: Bucket) -> Callable[[], dict[str, Any]]:
+    """Analyses the newest backup in this process; returns the results by name.
+
+    The settings are those of `client`.
+    """
+
+    def run() -> dict[str, Any]:
+        importlib.import_module("jobs.analysis").run()
+        return results(bucket)
+
+    return run
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[list[Any]]:
@@ -53,7 +67,9 @@ def test_the_analysis_of_the_sample_data_equals_the_reports(
     for table, rows in sample.TABLES.items():
         database.insert(table, list(rows()))
     backup = client.get("/backup-data").get_json()
-    found = analyse(database, bucket, tmp_path)
+    done = engine.run(settings_of(database, bucket), tmp_path, "analysis")
+    assert done.returncode == 0, done.stdout
+    found = results(bucket)
     check(client, found, range(2017, 2027))
     names = sorted(f"{report}-{year}.json" for report in REPORTS for year in range(2018, 2026))
     assert sorted(found) == [*names[:8], "manifest.json", *names[8:]]
@@ -69,7 +85,7 @@ def test_the_analysis_of_the_sample_data_equals_the_reports(
 
 @pytest.mark.skipif(not REAL_DATA.exists(), reason="the real data set is not here")
 def test_the_analysis_of_real_data_equals_the_reports(
-    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+    client: Client, database: Database, analyse: Callable[[], dict[str, Any]]
 ) -> None:
     """Hires without a department, a job or a time are counted as the functions count them."""
     for column in (
@@ -90,11 +106,11 @@ def test_the_analysis_of_real_data_equals_the_reports(
             ]
         database.insert(table, rows)
     client.get("/backup-data")
-    check(client, analyse(database, bucket, tmp_path), range(2020, 2024))
+    check(client, analyse(), range(2020, 2024))
 
 
 def test_hires_that_avro_can_not_hold_count_too(
-    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+    client: Client, database: Database, analyse: Callable[[], dict[str, Any]]
 ) -> None:
     """Hires kept as invalid records are counted as the functions count them."""
     database.insert("departments", [(1, "Legal"), (2, "007"), (3, "Sales")])
@@ -120,12 +136,12 @@ def test_hires_that_avro_can_not_hold_count_too(
         )
     answer = client.get("/backup-data").get_json()
     assert [table["invalid_rows"] for table in answer["tables"]] == [0, 0, 20]
-    check(client, analyse(database, bucket, tmp_path), range(2018, 2024))
+    check(client, analyse(), range(2018, 2024))
 
 
 @pytest.mark.parametrize("column_type", ["DATE", "TIMESTAMP(6)"])
 def test_the_analysis_counts_any_type_of_time(
-    client: Client, database: Database, bucket: Bucket, tmp_path: Path, column_type: str
+    client: Client, database: Database, analyse: Callable[[], dict[str, Any]], column_type: str
 ) -> None:
     """The analysis counts a DATE, and a TIMESTAMP near midnight of New Year, in the right year."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column_type} NOT NULL")
@@ -150,7 +166,7 @@ def test_the_analysis_counts_any_type_of_time(
             ],
         )
     client.get("/backup-data")
-    check(client, analyse(database, bucket, tmp_path), range(2019, 2023))
+    check(client, analyse(), range(2019, 2023))
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """The distributed backup has the function's rows, in ranges, whatever happens to its workers."""
 
+import argparse
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -12,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import engine
 import fastavro
@@ -20,6 +22,7 @@ import pytest
 from conftest import PROJECT, Bucket, Database
 from werkzeug.test import Client
 
+from hiring.core.errors import Busy
 from local import process
 
 pytestmark = engine.needs_spark
@@ -114,6 +117,23 @@ class Job:
         )
 
 
+class TakeBackup(Protocol):
+    """Takes a backup in eight ranges in this process."""
+
+    def __call__(self, *, allow_changes: bool) -> None: ...
+
+
+@pytest.fixture
+def take_backup(spark: None, job: Job, environment: pytest.MonkeyPatch) -> TakeBackup:
+    def take(*, allow_changes: bool) -> None:
+        for name, value in job.settings.items():
+            environment.setenv(name, value)
+        options = argparse.Namespace(ranges=8, allow_changes=allow_changes)
+        importlib.import_module("jobs.distributed_backup").run(options)
+
+    return take
+
+
 @pytest.fixture
 def job(database: Database, bucket: Bucket, tmp_path: Path) -> Job:
     return Job(bucket, database.environment | bucket.environment, tmp_path)
@@ -156,12 +176,14 @@ def test_the_rows_are_the_functions_in_eight_ranges(
 
 
 @pytest.mark.once
-def test_a_distributed_backup_is_loaded_like_any_other(job: Job, database: Database) -> None:
+def test_a_distributed_backup_is_loaded_like_any_other(
+    job: Job, take_backup: TakeBackup, database: Database
+) -> None:
     """load.py finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
     sums = "CHECKSUM TABLE departments, jobs, employees"
     before = database.execute(sums)
-    assert job.run("--ranges=8").returncode == 0
+    take_backup(allow_changes=False)
     database.execute("DELETE FROM employees WHERE id > 100")
     address = f"{job.settings['GCS_PATH']}/backups/"
     loaded = subprocess.run(
@@ -195,19 +217,19 @@ def writer(database: Database) -> Iterator[None]:
     thread.join()
 
 
-def test_a_table_that_changes_is_refused(job: Job, writer: None) -> None:
+def test_a_table_that_changes_is_refused(job: Job, take_backup: TakeBackup, writer: None) -> None:
     """A table that changes is refused by name, and no object stays."""
-    done = job.run("--ranges=8")
-    assert done.returncode == 1
-    assert "employees changed while the backup was taken" in done.stdout
+    with pytest.raises(Busy, match=r"^employees changed while the backup was taken"):
+        take_backup(allow_changes=False)
     assert job.bucket.blobs() == {}
 
 
 @pytest.mark.once
-def test_changes_that_are_allowed_are_recorded(job: Job, writer: None, database: Database) -> None:
+def test_changes_that_are_allowed_are_recorded(
+    job: Job, take_backup: TakeBackup, writer: None, database: Database
+) -> None:
     """With --allow-changes, the manifest names the changed table and both GTID positions."""
-    done = job.run("--ranges=8", "--allow-changes")
-    assert done.returncode == 0, done.stdout
+    take_backup(allow_changes=True)
     (manifest,) = job.manifests()
     changes = manifest["changes"]
     assert (changes["allowed"], changes["tables"]) == (True, ["employees"])
