@@ -10,7 +10,8 @@ from hiring.export import mapping
 from hiring.export.layout import Mask, Part, joined
 from hiring.export.packets import Ints
 from hiring.export.table import Column
-from hiring.export.values import Values, decimals, integers, one_by_one, times
+from hiring.export.times import times
+from hiring.export.values import Values, decimals, integers, one_by_one
 
 Floats = npt.NDArray[np.float64]
 

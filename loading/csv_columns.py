@@ -11,7 +11,8 @@ import numpy as np
 from hiring.export.layout import Mask, Part, cells_from
 from hiring.export.packets import Ints
 from hiring.export.table import Column
-from hiring.export.values import Values, plain_times
+from hiring.export.times import plain_times
+from hiring.export.values import Values
 from loading import csv_rules
 
 SURE_DIGITS = 18

@@ -16,16 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hiring.export.layout import Part, cells_from, joined
-from hiring.export.packets import Ints
+from hiring.export.packets import WORD_BYTES, Ints, Words
 from hiring.export.table import Column
 from loading.cells import Cells
 
-Words = npt.NDArray[np.uint64]
-
-WORD_BYTES = 8
 ONE_BY_ONE_BYTES = 256
 """A longer value is hashed on its own, by BLAKE2."""
 MODULUS = 2**64

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, joined, lay_out
+from hiring.export.layout import Mask, Part, joined, lay_out, part_of
 from hiring.export.packets import Bytes, Ints
 from hiring.export.table import Column
-from hiring.export.values import DECIMAL_DIGITS, MONTHS
+from hiring.export.times import MONTHS
+from hiring.export.values import DECIMAL_DIGITS
 from loading.cells import Cells
 
 
@@ -229,9 +230,7 @@ def _times(quote: bytes, column: Column, cells: Cells, after: bytes) -> Part:
     _write_date(table, len(quote), days)
     if micros is not None:
         _write_time(table, len(quote) + len(_EMPTY_DATE), micros, len(template))
-    width = len(text)
-    starts = np.arange(0, table.size, width)
-    return Part(table.reshape(-1), starts, np.full(len(numbers), width, np.int64))
+    return part_of(table, np.full(len(numbers), len(text)))
 
 
 def _write_date(table: Bytes, at: int, days: Ints) -> None:

@@ -30,6 +30,8 @@ from hiring.core.deadline import Deadline
 from hiring.core.settings import read_settings
 from hiring.export import blocks, layout, mapping, packets
 from hiring.export.table import Column, Table, read_table
+from hiring.export.times import plain_times
+from hiring.export.values import Values, are_utf8, split
 from local.database import DatabaseServer
 
 Record = dict[str, Any]
@@ -318,10 +320,16 @@ def test_packets_are_found_as_one_by_one(contents: list[bytes], cut: int, first:
 
 @st.composite
 def parts(draw: st.DrawFn) -> list[layout.Part]:
-    """Parts with the same number of pieces each."""
+    """Parts with the same number of pieces each, some of them the first bytes of cells."""
     rows = draw(st.integers(1, 9))
     made = []
     for _ in range(draw(st.integers(1, 4))):
+        if width := draw(st.integers(0, 3)):
+            cells = draw(st.binary(min_size=rows * width, max_size=rows * width))
+            filled = [draw(st.integers(0, width)) for _ in range(rows)]
+            table = np.frombuffer(cells, np.uint8).reshape(rows, width)
+            made.append(layout.part_of(table, np.array(filled)))
+            continue
         source = np.frombuffer(draw(st.binary(min_size=1, max_size=40)), np.uint8)
         starts = [draw(st.integers(0, len(source))) for _ in range(rows)]
         lengths = [draw(st.integers(0, len(source) - start)) for start in starts]
@@ -345,7 +353,82 @@ def test_pieces_are_laid_out_alike_in_every_way(parts: list[layout.Part]) -> Non
         assert layout._gather(parts) == expected
 
 
+# Times
+
+FORMS = {19: "%Y-%m-%d %H:%M:%S", 26: "%Y-%m-%d %H:%M:%S.%f", 10: "%Y-%m-%d"}
+
+
+@given(st.sampled_from(sorted(FORMS)), st.data())
+def test_times_of_one_form_are_read_as_one_by_one(width: int, data: st.DataObject) -> None:
+    """A time has the number that the single conversion gives it; a damaged one has none."""
+    times = [
+        b"%04d" % time.year + time.strftime(FORMS[width])[-width + 4 :].encode()
+        for time in data.draw(st.lists(st.datetimes(), min_size=1, max_size=9))
+    ]
+    damaged = []
+    for each in times:
+        place = data.draw(st.integers(0, width - 1))
+        character = data.draw(
+            st.binary(min_size=1, max_size=1)
+            | st.sampled_from(b"09-: ./;").map(lambda code: bytes([code]))
+        )
+        damaged.append(each[:place] + character + each[place + 1 :])
+    kind = mapping.DATE if width == 10 else mapping.DATETIME
+    _, (values,) = as_rows([[each] for each in [*times, *damaged, b"0000-00-00", None]])
+    numbers, plain = plain_times(values, width)
+    assert plain[: len(times)].all()
+    for each, number, is_plain in zip([*times, *damaged], numbers, plain, strict=False):
+        assert number == (kind.convert(each) if is_plain else 0)
+    assert not plain[-2:].any()
+
+
 # Values that are no text
+
+
+def as_rows(values: list[list[bytes | None]]) -> tuple[packets.Rows, list[Values]]:
+    """Rows as the server sends them, and their values by column."""
+    contents = [
+        b"".join(
+            b"\xfb"
+            if value is None
+            else bytes([len(value)]) + value
+            if len(value) < 251
+            else b"\xfc" + len(value).to_bytes(2, "little") + value
+            for value in row
+        )
+        for row in values
+    ]
+    stream = b"".join(
+        len(content).to_bytes(3, "little") + bytes([number % 256]) + content
+        for number, content in enumerate(contents, 100)
+    )
+    ends = np.cumsum([packets.HEADER_BYTES + len(content) for content in contents])
+    starts = ends - [len(content) for content in contents]
+    rows = packets.Rows(np.frombuffer(stream, np.uint8), starts, ends)
+    return rows, split(rows, len(values[0]))
+
+
+def is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@given(st.data())
+def test_values_that_are_utf8_are_known_from_all_bytes_at_once(data: st.DataObject) -> None:
+    """The check of all bytes finds each value that is no text, and takes no long one for text."""
+    columns = data.draw(st.integers(1, 3))
+    text = st.text(max_size=60).map(str.encode)
+    pieces = [b"\xc3", b"\xa9", "🦄".encode()[:2], "🦄".encode()[2:], b"a" * 127, b"a" * 128]
+    value = st.none() | text | text | st.sampled_from([*pieces, b"a" * 250, b"a" * 251])
+    row = st.lists(value, min_size=columns, max_size=columns)
+    values = data.draw(st.lists(row, min_size=1, max_size=20))
+    rows, split_values = as_rows(values)
+    there = [value for row in values for value in row if value is not None]
+    expected = all(is_utf8(value) and len(value) <= 250 for value in there)
+    assert are_utf8(rows, split_values) == expected
 
 
 def test_text_that_is_not_utf8(database: Database) -> None:

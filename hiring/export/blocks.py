@@ -4,7 +4,7 @@ A Python loop over rows costs microseconds a row: more than the server needs to 
 compressor to pack it. So each step is a few NumPy operations on all rows of a megabyte:
 
 1. `packets` finds where each row starts.
-2. `values` finds where each value lies, and computes numbers and times.
+2. `values` finds where each value lies, and computes numbers; `times` computes dates and times.
 3. This module encodes each column as Avro does, and `layout` puts the columns' pieces in row order.
    https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
@@ -20,10 +20,11 @@ import numpy as np
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, is_utf8, lay_out
-from hiring.export.packets import Bytes, Ints, Rows, read_rows
+from hiring.export.layout import Mask, Part, is_utf8, lay_out, part_of
+from hiring.export.packets import Ints, Rows, read_rows
 from hiring.export.table import Column, Table
-from hiring.export.values import Values, decimals, integers, one_by_one, split, times
+from hiring.export.times import times
+from hiring.export.values import Values, are_utf8, decimals, integers, one_by_one, split
 
 KEPT_BYTES = 16 * 1024 * 1024
 """Bytes of freed memory that the process keeps: more than any array of a block needs."""
@@ -86,6 +87,10 @@ def keep_freed_memory() -> None:
 def encode(table: Table, rows: Rows) -> Block:
     columns = list(zip(table.columns, split(rows, len(table.columns)), strict=True))
     invalid = np.zeros(len(rows.starts), np.bool_)
+    texts = [(column, values) for column, values in columns if column.type is mapping.STRING]
+    if texts and not are_utf8(rows, [values for _, values in columns]):
+        for column, values in texts:
+            _mark_invalid_text(column, values, invalid)
     parts = [part for column, values in columns for part in _parts(column, values, invalid)]
     if invalid.any():
         parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
@@ -112,34 +117,21 @@ NULL_BRANCH, VALUE_BRANCH = 0, 2
 """The indexes 0 and 1 of `["null", T]`, as Avro encodes an int."""
 
 
-def _varints(numbers: Ints, nulls: Mask | None) -> Part:
-    """Numbers as Avro writes an int or a long: zigzag, seven bits a byte, the lowest first.
-
-    Args:
-        numbers: to encode.
-        nulls: of a nullable column, else None. A nullable value begins with its union branch.
-    """
+def _varints(numbers: Ints) -> Part:
+    """Numbers as Avro writes an int or a long: zigzag, seven bits a byte, the lowest first."""
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
     widest = max(1, -(-int(zigzag.max()).bit_length() // 7))
-    cells = np.empty((len(numbers), 1 + widest), np.uint8)
+    cells = np.empty((len(numbers), widest), np.uint8)
     lengths = np.ones(len(numbers), np.int64)
     rest = zigzag
-    for place in range(1, widest + 1):
+    for place in range(widest - 1):
         low = rest.astype(np.uint8)
         rest = rest >> np.uint64(7)
         more = rest > 0
         lengths += more
         cells[:, place] = low & 0x7F | more.view(np.uint8) << 7
-    return _with_branch(cells, lengths, nulls)
-
-
-def _with_branch(cells: Bytes, lengths: Ints, nulls: Mask | None) -> Part:
-    """Cells, one for each row, as a part; the first byte of each is for the union branch."""
-    starts = np.arange(0, cells.size, cells.shape[1])
-    if nulls is None:
-        return Part(cells.reshape(-1), starts + 1, lengths)
-    cells[:, 0] = np.where(nulls, NULL_BRANCH, VALUE_BRANCH)
-    return Part(cells.reshape(-1), starts, np.where(nulls, 1, lengths + 1))
+    cells[:, -1] = rest
+    return part_of(cells, lengths)
 
 
 def _floats(column: Column, values: Values, invalid: Mask) -> Part:
@@ -147,30 +139,37 @@ def _floats(column: Column, values: Values, invalid: Mask) -> Part:
     numbers = np.zeros(len(values.starts), number)
     for row, value in one_by_one(column, values, ~values.nulls, invalid):
         numbers[row] = value
-    cells = np.empty((len(numbers), 1 + number.itemsize), np.uint8)
-    cells[:, 1:] = numbers.view(np.uint8).reshape(len(numbers), -1)
-    lengths = np.full(len(numbers), number.itemsize)
-    return _with_branch(cells, lengths, values.nulls if column.nullable else None)
+    cells = numbers.view(np.uint8).reshape(len(numbers), -1)
+    return part_of(cells, np.full(len(numbers), number.itemsize))
 
 
 def _parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
     """A column as Avro encodes it; marks the rows whose value Avro cannot hold."""
-    if values.nulls.any() and not column.nullable:
-        raise ValueError(f"{column.name} is NULL although the server declares it NOT NULL")
-    nulls = values.nulls if column.nullable else None
+    parts = _value_parts(column, values, invalid)
+    if not column.nullable:
+        if values.nulls.any():
+            raise ValueError(f"{column.name} is NULL although the server declares it NOT NULL")
+        return parts
+    branches = np.where(values.nulls, np.uint8(NULL_BRANCH), np.uint8(VALUE_BRANCH)).reshape(-1, 1)
+    return [
+        part_of(branches, np.ones(len(branches), np.int64)),
+        *(replace(part, lengths=np.where(values.nulls, 0, part.lengths)) for part in parts),
+    ]
+
+
+def _value_parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
+    """A column without the union's branches; what it has for a NULL does not count."""
     kind = column.type
     if kind in (mapping.INT, mapping.LONG):
-        return [_varints(integers(column, values, invalid), nulls)]
+        return [_varints(integers(column, values, invalid))]
     if kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return [_varints(times(column, values, invalid), nulls)]
+        return [_varints(times(column, values, invalid))]
     if kind in (mapping.FLOAT, mapping.DOUBLE):
         return [_floats(column, values, invalid)]
-    if kind is mapping.STRING:
-        _mark_invalid_text(column, values, invalid)
     content = Part(values.packets, values.starts, values.lengths)
     if kind not in (mapping.STRING, mapping.BYTES):
         content = decimals(column, values, invalid)
-    return [_varints(content.lengths, nulls), content]
+    return [_varints(content.lengths), content]
 
 
 def _mark_invalid_text(column: Column, values: Values, invalid: Mask) -> None:

@@ -25,6 +25,9 @@ COUNTABLE = {
 MOST_GROUPS = 20_000
 """Of one quarter, department and job each: their counts fit into a statement of 1 MB."""
 
+MOST_WAITING = 50_000
+"""Hires that wait to be counted at once, in 400 KB."""
+
 DEPARTMENT_BITS, JOB_BITS, QUARTER_BITS = 29, 31, 3
 """What of a group's number holds which; together they fit into 64 bits with a sign."""
 
@@ -38,7 +41,7 @@ class HireCounts:
     """
 
     def __init__(self, table: Table, year: int) -> None:
-        self._year = np.frombuffer(f"{year:04}".encode(), np.uint8)
+        self._year = np.frombuffer(f"{year:04}".encode(), "<u4")
         columns = {column.name.lower(): column for column in table.columns}
         self._columns = [columns[name] for name in COUNTABLE if name in columns]
         self._places = [table.columns.index(column) for column in self._columns]
@@ -48,6 +51,7 @@ class HireCounts:
             for kind, column, taken in zip(kinds, self._columns, COUNTABLE.values(), strict=True)
         )
         self._rows = 0
+        self._waiting: list[Ints] = []
         self._groups: Counter[int] = Counter()
 
     def add(self, block: Block) -> None:
@@ -58,9 +62,9 @@ class HireCounts:
             return
         self._rows += block.rows
         times, departments, jobs = (block.columns[place] for place in self._places)
-        digits = cells_from(times.packets, times.starts, len("2021-07"))
-        hired = (digits[:, :4] == self._year).all(axis=1) & ~times.nulls & ~departments.nulls
-        rows = np.flatnonzero(hired)
+        digits = cells_from(times.packets, times.starts, len("2021-07-"))
+        hired = digits.view("<u4")[:, 0] == self._year
+        rows = np.flatnonzero(hired & ~times.nulls & ~departments.nulls)
         if not len(rows):
             return
         month = (digits[rows, 5] - ord("0")) * 10 + (digits[rows, 6] - ord("0"))
@@ -72,9 +76,16 @@ class HireCounts:
                 self._can_count = False
                 return
         groups = (department << JOB_BITS | job) << QUARTER_BITS | (month.astype(np.int64) - 1) // 3
-        numbers, counts = np.unique(groups, return_counts=True)
-        self._groups.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-        self._can_count = len(self._groups) <= MOST_GROUPS
+        self._waiting.append(groups)
+        if sum(map(len, self._waiting)) >= MOST_WAITING:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        if self._waiting:
+            numbers, counts = np.unique(np.concatenate(self._waiting), return_counts=True)
+            self._groups.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+            self._waiting = []
+        self._can_count = self._can_count and len(self._groups) <= MOST_GROUPS
 
     def as_json(self, rows: int) -> str | None:
         """The counts as the reports take them: `[[department_id, job_id, Q1, Q2, Q3, Q4], ...]`.
@@ -85,6 +96,7 @@ class HireCounts:
         Returns:
             None if not each of these rows was counted: the server has to count them then.
         """
+        self._count_waiting()
         if not self._can_count or self._rows != rows:
             return None
         quarters: dict[tuple[int, int | None], list[int]] = defaultdict(lambda: [0] * 4)

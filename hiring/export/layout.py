@@ -14,6 +14,7 @@ import numpy.typing as npt
 from hiring.export.packets import Bytes, Ints
 
 Mask = npt.NDArray[np.bool_]
+Windows = npt.NDArray[np.void]
 
 LONG_BYTES = 100
 """Pieces with a longer mean are copied one by one, which is fastest for them."""
@@ -23,11 +24,26 @@ SPARSE = 8
 
 @dataclass(frozen=True)
 class Part:
-    """For each row a piece of one array of bytes."""
+    """For each row a piece of one array of bytes.
+
+    Attributes:
+        source: the bytes.
+        starts: where each piece starts.
+        lengths: of the pieces.
+        stride: number of bytes from each start to the next, if the first start is 0 and all have
+            the same distance; else 0.
+    """
 
     source: Bytes
     starts: Ints
     lengths: Ints
+    stride: int = 0
+
+
+def part_of(cells: Bytes, lengths: Ints) -> Part:
+    """The first bytes of each row of cells."""
+    stride = cells.shape[1]
+    return Part(cells.reshape(-1), np.arange(0, cells.size, stride), lengths, stride)
 
 
 def joined(pieces: Sequence[bytes]) -> Part:
@@ -66,24 +82,37 @@ def lay_out(parts: list[Part]) -> bytes:
 
 def _squeeze(parts: list[Part], widths: list[int]) -> bytes:
     """Copies pieces into a table with columns as wide as the longest, and takes what they fill."""
-    cells = np.empty((len(parts[0].lengths), sum(widths)), np.uint8)
-    filled = np.empty(cells.shape, np.bool_)
-    end = 0
+    rows, row_width = len(parts[0].lengths), sum(widths)
+    cells = np.empty(rows * row_width, np.uint8)
+    filled = np.ones(rows * row_width, np.uint8)
+    start = 0
     for part, width in zip(parts, widths, strict=True):
-        start, end = end, end + width
-        cells[:, start:end] = cells_from(part.source, part.starts, width)
-        filled[:, start:end] = _up_to(part.lengths, width)
-    return cells[filled].tobytes()
+        if width:
+            _column(cells[start:], rows, width, row_width)[:] = _pieces(part, width)
+            if part.lengths.min() < width:
+                _column(filled[start:], rows, width, row_width)[:] = _up_to(part.lengths, width)
+        start += width
+    return cells[filled.view(np.bool_)].tobytes()
 
 
-def _up_to(lengths: Ints, width: int) -> Bytes | Mask:
-    """For each length, a row of the width whose first `length` values are true."""
-    if lengths.min() == width:
-        return np.ones(1, np.bool_)
+def _column(source: Bytes, rows: int, width: int, stride: int) -> Windows:
+    """The first `width` bytes of each `stride` bytes, as they lie in the source."""
+    return np.ndarray(rows, f"V{width}", source, strides=(stride,))
+
+
+def _pieces(part: Part, width: int) -> Windows:
+    """The pieces, each with what follows it up to the width."""
+    if part.stride:
+        return _column(part.source, len(part.starts), width, part.stride)
+    return _windows(part.source, part.starts, width)
+
+
+def _up_to(lengths: Ints, width: int) -> Windows:
+    """For each length, a row of the width whose first `length` bytes are 1, and the others 0."""
     if width < len(lengths):
         lines = np.tri(width + 1, width, -1, np.uint8)
-        return cells_from(lines.reshape(-1), lengths * width, width)
-    return np.arange(width) < lengths[:, None]
+        return _windows(lines.reshape(-1), lengths * width, width)
+    return (np.arange(width) < lengths[:, None]).view(f"V{width}").reshape(-1)
 
 
 def _gather(parts: list[Part]) -> bytes:
@@ -113,7 +142,11 @@ def _join(parts: list[Part]) -> bytes:
 
 def cells_from(source: Bytes, starts: Ints, width: int) -> Bytes:
     """`width` bytes from each start, a row each; zeros follow the end of the source."""
+    return _windows(source, starts, width).view(np.uint8).reshape(len(starts), width)
+
+
+def _windows(source: Bytes, starts: Ints, width: int) -> Windows:
+    """`width` bytes from each start, one value each."""
     if starts.max() + width > len(source):
         source = np.append(source, np.zeros(width, np.uint8))
-    windows = np.ndarray(len(source) - width + 1, f"V{width}", source, strides=(1,))
-    return windows[starts].view(np.uint8).reshape(len(starts), width)
+    return np.ndarray(len(source) - width + 1, f"V{width}", source, strides=(1,))[starts]

@@ -25,6 +25,8 @@ from hiring.core.deadline import Deadline
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+WORD_BYTES = 8
 
 READ_BYTES = 1024 * 1024
 """Bytes of packets that become one block. More is not faster, and 1 MB takes 20 MB."""

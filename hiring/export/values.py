@@ -1,10 +1,12 @@
 """Columns of printed values, and the numbers that they print, a column at a time.
 
-`split` finds where each value of each column lies; no value is copied. Numbers and times are then
-made from their digits: the last digit of all rows, the digit before it of all rows, and so on.
-Everything else is converted value by value in `mapping`, the only place with the rules.
+`split` finds where each value of each column lies; no value is copied. Numbers are then made from
+their digits: the last digit of all rows, the digit before it of all rows, and so on. What is
+neither a number nor, in `times`, a time is converted value by value in `mapping`: the only place
+with the rules.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +15,14 @@ import numpy as np
 from pymysql import err
 
 from hiring.export import mapping
-from hiring.export.layout import Mask, Part, cells_from, joined
-from hiring.export.packets import Bytes, Ints, Rows
+from hiring.export.layout import Mask, Part, joined
+from hiring.export.packets import HEADER_BYTES, Bytes, Ints, Rows
 from hiring.export.table import Column
 
+ASCII = 0x7F
+"""The highest code of ASCII."""
+DECODED_ROWS = 2048
+"""Rows whose text is decoded at a time; decoded text takes up to four times the memory."""
 NULL = 0xFB
 WIDE = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 """First byte of a value longer than 250 bytes, and the number of bytes of length after it.
@@ -65,6 +71,35 @@ def split(rows: Rows, columns: int) -> list[Values]:
     return split
 
 
+def are_utf8(rows: Rows, columns: list[Values]) -> bool:
+    """Whether all values are UTF-8. False may also mean that one is too long to tell.
+
+    Looks at all bytes at once. What is between the values is replaced by blanks where it is not
+    ASCII, so that no character reaches from one value into the next.
+    """
+    if max(int(values.lengths.max()) for values in columns) >= NULL:
+        return False
+    between = [rows.starts[1:] - 1]  # the packets' numbers
+    if (rows.ends - rows.starts).max() > ASCII:
+        between += [rows.starts[1:] - before for before in range(2, HEADER_BYTES + 1)]
+    for values in columns:
+        if values.nulls.any() or values.lengths.max() > ASCII:
+            between.append(values.starts - 1)
+    first = rows.starts[0]
+    text = rows.packets[first : rows.ends[-1]].copy()
+    for places in between:
+        text[places - first] = ord(" ")
+    if text.max() <= ASCII:
+        return True
+    cuts = [*(rows.starts[::DECODED_ROWS] - first).tolist(), len(text)]
+    try:
+        for start, end in itertools.pairwise(cuts):
+            str(text[start:end].data, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def one_by_one(
     column: Column, values: Values, wanted: Mask, invalid: Mask
 ) -> Iterator[tuple[int, mapping.Primitive]]:
@@ -81,6 +116,8 @@ def one_by_one(
             invalid[row] = True
 
 
+SHORT_DIGITS = 9
+"""Number of digits that always fit into 32 bits."""
 INTEGER_DIGITS = 19
 """Number of digits of the longest BIGINT, which fits into 64 bits."""
 DECIMAL_DIGITS = 18
@@ -98,21 +135,25 @@ def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
     """
     negative = (values.packets.take(values.starts, mode="clip") == ord("-")) & (values.lengths > 0)
     lengths = values.lengths - negative
-    if lengths.max() > most:
+    longest = int(lengths.max())
+    if longest > most:
         return None
-    last = values.starts + values.lengths - 1
-    numbers = np.zeros(len(last), np.int64)
+    kind = np.dtype(np.uint32 if longest <= SHORT_DIGITS else np.uint64)
+    numbers = np.zeros(len(lengths), kind)
+    at = values.starts + values.lengths
     power = 1
-    for place in range(lengths.max()):
+    for place in range(longest):
+        at -= 1
         if scale and place == scale:
             continue  # the point
-        digit = values.packets.take(last - place, mode="clip") - np.uint8(ord("0"))
+        digit = values.packets.take(at, mode="clip") - np.uint8(ord("0"))
         digit *= lengths > place
         if digit.max() > 9:
             raise ValueError("the server printed a number with other characters than digits")
-        numbers += digit.astype(np.int64) * power
+        numbers += digit.astype(kind) * kind.type(power)
         power *= 10
-    return np.where(negative, -numbers, numbers)
+    signed = numbers.astype(np.int64)
+    return np.where(negative, -signed, signed) if negative.any() else signed
 
 
 def integers(column: Column, values: Values, invalid: Mask) -> Ints:
@@ -122,56 +163,6 @@ def integers(column: Column, values: Values, invalid: Mask) -> Ints:
         for row, value in one_by_one(column, values, ~values.nulls, invalid):
             numbers[row] = value
     return numbers
-
-
-MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
-"""The first day of each month from January of year 1 on, in days since 1970-01-01."""
-_DATE, _TIME, _TIME_AND_POINT = 10, 19, 20
-"""Lengths of `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.`."""
-_ZERO = np.frombuffer(b"0000-00-00 00:00:00.000000", np.uint8)
-_NINE = np.frombuffer(b"9999-99-99 99:99:99.999999", np.uint8) - _ZERO
-_WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))
-
-
-def times(column: Column, values: Values, invalid: Mask) -> Ints:
-    """Days since 1970-01-01 for a DATE, else microseconds since then."""
-    width = int(values.lengths.max())
-    numbers = np.zeros(len(values.starts), np.int64)
-    plain = np.zeros(len(values.starts), np.bool_)
-    if width in _WIDTHS:
-        numbers, plain = plain_times(values, width)
-    for row, value in one_by_one(column, values, ~plain & ~values.nulls, invalid):
-        numbers[row] = value
-    return numbers
-
-
-def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
-    """Times as in `times`, and a mask of those that have this width and are in the calendar."""
-    digits = cells_from(values.packets, values.starts, width) - _ZERO[:width]
-    plain = values.lengths == width
-    digits[~plain] = 0
-    right = digits <= _NINE[:width]
-    if not right.all():
-        plain &= right.all(axis=1)
-
-    def pair(place: int) -> Bytes:
-        return digits[:, place] * np.uint8(10) + digits[:, place + 1]
-
-    year, month = pair(0).astype(np.int64) * 100 + pair(2), pair(5)
-    index = np.clip(year * 12 + month - 13, 0, len(MONTHS) - 2)
-    numbers = MONTHS[index] + pair(8) - 1
-    plain &= (year > 0) & (month > 0) & (month < 13) & (pair(8) > 0)
-    plain &= numbers < MONTHS[index + 1]
-    if width > _DATE:
-        hour, minute, second = pair(11), pair(14), pair(17)
-        plain &= (hour < 24) & (minute < 60) & (second < 60)
-        for number, base in ((hour, 24), (minute, 60), (second, 60)):
-            numbers *= base
-            numbers += number
-        numbers *= 1_000_000
-    for place in range(_TIME_AND_POINT, width):
-        numbers += digits[:, place] * np.int64(10 ** (_TIME_AND_POINT + 5 - place))
-    return numbers, plain
 
 
 def decimals(column: Column, values: Values, invalid: Mask) -> Part:
