@@ -65,6 +65,8 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def session(settings: Mapping[str, str]) -> Iterator[None]:
     """Runs Spark for the jobs that this process calls; they take a second, not a Java start.
 
+    Two tasks run at a time, each up to four times until it succeeds, as on a cluster.
+
     Args:
         settings: the environment of Spark's workers.
     """
@@ -72,7 +74,7 @@ def session(settings: Mapping[str, str]) -> Iterator[None]:
     from pyspark.sql import SparkSession
 
     properties = [f"--conf={name}={value}" for name, value in CONFIGURATION.items()]
-    arguments = shlex.join(["--master=local[2]", *properties, "pyspark-shell"])
+    arguments = shlex.join(["--master=local[2,4]", *properties, "pyspark-shell"])
     with mock.patch.dict(
         os.environ, {**environment(settings), "PYSPARK_SUBMIT_ARGS": arguments}, clear=True
     ):

@@ -135,16 +135,19 @@ def _length(buffer: bytes | bytearray, head: int) -> int:
 
 def _may_end(buffer: bytearray, filled: int) -> bool:
     """Whether the last bytes may be the packet that ends the rows; True if they are."""
-
-    def is_last(start: int) -> bool:
-        return start >= HEADER_BYTES and _length(buffer, start - HEADER_BYTES) == filled - start
-
     start = filled - END_LENGTH
-    if buffer[start] == END and is_last(start):
+    if buffer[start] == END and _is_last(buffer, start, filled):
         return True
     tail = max(0, filled - HEADER_BYTES - ERROR_LENGTH)
+    if buffer.find(ERROR, tail, filled) < 0:
+        return False  # text never has such a byte: this is asked thousands of times a second
     found = _ERROR_STARTS.finditer(buffer, tail, filled)
-    return any(is_last(match.start() + 2) for match in found)
+    return any(_is_last(buffer, match.start() + 2, filled) for match in found)
+
+
+def _is_last(buffer: bytearray, start: int, filled: int) -> bool:
+    """Whether a packet whose content starts there ends with the last of the bytes."""
+    return start >= HEADER_BYTES and _length(buffer, start - HEADER_BYTES) == filled - start
 
 
 def _is_end(buffer: bytearray, start: int, end: int) -> bool:
