@@ -5,6 +5,7 @@ Folder, objects and data are removed afterwards.
 
 import contextlib
 import datetime
+import json
 import os
 import secrets
 import statistics
@@ -46,6 +47,7 @@ class Stack:
         url: of the functions.
         functions: process id.
         emulator: process id.
+        log: of the functions.
         environment: settings of the functions.
     """
 
@@ -53,6 +55,7 @@ class Stack:
     url: str
     functions: int
     emulator: int
+    log: Path
     environment: dict[str, str] = field(repr=False)
 
     def connect(self, database: str = DATABASE) -> "pymysql.Connection":
@@ -64,6 +67,11 @@ class Stack:
         with self.connect() as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the functions have logged so far."""
+        lines = self.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def get(self, path: str) -> requests.Response:
         """Sends a GET request to the functions; returns the answer.
@@ -105,7 +113,8 @@ def running() -> Iterator[Stack]:
         requests.post(f"{storage_url}/storage/v1/b", json=body, timeout=10).raise_for_status()
         functions = _start(parts, folder, "local.serve", str(port), environment=environment)
         process.wait_for_port(functions, port, START_SECONDS, str)
-        yield Stack(server, f"http://127.0.0.1:{port}", functions.pid, emulator.pid, environment)
+        url, log = f"http://127.0.0.1:{port}", folder / "local.serve.log"
+        yield Stack(server, url, functions.pid, emulator.pid, log, environment)
 
 
 @contextlib.contextmanager
