@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
-from conftest import PROJECT, Bucket
+from conftest import PROJECT, Bucket, finish_looks
 from small_backups import folders, no_manifest_lies, write_backups
 
 import backups
@@ -29,7 +28,7 @@ STATUSES = [403, 503]
 
 # The client leaves the connection of a download that is refused to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    "ignore:Exception ignored .* <socket:pytest.PytestUnraisableExceptionWarning"
 )
 
 
@@ -42,10 +41,7 @@ def impatient(bucket: Bucket, environment: pytest.MonkeyPatch) -> Iterator[None]
     environment.setattr(prune, "UNDER_WAY", datetime.timedelta(0))
     yield
     bucket.storage.heal()
-    # The client looks at the bucket in threads of its own, at first and after each 404.
-    for thread in threading.enumerate():
-        if thread.name.endswith("_background)"):
-            thread.join()
+    finish_looks()
     gc.collect()
 
 
