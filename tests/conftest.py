@@ -32,7 +32,7 @@ from hiring.export import storage_client
 from local import process, serve
 from local.database import DatabaseServer
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = engine.PROJECT
 PASSWORD = "correct horse, battery's staple"
 ACCOUNT = "hiring"
 SETTINGS = (

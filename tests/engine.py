@@ -73,8 +73,7 @@ def session(settings: Mapping[str, str]) -> Iterator[None]:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    properties = [f"--conf={name}={value}" for name, value in CONFIGURATION.items()]
-    arguments = shlex.join(["--master=local[2,4]", *properties, "pyspark-shell"])
+    arguments = shlex.join([*_options("local[2,4]", CONFIGURATION), "pyspark-shell"])
     with mock.patch.dict(
         os.environ, {**environment(settings), "PYSPARK_SUBMIT_ARGS": arguments}, clear=True
     ):
@@ -95,9 +94,15 @@ def command(
         name.replace("__", "\0").replace("_", ".").replace("\0", "_"): value
         for name, value in configuration.items()
     }
-    properties = [f"--conf={name}={value}" for name, value in (CONFIGURATION | given).items()]
     script = PROJECT / "jobs" / f"{job}.py"
-    return [home() / "bin" / "spark-submit", f"--master={master}", *properties, script, *arguments]
+    options = _options(master, CONFIGURATION | given)
+    return [home() / "bin" / "spark-submit", *options, script, *arguments]
+
+
+def _options(master: str, configuration: Mapping[str, str]) -> list[str]:
+    """The options of spark-submit for a master and its properties."""
+    properties = [f"--conf={name}={value}" for name, value in configuration.items()]
+    return [f"--master={master}", *properties]
 
 
 def run(

@@ -117,21 +117,21 @@ class Job:
         )
 
 
-class TakeBackup(Protocol):
-    """Takes a backup in eight ranges in this process."""
+class RunHere(Protocol):
+    """Runs the job in this process, with eight ranges."""
 
     def __call__(self, *, allow_changes: bool) -> None: ...
 
 
 @pytest.fixture
-def take_backup(spark: None, job: Job, environment: pytest.MonkeyPatch) -> TakeBackup:
-    def take(*, allow_changes: bool) -> None:
+def run_here(spark: None, job: Job, environment: pytest.MonkeyPatch) -> RunHere:
+    def run(*, allow_changes: bool) -> None:
         for name, value in job.settings.items():
             environment.setenv(name, value)
         options = argparse.Namespace(ranges=8, allow_changes=allow_changes)
         importlib.import_module("jobs.distributed_backup").run(options)
 
-    return take
+    return run
 
 
 @pytest.fixture
@@ -177,13 +177,13 @@ def test_the_rows_are_the_functions_in_eight_ranges(
 
 @pytest.mark.once
 def test_a_distributed_backup_is_loaded_like_any_other(
-    job: Job, take_backup: TakeBackup, database: Database
+    job: Job, run_here: RunHere, database: Database
 ) -> None:
     """load.py finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
     sums = "CHECKSUM TABLE departments, jobs, employees"
     before = database.execute(sums)
-    take_backup(allow_changes=False)
+    run_here(allow_changes=False)
     database.execute("DELETE FROM employees WHERE id > 100")
     address = f"{job.settings['GCS_PATH']}/backups/"
     loaded = subprocess.run(
@@ -217,19 +217,19 @@ def writer(database: Database) -> Iterator[None]:
     thread.join()
 
 
-def test_a_table_that_changes_is_refused(job: Job, take_backup: TakeBackup, writer: None) -> None:
+def test_a_table_that_changes_is_refused(job: Job, run_here: RunHere, writer: None) -> None:
     """A table that changes is refused by name, and no object stays."""
     with pytest.raises(Busy, match=r"^employees changed while the backup was taken"):
-        take_backup(allow_changes=False)
+        run_here(allow_changes=False)
     assert job.bucket.blobs() == {}
 
 
 @pytest.mark.once
 def test_changes_that_are_allowed_are_recorded(
-    job: Job, take_backup: TakeBackup, writer: None, database: Database
+    job: Job, run_here: RunHere, writer: None, database: Database
 ) -> None:
     """With --allow-changes, the manifest names the changed table and both GTID positions."""
-    take_backup(allow_changes=True)
+    run_here(allow_changes=True)
     (manifest,) = job.manifests()
     changes = manifest["changes"]
     assert (changes["allowed"], changes["tables"]) == (True, ["employees"])
@@ -330,13 +330,13 @@ def test_an_executor_that_is_killed_costs_nothing(
 
 @pytest.mark.once
 def test_a_range_that_fails_is_tried_again(
-    job: Job, take_backup: TakeBackup, client: Client, database: Database
+    job: Job, run_here: RunHere, client: Client, database: Database
 ) -> None:
     """A range whose object is refused is stored by another attempt and listed once."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     job.bucket.storage.fail("employees-00004", method="PUT", status=403)
-    take_backup(allow_changes=False)
+    run_here(allow_changes=False)
     functions, ours = job.manifests()
     job.check(ours, functions)
 

@@ -28,7 +28,8 @@ STATUSES = [403, 503]
 
 # The client leaves the connection of a download that is refused to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored .* <socket:pytest.PytestUnraisableExceptionWarning"
+    "ignore:Exception ignored (in.|while finalizing socket) <socket"
+    ":pytest.PytestUnraisableExceptionWarning"
 )
 
 
