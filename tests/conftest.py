@@ -64,16 +64,6 @@ def forget_settings() -> None:
     storage_client.client.cache_clear()
 
 
-def finish_looks() -> None:
-    """Waits for the storage client's own threads, so that none runs on into the next test.
-
-    They look at a bucket, at first and after each 404.
-    """
-    for thread in threading.enumerate():
-        if thread.name.endswith("_background)"):
-            thread.join(REQUEST_SECONDS)
-
-
 # On a busy machine an example may take any time.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
@@ -101,7 +91,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     forget_settings()
     yield monkeypatch
     forget_settings()
-    finish_looks()
 
 
 # The database

@@ -242,11 +242,13 @@ def test_missing_bucket(
 
 
 def test_no_cloud_storage(client: Client, environment: pytest.MonkeyPatch) -> None:
-    """Cloud Storage that cannot be reached is 502 once the client's retries are over."""
+    """Cloud Storage that cannot be reached is 502 after some retries, and nothing asks on."""
+    threads = set(threading.enumerate())
     environment.setattr(storage_client, "RETRY_SECONDS", 1)
     environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     status, code, _ = get(client, "/backup-data")
     assert (status, code) == (502, "storage_failed")
+    assert set(threading.enumerate()) == threads
 
 
 def test_a_locked_table_is_busy(

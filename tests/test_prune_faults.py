@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import PROJECT, Bucket, finish_looks
+from conftest import PROJECT, Bucket
 from small_backups import folders, no_manifest_lies, write_backups
 
 import backups
@@ -42,7 +42,6 @@ def impatient(bucket: Bucket, environment: pytest.MonkeyPatch) -> Iterator[None]
     environment.setattr(prune, "UNDER_WAY", datetime.timedelta(0))
     yield
     bucket.storage.heal()
-    finish_looks()
     gc.collect()
 
 

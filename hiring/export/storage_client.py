@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import http.client
 import io
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
@@ -70,6 +71,10 @@ UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, Time
 
 NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
 """Errors that the client raises for an unexpected answer, such as a list instead of an object."""
+
+# Otherwise the client looks at the bucket in a thread of its own, for traces that are not recorded:
+# a request that the functions' account may not send, and that outlives the function's answer.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 _deadline: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
     "deadline", default=None
