@@ -13,6 +13,8 @@ main() {
   source local/setup.sh
   set_up deploy/requirements.lock local/requirements.txt tests/requirements.txt
   ensure_browser
+  # Where this is set, each process would compile every test anew.
+  unset PYTHONDONTWRITEBYTECODE
   # Four processes, each with a server of its own: the tests wait more than they compute.
   exec "$PYTHON" -m pytest --numprocesses 4 --dist worksteal "$@"
 }

@@ -22,11 +22,6 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "challenge"
 REPORTS = ("quarterly-hired", "hiring-by-department")
 
 
-def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
-    """The settings of the job: the folder of the backups, and the database."""
-    return {**bucket.environment, "DB_NAME": database.name}
-
-
 def results(bucket: Bucket) -> dict[str, Any]:
     """The objects of the one analysis in a bucket, by name."""
     found = bucket.blobs("hiring/analyses/")
@@ -61,15 +56,13 @@ def check(client: Client, found: dict[str, Any], years: range) -> None:
 
 
 def test_the_analysis_of_the_sample_data_equals_the_reports(
-    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+    client: Client, database: Database, analyse: Callable[[], dict[str, Any]]
 ) -> None:
     """The analysis of the sample data equals the functions' reports, and the manifest lists it."""
     for table, rows in sample.TABLES.items():
         database.insert(table, list(rows()))
     backup = client.get("/backup-data").get_json()
-    done = engine.run(settings_of(database, bucket), tmp_path, "analysis")
-    assert done.returncode == 0, done.stdout
-    found = results(bucket)
+    found = analyse()
     check(client, found, range(2017, 2027))
     names = sorted(f"{report}-{year}.json" for report in REPORTS for year in range(2018, 2026))
     assert sorted(found) == [*names[:8], "manifest.json", *names[8:]]
@@ -169,19 +162,37 @@ def test_the_analysis_counts_any_type_of_time(
     check(client, analyse(), range(2019, 2023))
 
 
-@pytest.mark.slow
-def test_a_damaged_backup_is_not_analysed(
-    client: Client, database: Database, bucket: Bucket, tmp_path: Path
-) -> None:
-    """An object with a wrong checksum stops the analysis, and nothing is stored."""
+def one_hire(database: Database, client: Client) -> str:
+    """Backs up one hire; returns the address of the backup."""
     database.insert("departments", [(1, "Legal")])
     database.insert("jobs", [(1, "Nurse")])
     database.insert("employees", [(1, "Ana", "2021-03-01", 1, 1)])
-    address = client.get("/backup-data").get_json()["backup"]
+    return str(client.get("/backup-data").get_json()["backup"])
+
+
+def test_a_damaged_backup_is_not_analysed(
+    client: Client, database: Database, bucket: Bucket, analyse: Callable[[], dict[str, Any]]
+) -> None:
+    """An object with a wrong checksum stops the analysis, and nothing is stored."""
+    address = one_hire(database, client)
     blob = bucket.blob(f"{address.split('/', 3)[3]}employees.avro")
     content = blob.download_as_bytes()
     blob.upload_from_string(content[:-20] + bytes(4) + content[-16:])
-    done = engine.run(settings_of(database, bucket), tmp_path, "analysis")
-    assert done.returncode == 1
-    assert "employees.avro has the CRC32C" in done.stdout
-    assert bucket.blobs("hiring/analyses/") == {}
+    with pytest.raises(Exception, match=r"employees\.avro has the CRC32C"):
+        analyse()
+    assert results(bucket) == {}
+
+
+@pytest.mark.slow
+def test_the_command_analyses_the_newest_backup(
+    client: Client, database: Database, bucket: Bucket, tmp_path: Path
+) -> None:
+    """spark-submit runs the job in workers of its own, and ends with status 0."""
+    one_hire(database, client)
+    settings = {**bucket.environment, "DB_NAME": database.name}
+    done = engine.run(settings, tmp_path, "analysis")
+    assert done.returncode == 0, done.stdout
+    found = results(bucket)
+    names = [f"{report}-2021.json" for report in sorted(REPORTS)]
+    assert sorted(found) == [*names, "manifest.json"]
+    check(client, found, range(2021, 2022))

@@ -70,7 +70,7 @@ def writers(database: Database) -> Iterator[list[Writer]]:
 def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Writer]) -> None:
     """A backup beside writers has the rows of whole transactions only, in tables and reports."""
     sizes = []
-    for _ in range(20):
+    for _ in range(12):
         status, answer = take(client)
         assert status == 200
         employees = stored_backup.records(bucket, answer, "employees")

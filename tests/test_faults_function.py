@@ -246,14 +246,14 @@ def send(bundle: Bundle, session: requests.Session, number: int) -> None:
 
 @pytest.mark.slow
 def test_thousands_of_requests_keep_no_resources(bundle: Bundle, database: Database) -> None:
-    """3,000 more requests add no thread, file or connection, and less than 5 % of memory."""
+    """2,000 more requests add no thread, file or connection, and less than 5 % of memory."""
     database.execute("UPDATE employees SET essay = NULL")
     bundle.start(THREADS="4")
     start_all_threads(bundle)
     with requests.Session() as session:
-        send(bundle, session, 1000)
+        send(bundle, session, 500)
         before = resources(bundle, database)
-        send(bundle, session, 3000)
+        send(bundle, session, 2000)
         after = resources(bundle, database)
     assert after.pop("memory") < 1.05 * before.pop("memory")
     assert all(after[name] <= before[name] for name in after), (before, after)

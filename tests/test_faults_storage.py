@@ -21,8 +21,11 @@ ROWS = {"departments": 1, "jobs": 1, "employees": 40}
 ESSAY_BYTES = 20_000
 FAILED = (502, "storage_failed")
 
-# The client leaves the connection of a refused download to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.once,
+    # The client leaves the connection of a refused download to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 # The kinds of request that a backup sends to Cloud Storage.
 KINDS = {

@@ -1,6 +1,7 @@
 """The project's structure: file sizes, layers, names, and a purpose in each file's first line."""
 
 import ast
+import functools
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
@@ -54,9 +55,15 @@ def tracked(*patterns: str) -> list[str]:
     return [name for name in listed.stdout.splitlines() if (PROJECT / name).exists()]
 
 
-MODULES = {name: ast.parse((PROJECT / name).read_text()) for name in tracked("*.py")}
+MODULES = tracked("*.py")
 # Released backups are data, although some files are named like scripts.
 SCRIPTS = [*tracked("*.sh", "*.sql", ":!tests/released"), ".ci/run"]
+
+
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    """The syntax of a module, by its file."""
+    return ast.parse((PROJECT / module).read_text())
 
 
 def room_of(module: str) -> str | None:
@@ -108,12 +115,12 @@ def test_the_root_is_small() -> None:
 def test_nothing_is_imported_upwards() -> None:
     """Each module imports its own room and the layers below it, never above."""
     wrong = []
-    for file, tree in MODULES.items():
+    for file in MODULES:
         room = room_of(module_name(file))
         if file == "hiring/__init__.py":
             room = "hiring.core"
         assert room, f"{file} is in no layer: add its room to LAYERS"
-        for line, imported in imports(tree):
+        for line, imported in imports(tree_of(file)):
             other = room_of(imported)
             if other and other != room and other not in BELOW[room]:
                 wrong.append(f"{file}:{line} imports {imported}; {room} is not above {other}")
@@ -139,9 +146,9 @@ def names_of(tree: ast.Module) -> Iterator[str]:
 def test_no_two_definitions_share_a_name() -> None:
     """Deployed modules, commands and jobs have no two classes or constants of one name."""
     places = defaultdict(list)
-    for file, tree in MODULES.items():
+    for file in MODULES:
         if not file.startswith(("tests/", "bench/", "local/")):
-            for name in names_of(tree):
+            for name in names_of(tree_of(file)):
                 places[name].append(file)
     shared = {name: files for name, files in places.items() if len(files) > 1}
     assert shared.keys() == SAME_NAME_ALLOWED.keys(), shared
@@ -151,7 +158,7 @@ def test_no_two_definitions_share_a_name() -> None:
 def test_the_first_line_states_the_purpose(file: str) -> None:
     """A source file begins with a docstring or a comment of at least three words."""
     if file in MODULES:
-        first = (ast.get_docstring(MODULES[file]) or "").splitlines()[0:1]
+        first = (ast.get_docstring(tree_of(file)) or "").splitlines()[0:1]
     else:
         lines = (PROJECT / file).read_text().splitlines()
         first = [
