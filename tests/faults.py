@@ -14,7 +14,7 @@ from support import insert_names
 
 import truncation
 from hiring.core import logs
-from hiring.export import blocks
+from hiring.export import packets
 
 FULL = {"departments": 2, "jobs": 1, "employees": 12}
 EMPTY = dict.fromkeys(FULL, 0)
@@ -74,15 +74,15 @@ def after_emptying(
 
 def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Calls `act` each time a backup has read the first rows of employees."""
-    read = blocks.read
+    read = packets.read_rows
 
-    def reading(connection: Any, table: Any, *arguments: Any) -> Iterator[Any]:
-        for number, block in enumerate(read(connection, table, *arguments)):
-            if table.name == "employees" and number == 0:
+    def reading(connection: Any, statement: str, deadline: Any) -> Iterator[Any]:
+        for number, rows in enumerate(read(connection, statement, deadline)):
+            if "`employees`" in statement and number == 0:
                 act()
-            yield block
+            yield rows
 
-    environment.setattr(blocks, "read", reading)
+    environment.setattr(packets, "read_rows", reading)
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:

@@ -75,7 +75,8 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
     content = b""
     invalid: Invalid = []
     rows = 0
-    for block in blocks.read(connection, table, statement, Deadline(TIMEOUT_SECONDS)):
+    for received in packets.read_rows(connection, statement, Deadline(TIMEOUT_SECONDS)):
+        block = blocks.encode(table, received)
         content += block.content
         invalid += [(row.values, row.reason) for row in block.invalid]
         rows += block.rows + len(block.invalid)
@@ -599,6 +600,29 @@ def test_another_reader(client: Client, database: Database, bucket: Bucket) -> N
                 "job_id": 1,
             }
     assert [(id_,) for id_ in ids] == database.execute("SELECT id FROM employees ORDER BY id")
+
+
+def test_rows_stay_until_they_are_encoded(
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """Rows that arrive faster than they are encoded overwrite none that wait."""
+    database.insert("departments", [(1, "Sales")])
+    database.insert("jobs", [(1, "Clerk")])
+    names = [f"Ada {number}" for number in range(1, 1001)]
+    database.insert(
+        "employees", [(n, name, "2021-02-03", 1, 1) for n, name in enumerate(names, start=1)]
+    )
+    encode = blocks.encode
+
+    def encode_late(table: Table, rows: packets.Rows) -> blocks.Block:
+        time.sleep(0.005)
+        return encode(table, rows)
+
+    environment.setattr(packets, "READ_BYTES", 1000)
+    environment.setattr(blocks, "encode", encode_late)
+    answer = client.get("/backup-data").get_json()
+    records = stored_backup.records(bucket, answer, "employees")
+    assert [record["name"] for record in records] == names
 
 
 def peak_of_a_backup(bundle: Bundle) -> float:

@@ -22,7 +22,7 @@ from werkzeug.test import Client
 import db
 import truncation
 from hiring.core.settings import read_settings
-from hiring.export import blocks
+from hiring.export import packets
 
 TRUNCATE = "/truncate-tables"
 FULL = {"departments": 1, "jobs": 1, "employees": 2}
@@ -84,8 +84,10 @@ def test_a_backup_with_fewer_rows_truncates_nothing(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """A `backup_first` truncation whose backup lacks rows is 500 and keeps every row."""
-    read = blocks.read
-    environment.setattr(blocks, "read", lambda *arguments: itertools.islice(read(*arguments), 0))
+    read = packets.read_rows
+    environment.setattr(
+        packets, "read_rows", lambda *arguments: itertools.islice(read(*arguments), 0)
+    )
     assert get(client, f"{TRUNCATE}?backup_first=true")[0] == 500
     assert count(database) == FULL
 

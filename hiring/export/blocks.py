@@ -12,16 +12,13 @@ A row with a value that Avro cannot hold is left out of its block and returned a
 blocks and returned rows are together the rows that were read.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hiring.core.connection import Connection
-from hiring.core.deadline import Deadline
 from hiring.export import mapping
 from hiring.export.layout import Mask, Part, is_utf8, lay_out, part_of
-from hiring.export.packets import Ints, Rows, read_rows
+from hiring.export.packets import Ints, Rows
 from hiring.export.table import Column, Table
 from hiring.export.times import times
 from hiring.export.values import Values, are_utf8, decimals, integers, one_by_one, split
@@ -46,33 +43,13 @@ class Block:
         rows: the number of encoded rows.
         content: the rows as Avro.
         invalid: the rows that Avro cannot hold.
-        columns: the values of all rows as the server printed them; the next block overwrites them.
+        columns: the values of all rows as the server printed them, in the bytes of `Rows`.
     """
 
     rows: int
     content: bytes
     invalid: list[InvalidRow]
     columns: list[Values]
-
-
-def read(
-    connection: Connection, table: Table, statement: str, deadline: Deadline
-) -> Iterator[Block]:
-    """Reads the rows of a statement as blocks; a caller that stops early must drop the connection.
-
-    Args:
-        connection: to read on.
-        table: whose columns the statement selects.
-        statement: `table.statement`, or a part of its rows.
-        deadline: when to give up.
-
-    Raises:
-        pymysql.err.Error: the server ended the statement, or the connection was lost.
-        TimedOut: the deadline has passed.
-    """
-    keep_freed_memory()
-    for rows in read_rows(connection, statement, deadline):
-        yield encode(table, rows)
 
 
 def keep_freed_memory() -> None:
@@ -85,6 +62,16 @@ def keep_freed_memory() -> None:
 
 
 def encode(table: Table, rows: Rows) -> Block:
+    """Encodes rows as one block.
+
+    Args:
+        table: whose columns the rows have.
+        rows: at least one.
+
+    Raises:
+        pymysql.err.InternalError: a row has more or fewer columns than the table.
+        ValueError: the server sent what the table's declaration rules out.
+    """
     columns = list(zip(table.columns, split(rows, len(table.columns)), strict=True))
     invalid = np.zeros(len(rows.starts), np.bool_)
     texts = [(column, values) for column, values in columns if column.type is mapping.STRING]

@@ -11,6 +11,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_respon
 Only rows that are long, or hold null characters, are looked at one by one.
 """
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from pymysql import err
 
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
+from hiring.export.pipeline import AHEAD
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -30,6 +32,8 @@ WORD_BYTES = 8
 
 READ_BYTES = 1024 * 1024
 """Bytes of packets that become one block. More is not faster, and 1 MB takes 20 MB."""
+BUFFERS = AHEAD + 1
+"""Buffers for packets, used in turn: those whose rows a stage still needs, and the next one."""
 RECEIVE_BYTES = 256 * 1024
 """Maximum number of bytes that a socket returns at a time."""
 
@@ -59,7 +63,9 @@ class Rows:
 
 
 def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Iterator[Rows]:
-    """Reads the rows of a statement, some at a time; the next ones overwrite them.
+    """Reads the rows of a statement, some at a time; later ones overwrite them.
+
+    Rows stay until AHEAD more are read, so that a stage can work on them meanwhile.
 
     Args:
         connection: to read on; has to be dropped if not all rows are read.
@@ -71,9 +77,8 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
         TimedOut: the deadline has passed.
     """
     number = connection.start_rows(statement)
-    buffer = bytearray(READ_BYTES)
-    packets = np.frombuffer(buffer, np.uint8)
-    filled = 0
+    buffers = itertools.cycle([bytearray(READ_BYTES) for _ in range(BUFFERS)])
+    buffer, filled = next(buffers), 0
     ended = False
     while not ended:
         may_end = False
@@ -90,6 +95,7 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
             at = heads[-1]
             heads = heads[:-1]
         if len(heads):
+            packets = np.frombuffer(buffer, np.uint8)
             starts = heads + HEADER_BYTES
             _check_numbers(packets[starts - 1], number)
             number += len(heads)
@@ -98,8 +104,9 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
             row, number = _read_long_row(connection, bytes(buffer[:filled]), number)
             yield Rows(np.frombuffer(row, np.uint8), np.array([0]), np.array([len(row)]))
             at = filled
-        buffer[: filled - at] = buffer[at:filled]
-        filled -= at
+        begun = buffer[at:filled]
+        buffer, filled = next(buffers), len(begun)
+        buffer[:filled] = begun
 
 
 def _find_packets(buffer: bytearray, filled: int) -> tuple[Ints, int]:

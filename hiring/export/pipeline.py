@@ -1,8 +1,9 @@
-"""A stage: a thread for one kind of work, so that reading, compressing and storing overlap.
+"""A stage: a thread for one kind of work, so that what a backup does overlaps.
 
-Stages form a chain: the caller's thread reads and submits blocks to a stage that compresses, which
-submits its bytes to a stage that stores. `submit` blocks while the next stage is too far behind, so
-memory stays bounded. It raises what the stage raised, so a failure anywhere reaches the caller.
+Stages form a chain: the caller's thread reads and submits rows to a stage that encodes, which
+submits blocks to one that compresses, which submits bytes to one that stores. `submit` blocks while
+the next stage is too far behind, so memory stays bounded. It raises what the stage raised, so a
+failure anywhere reaches the caller.
 """
 
 import concurrent.futures

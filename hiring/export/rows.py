@@ -1,7 +1,7 @@
 """The rows of one statement, stored as one Avro object.
 
-The caller's thread reads and encodes, one thread compresses, one stores. Memory does not grow with
-the table.
+The caller's thread reads, and a thread each encodes, compresses and stores: the server does not
+wait for them. Memory does not grow with the table.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 from hiring.core import logs
 from hiring.core.connection import Connection
 from hiring.core.deadline import Deadline
-from hiring.export import blocks, container
+from hiring.export import blocks, container, packets
 from hiring.export.invalid import InvalidRecords, invalid_name
 from hiring.export.objects import OutputFolder
 from hiring.export.pipeline import Stage
@@ -21,6 +21,8 @@ from hiring.export.table import Table
 
 PROGRESS_SECONDS = 30
 """How often the log reports the progress of a table."""
+
+See = Callable[[blocks.Block], None]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,36 @@ class StoredRows:
     invalid_objects: list[dict[str, Any]]
 
 
+class _Encoder:
+    """What the encoding thread does, and the number of rows that it passed on."""
+
+    def __init__(
+        self,
+        table: Table,
+        writer: container.Writer,
+        compressing: Stage,
+        invalid: InvalidRecords,
+        see: See | None,
+    ) -> None:
+        self._table = table
+        self._writer = writer
+        self._compressing = compressing
+        self._invalid = invalid
+        self._see = see
+        self.rows = 0
+
+    def add(self, received: packets.Rows) -> None:
+        """Encodes rows, shows the block, and passes it on."""
+        block = blocks.encode(self._table, received)
+        if block.rows:
+            self._compressing.submit(self._writer.write_block, block.rows, block.content)
+        if self._see:
+            self._see(block)
+        for row in block.invalid:
+            self._invalid.add(row)
+        self.rows += block.rows
+
+
 def store_rows(
     connection: Connection,
     table: Table,
@@ -40,7 +72,7 @@ def store_rows(
     folder: OutputFolder,
     name: str,
     deadline: Deadline,
-    see: Callable[[blocks.Block], None] | None = None,
+    see: See | None = None,
 ) -> StoredRows:
     """Stores the rows of a statement as one Avro object, and its invalid records as another.
 
@@ -51,32 +83,30 @@ def store_rows(
         folder: to store into.
         name: of the Avro object in the folder.
         deadline: when to give up.
-        see: called with each block, if given.
+        see: called with each block in the encoding thread, if given.
 
     Raises:
         StorageFailed, TimedOut: as they say.
         pymysql.err.Error: reading failed.
     """
+    blocks.keep_freed_memory()
     started = told = time.monotonic()
-    rows = 0
     with contextlib.ExitStack() as opened:
         invalid = InvalidRecords(folder, table, invalid_name(name), opened)
         output = opened.enter_context(folder.create(name, "application/avro"))
         compressing = opened.enter_context(Stage("compress", deadline))
+        encoding = opened.enter_context(Stage("encode", deadline))
         writer = container.Writer(output, table.avro_schema)
-        for block in blocks.read(connection, table, statement, deadline):
-            if block.rows:
-                compressing.submit(writer.write_block, block.rows, block.content)
-            if see:
-                see(block)
-            rows += block.rows
+        encoder = _Encoder(table, writer, compressing, invalid, see)
+        for received in packets.read_rows(connection, statement, deadline):
+            encoding.submit(encoder.add, received)
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                logs.event("rows in progress", object=name, rows=rows)
-            for row in block.invalid:
-                invalid.add(row)
+                logs.event("rows in progress", object=name, rows=encoder.rows)
+        folder.wait_for(encoding)
         folder.wait_for(compressing)
     seconds = round(time.monotonic() - started, 3)
+    rows = encoder.rows
     logs.event("rows stored", object=name, rows=rows, invalid=invalid.count, seconds=seconds)
     return StoredRows(
         rows,
