@@ -119,7 +119,8 @@ def _find_packets(buffer: bytearray, filled: int) -> tuple[Ints, int]:
     """
     packets = np.frombuffer(buffer, np.uint8, filled)
     zero = packets == 0
-    heads = np.flatnonzero(~zero[:-3] & zero[1:-2] & zero[2:-1])
+    heads = np.flatnonzero(zero[1:-2] & zero[2:-1])
+    heads = heads[~zero[heads]]
     ends = heads + HEADER_BYTES + packets[heads]
     right = (heads == np.append(0, ends)[:-1]) & (ends <= filled)
     known = len(heads) if right.all() else int(right.argmin())
