@@ -467,16 +467,19 @@ def test_null_where_there_is_none(database: Database) -> None:
 # Failures in the middle
 
 
-def many_employees(database: Database, rows: int = 320_000) -> None:
+def many_employees(
+    database: Database, rows: int = 320_000, hired: str = "2021-02-03 04:05:06"
+) -> None:
     """Inserts employees, by default far more than the buffers of server and client hold."""
     database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
     database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
     digits = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
     tables = ", ".join(f"{digits} AS digits{place}" for place in range(6))
-    database.execute(
-        "INSERT INTO employees (name, datetime, department_id, job_id)"
-        f" SELECT 'Ada Lovelace', '2021-02-03 04:05:06', 1, 1 FROM {tables} LIMIT {rows}"
-    )
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        connection.cursor().execute(
+            "INSERT INTO employees (name, datetime, department_id, job_id)"
+            f" SELECT 'Ada Lovelace', '{hired}', 1, 1 FROM {tables} LIMIT {rows}"
+        )
 
 
 @pytest.fixture
@@ -510,7 +513,14 @@ def no_thread_left() -> Iterator[None]:
 SESSIONS = "SELECT id FROM information_schema.processlist WHERE user = %s AND info LIKE 'SELECT%%'"
 
 
-@pytest.mark.parametrize("kill", ["KILL QUERY", "KILL"])
+@pytest.mark.parametrize(
+    ("kill", "hired"),
+    [
+        ("KILL QUERY", "2021-02-03 04:05:06"),
+        ("KILL", "2021-02-03 04:05:06"),
+        pytest.param("KILL", "2021-02-00 04:05:06", id="KILL-rows that Avro cannot hold"),
+    ],
+)
 def test_a_backup_that_is_killed(
     client: Client,
     database: Database,
@@ -518,9 +528,10 @@ def test_a_backup_that_is_killed(
     in_the_middle: Callable[[Callable[[], object]], None],
     no_thread_left: None,
     kill: str,
+    hired: str,
 ) -> None:
     """Killing the query or the connection during a backup is 503 and leaves no object or thread."""
-    many_employees(database)
+    many_employees(database, 160_000, hired)
 
     def kill_it() -> None:
         ((session,),) = database.execute(SESSIONS, (ACCOUNT,))

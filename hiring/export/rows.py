@@ -92,7 +92,9 @@ def store_rows(
     blocks.keep_freed_memory()
     started = told = time.monotonic()
     with contextlib.ExitStack() as opened:
-        invalid = InvalidRecords(folder, table, invalid_name(name), opened)
+        # Its object, which may begin at any row, has to end after the thread that writes it.
+        of_invalid = opened.enter_context(contextlib.ExitStack())
+        invalid = InvalidRecords(folder, table, invalid_name(name), of_invalid)
         output = opened.enter_context(folder.create(name, "application/avro"))
         compressing = opened.enter_context(Stage("compress", deadline))
         encoding = opened.enter_context(Stage("encode", deadline))
