@@ -656,11 +656,11 @@ def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database)
 
 @pytest.mark.slow
 def test_memory_holds_a_few_rows(bundle: Bundle, database: Database) -> None:
-    """A backup of 200 BLOBs of 1 MB takes hardly more memory than one of an empty table."""
+    """A backup of 120 BLOBs of 1 MB takes hardly more memory than one of an empty table."""
     empty = peak_of_a_backup(bundle)
     many_employees(database, rows=1)
     database.execute("ALTER TABLE employees ADD photo LONGBLOB NOT NULL")
-    for _ in range(200):
+    for _ in range(120):
         blob = os.urandom(1024 * 1024)
         database.execute(
             "INSERT INTO employees VALUES (NULL, 'x', '2021-01-01', 1, 1, %s)", (blob,)

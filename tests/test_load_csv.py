@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from support import content
 from werkzeug.test import Client
 
+from loading import sources
 from loading.ids import Ids
-from loading.sources import READ_CHUNK_BYTES
 from local import sample
 
 TABLES = ("departments", "jobs", "employees")
@@ -448,14 +448,20 @@ def many_rows(rows: int) -> str:
 @pytest.mark.parametrize("name", ["employees.csv", "employees.csv.gz"])
 @pytest.mark.parametrize("encoding", ["gzip", None])
 def test_compressed_objects_are_loaded_whole(
-    database: Database, bucket: Bucket, run_load: Loader, name: str, encoding: str | None
+    database: Database,
+    bucket: Bucket,
+    run_load: Loader,
+    environment: pytest.MonkeyPatch,
+    name: str,
+    encoding: str | None,
 ) -> None:
     """Compressed objects longer than one request load every row, whatever marks them as gzip."""
-    rows = 70_000
+    environment.setattr(sources, "READ_CHUNK_BYTES", 128 * 1024)
+    rows = 7_000
     content = many_rows(rows).encode()
     for layer in (encoding, name.endswith(".gz")):
         content = gzip.compress(content, 1) if layer else content
-    assert len(content) > READ_CHUNK_BYTES
+    assert len(content) > sources.READ_CHUNK_BYTES
     blob = bucket.blob(f"csv/{name}")
     blob.content_encoding = encoding
     blob.upload_from_string(content, content_type="text/csv")
