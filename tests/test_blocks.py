@@ -468,7 +468,7 @@ def test_null_where_there_is_none(database: Database) -> None:
 
 
 def many_employees(
-    database: Database, rows: int = 320_000, hired: str = "2021-02-03 04:05:06"
+    database: Database, rows: int = 160_000, hired: str = "2021-02-03 04:05:06"
 ) -> None:
     """Inserts employees, by default far more than the buffers of server and client hold."""
     database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
@@ -531,7 +531,7 @@ def test_a_backup_that_is_killed(
     hired: str,
 ) -> None:
     """Killing the query or the connection during a backup is 503 and leaves no object or thread."""
-    many_employees(database, 160_000, hired)
+    many_employees(database, hired=hired)
 
     def kill_it() -> None:
         ((session,),) = database.execute(SESSIONS, (ACCOUNT,))
