@@ -467,9 +467,10 @@ def test_null_where_there_is_none(database: Database) -> None:
 # Failures in the middle
 
 
-def many_employees(
-    database: Database, rows: int = 160_000, hired: str = "2021-02-03 04:05:06"
-) -> None:
+HIRED = "2021-02-03 04:05:06"
+
+
+def many_employees(database: Database, rows: int = 160_000, hired: str = HIRED) -> None:
     """Inserts employees, by default far more than the buffers of server and client hold."""
     database.execute("INSERT IGNORE INTO departments VALUES (1, 'Sales')")
     database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
@@ -516,8 +517,8 @@ SESSIONS = "SELECT id FROM information_schema.processlist WHERE user = %s AND in
 @pytest.mark.parametrize(
     ("kill", "hired"),
     [
-        ("KILL QUERY", "2021-02-03 04:05:06"),
-        ("KILL", "2021-02-03 04:05:06"),
+        ("KILL QUERY", HIRED),
+        ("KILL", HIRED),
         pytest.param("KILL", "2021-02-00 04:05:06", id="KILL-rows that Avro cannot hold"),
     ],
 )

@@ -67,10 +67,6 @@ class Job:
     settings: dict[str, str]
     folder: Path
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs the job with two workers and eight ranges of the employees."""
-        return engine.run(self.settings, self.folder, "distributed_backup", *arguments)
-
     @contextlib.contextmanager
     def start(self, *arguments: str, **options: str) -> Iterator[subprocess.Popen[bytes]]:
         """Starts the job; its log is `log` in the folder."""
@@ -300,11 +296,15 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_an_executor_that_is_killed_costs_nothing(
     job: Job, cluster: Cluster, client: Client, database: Database
 ) -> None:
-    """After one of two executors is killed, the other stores its ranges, each once."""
+    """After one of two executors is killed, the other stores its ranges, each once.
+
+    A range that is refused once is stored too, and its failure shows no password in the log.
+    """
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
     # The third and later ranges wait, so that the kill hits them while they are stored.
     job.bucket.storage.fail("employees-0000[3-7]", method="PUT", times=3, action="delay", seconds=5)
+    job.bucket.storage.fail("employees-00001", method="PUT", status=403)
     with job.start(
         "--ranges=8",
         master=cluster.url,
@@ -322,6 +322,7 @@ def test_an_executor_that_is_killed_costs_nothing(
         os.kill(first, signal.SIGKILL)
         assert started.wait(engine.JOB_SECONDS) == 0, job.log()
     assert "Lost executor" in job.log() or "ExecutorLostFailure" in job.log(), job.log()
+    assert "refused or failed: status 403" in job.log(), job.log()
     assert job.settings["DB_PASS"] not in job.log()
     functions, ours = job.manifests()
     job.check(ours, functions)
@@ -362,7 +363,7 @@ def test_two_million_employees(job: Job, client: Client, database: Database) -> 
     """Eight ranges by two workers hold the rows of the function's one object."""
     fill(database, MANY_EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
-    done = job.run("--ranges=8")
+    done = engine.run(job.settings, job.folder, "distributed_backup", "--ranges=8")
     assert done.returncode == 0, done.stdout
     functions, ours = job.manifests()
     assert [len(entry["objects"]) for entry in ours["tables"]] == [1, 1, 8]
