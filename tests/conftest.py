@@ -3,6 +3,7 @@
 MYSQLD names the server to test with; see local/programs.py.
 """
 
+import gc
 import json
 import os
 import signal
@@ -70,9 +71,12 @@ hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
-    """Restores SIGINT for the tests' processes when a shell runs pytest in the background."""
+    """Prepares this process, and with it those that the tests start."""
+    # A shell that runs pytest in the background has it ignore this.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A proxy does not know what runs on this machine.
+    os.environ["no_proxy"] = "127.0.0.1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,6 +85,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         assert isinstance(item, pytest.Function)
         if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
             item.add_marker("once")
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector from looking at all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
