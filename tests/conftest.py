@@ -52,6 +52,8 @@ SETTINGS = (
 )
 START_SECONDS = 30
 REQUEST_SECONDS = 60
+SHARED = ("chromium", "encrypting", "fragile", "other_server", "spark")
+"""Fixtures that start something large; the tests that use one run in the same process."""
 
 
 def forget_settings() -> None:
@@ -80,9 +82,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use no database server as `once`."""
+    """Groups the tests of each shared fixture; marks those without a database server as `once`."""
     for item in items:
         assert isinstance(item, pytest.Function)
+        for name in item.fixturenames:
+            if name in SHARED:
+                item.add_marker(pytest.mark.xdist_group(name))
         if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
             item.add_marker("once")
 

@@ -292,7 +292,7 @@ def check(client: Client, database: Database, bucket: Bucket, columns: list[str]
             assert found[row["id"]][name] == value, (sql, value)
 
 
-@pytest.mark.parametrize("null", ["NULL", "NOT NULL"])
+@pytest.mark.parametrize("null", ["NULL", pytest.param("NOT NULL", marks=pytest.mark.slow)])
 def test_every_type_at_its_extremes(
     client: Client, database: Database, bucket: Bucket, null: str
 ) -> None:

@@ -52,6 +52,7 @@ def test_each_table_has_the_decimal_targets_that_its_columns_need(
     assert [each["sourceFormat"] for each in definitions] == ["AVRO"] * 3
 
 
+@pytest.mark.slow
 def test_the_real_bq_knows_every_flag(lines: tuple[str, list[list[str]]]) -> None:
     """The real bq's own help names each printed flag."""
     if not shutil.which("bq"):

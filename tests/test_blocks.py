@@ -210,6 +210,7 @@ def test_any_table(
     check(database, made, made.statement)
 
 
+@pytest.mark.slow
 def test_many_rows_of_every_type(database: Database) -> None:
     """Both paths agree for rows of all types in many blocks, valid and invalid ones in turn."""
     given_rows = [
@@ -547,6 +548,7 @@ def test_a_backup_that_is_killed(
     assert bucket.blobs() == {}
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_a_backup(
     client: Client,
     bucket: Bucket,
@@ -644,6 +646,7 @@ def peak_of_a_backup(bundle: Bundle) -> float:
     return peak_megabytes(bundle.pid)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database) -> None:
     """Four times the rows take at most a tenth more memory, and less than 160 MB."""
@@ -655,6 +658,7 @@ def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database)
     assert large < 1.1 * small
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_memory_holds_a_few_rows(bundle: Bundle, database: Database) -> None:
     """A backup of 120 BLOBs of 1 MB takes hardly more memory than one of an empty table."""

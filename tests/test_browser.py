@@ -299,7 +299,13 @@ VIEWPORTS = {"phone": PHONE, "200 %": ENLARGED, "desktop": DESKTOP}
 SCHEMES = ("light", "dark", "forced")
 
 
-@pytest.mark.parametrize(("number", "path"), list(enumerate(PAGES)), ids=PAGES)
+@pytest.mark.parametrize(
+    ("number", "path"),
+    [
+        pytest.param(number, path, id=path, marks=[] if path == QUARTERLY else pytest.mark.slow)
+        for number, path in enumerate(PAGES)
+    ],
+)
 def test_anybody_can_read_the_page(
     bundle: Bundle, hires: None, visit: Any, number: int, path: str
 ) -> None:

@@ -357,6 +357,7 @@ def test_a_range_that_always_fails_leaves_nothing(
     assert job.bucket.blobs() == {}
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("LARGE"), reason="takes minutes: LARGE=1 runs it")
 def test_two_million_employees(job: Job, client: Client, database: Database) -> None:

@@ -113,7 +113,7 @@ def before_the_reports(environment: pytest.MonkeyPatch, act: Act) -> None:
 MOMENTS = [
     faults.in_the_rows,
     *(
-        pytest.param(moment, marks=pytest.mark.slow)
+        pytest.param(moment, marks=[pytest.mark.slow, pytest.mark.once])
         for moment in (as_it_begins, between_two_tables, before_the_reports)
     ),
 ]
@@ -134,7 +134,9 @@ def after_jobs(environment: pytest.MonkeyPatch, act: Act) -> None:
 # Killed
 
 
-@pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "end", ["kill", pytest.param("stop", marks=[pytest.mark.slow, pytest.mark.once])]
+)
 def test_the_server_ends_during_a_report(
     client: Client, database: Database, environment: pytest.MonkeyPatch, end: str
 ) -> None:
@@ -171,7 +173,11 @@ def test_the_server_is_killed_during_a_backup(
     [
         (under_the_locks, FULL),
         (after_employees, FULL | {"employees": 0}),
-        pytest.param(after_jobs, FULL | {"employees": 0, "jobs": 0}, marks=pytest.mark.slow),
+        pytest.param(
+            after_jobs,
+            FULL | {"employees": 0, "jobs": 0},
+            marks=[pytest.mark.slow, pytest.mark.once],
+        ),
     ],
 )
 def test_the_server_is_killed_during_a_truncation(
@@ -204,6 +210,7 @@ def test_the_server_is_killed_between_backup_and_truncation(
     assert len(faults.manifests(bucket)) == 1
 
 
+@pytest.mark.slow
 def test_the_server_is_killed_during_a_load(
     client: Client,
     database: Database,

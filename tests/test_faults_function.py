@@ -92,6 +92,7 @@ def test_the_worker_is_killed_during_a_backup(
     assert bundle.get(TRUNCATE).json() == {"dry_run": False, "rows": FULL}
 
 
+@pytest.mark.slow
 def test_sigterm_during_a_short_backup(bundle: Bundle, bucket: Bucket, under_way: Any) -> None:
     """A backup that ends soon after SIGTERM is whole and answered."""
     request = under_way("/backup-data", 3)
@@ -102,6 +103,7 @@ def test_sigterm_during_a_short_backup(bundle: Bundle, bucket: Bucket, under_way
     faults.check_whole(bucket, request.answer.json())
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_sigterm_during_a_long_backup(
     bundle: Bundle, database: Database, bucket: Bucket, under_way: Any
@@ -165,6 +167,7 @@ def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Buc
     assert count(database) == EMPTY
 
 
+@pytest.mark.slow
 def test_fifty_reports_during_a_backup(bundle: Bundle, bucket: Bucket, under_way: Any) -> None:
     """Fifty reports at once are answered during a backup, and the backup is whole."""
     backup = under_way("/backup-data", 4)
@@ -244,6 +247,7 @@ def send(bundle: Bundle, session: requests.Session, number: int) -> None:
         assert answer.status_code == status
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_thousands_of_requests_keep_no_resources(bundle: Bundle, database: Database) -> None:
     """2,000 more requests add no thread, file or connection, and less than 5 % of memory."""
@@ -259,6 +263,7 @@ def test_thousands_of_requests_keep_no_resources(bundle: Bundle, database: Datab
     assert all(after[name] <= before[name] for name in after), (before, after)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_hundreds_of_failures_keep_no_resources(
     bundle: Bundle, database: Database, tmp_path: Path

@@ -134,6 +134,7 @@ ANY_COLUMNS = {
 }
 
 
+@pytest.mark.slow
 @settings(
     max_examples=10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -310,6 +310,7 @@ def test_a_backup_that_is_not_whole_is_passed_over(
     assert content(database) == rows
 
 
+@pytest.mark.slow
 def test_large_values_and_many_statements(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
@@ -383,6 +384,7 @@ def slow_line(tmp_path: Path, database: Database) -> Iterator[str]:
     forwarder.close()
 
 
+@pytest.mark.slow
 def test_a_long_row_over_a_slow_line_is_restored(
     database: Database,
     run_load: Loader,

@@ -24,6 +24,7 @@ def commands() -> str:
     return block[1]
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_the_restore_section_works(
     tmp_path: Path,

@@ -68,9 +68,9 @@ def into(table: str) -> str:
 
 
 MOMENTS = [
-    pytest.param(into("jobs"), 1, id="first row"),
+    pytest.param(into("jobs"), 1, id="first row", marks=pytest.mark.slow),
     pytest.param(into("employees"), 2, id="halfway"),
-    pytest.param("COMMIT", 1, id="not committed"),
+    pytest.param("COMMIT", 1, id="not committed", marks=pytest.mark.slow),
 ]
 
 
@@ -97,6 +97,7 @@ def test_a_killed_load_leaves_the_rows_as_they_were(
     assert database.execute("SELECT COUNT(*) FROM employees") == [(40_000,)]
 
 
+@pytest.mark.slow
 def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backup: str) -> None:
     """An interrupted load has status 130, says so without a traceback, and changes no row."""
     loading = run_load.start_held(into("employees"), 2, backup)
@@ -107,6 +108,7 @@ def test_an_interrupted_load_says_so(database: Database, run_load: Loader, backu
     assert content(database) == {table: [] for table in TABLES}
 
 
+@pytest.mark.slow
 def test_a_load_interrupted_at_its_commit_says_all_or_none(run_load: Loader, backup: str) -> None:
     """A load interrupted at its commit has status 6 and says that all rows or none are loaded."""
     loading = run_load.start_held("COMMIT", 1, backup)
@@ -117,6 +119,7 @@ def test_a_load_interrupted_at_its_commit_says_all_or_none(run_load: Loader, bac
     assert "nothing was loaded" not in log
 
 
+@pytest.mark.slow
 def test_a_writer_waits_for_a_load(database: Database, run_load: Loader, backup: str) -> None:
     """A writer waits while a load runs; afterwards its row is there beside the loaded rows."""
     loading = run_load.start_held(into("employees"), 2, backup)
@@ -139,6 +142,7 @@ def waiting(database: Database) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.slow
 def test_replacing_under_a_writer_loses_none_of_its_later_rows(
     database: Database, run_load: Loader, take_backup: Backup
 ) -> None:
@@ -262,6 +266,7 @@ def peak_megabytes(process: "subprocess.Popen[str]") -> float:
     return peak / 1024
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_many_rows_of_a_backup_take_little_memory(
     database: Database, run_load: Loader, take_backup: Backup

@@ -214,6 +214,7 @@ def holds(rows: Rows) -> bool:
     return all(row[3] in departments and row[4] in jobs for row in rows["employees"])
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @settings(
     max_examples=20,

@@ -372,6 +372,7 @@ def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
     assert stack.processes() == []
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_killed_stack_leaves_no_process(checkout: Path) -> None:
     """A stack that is killed leaves no process running for long."""

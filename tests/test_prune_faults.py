@@ -169,6 +169,7 @@ def test_an_object_that_was_written_again_stays(bucket: Bucket) -> None:
     assert folders(bucket) == {newest: OBJECTS, middle: {"jobs.avro"}}
 
 
+@pytest.mark.slow
 def test_two_prunes_at_once_succeed(bucket: Bucket) -> None:
     """Two prunes at once remove what one would, and both succeed."""
     newest, *_ = write_backups(bucket, range(4))

@@ -198,6 +198,7 @@ def test_no_hires_is_an_empty_report(client: Client) -> None:
     assert client.get("/hiring-by-department?year=1999&format=html").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_mean_is_not_rounded(client: Client, database: Database) -> None:
     """A department is in the report even if it exceeds the mean by less than MySQL prints."""
     departments = 21_000

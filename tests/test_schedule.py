@@ -80,6 +80,7 @@ def deployed(deployment: Deployment, project: Project) -> Deployment:  # noqa: F
     return deployment
 
 
+@pytest.mark.slow
 def test_two_jobs_and_one_alert(
     deployed: Deployment,
     project: Project,  # noqa: F811
@@ -145,6 +146,7 @@ CHANNELS = {
 }
 
 
+@pytest.mark.slow
 def test_a_channel_that_reaches_nobody_is_refused(
     deployed: Deployment,
     project: Project,  # noqa: F811

@@ -66,6 +66,7 @@ def check(client: Client, bucket: Bucket) -> None:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NAMED, NAMED, st.lists(HIRES, max_size=40), st.lists(INVALID, max_size=1))
 def test_the_stored_reports_are_the_functions_answers(
