@@ -16,7 +16,7 @@ main() {
   # Where this is set, each process would compile every test anew.
   unset PYTHONDONTWRITEBYTECODE
   # Four processes, each with a server of its own: the tests wait more than they compute.
-  exec "$PYTHON" -m pytest --numprocesses 4 --dist loadgroup "$@"
+  exec "$PYTHON" -m pytest --numprocesses 4 "$@"
 }
 
 main "$@"

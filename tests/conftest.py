@@ -6,6 +6,7 @@ MYSQLD names the server to test with; see local/programs.py.
 import gc
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from google.api_core.exceptions import Conflict
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as cloud_storage
+from xdist.scheduler import LoadScopeScheduling
 
 import backup
 import load
@@ -52,8 +54,15 @@ SETTINGS = (
 )
 START_SECONDS = 30
 REQUEST_SECONDS = 60
-SHARED = ("chromium", "encrypting", "fragile", "other_server", "spark")
-"""Fixtures that start something large; the tests that use one run in the same process."""
+TOGETHER = {
+    "tests/test_analysis.py": "Spark",
+    "tests/test_browser.py": "a browser",
+    "tests/test_distributed_backup.py": "Spark",
+    "tests/test_faults_database.py": "a server to kill",
+    "tests/test_load_across.py": "a server of the other kind",
+    "tests/test_tls.py": "a server with a certificate",
+}
+"""The files whose tests run in one process, one after the other, and what they share there."""
 
 
 def forget_settings() -> None:
@@ -81,15 +90,29 @@ def pytest_configure() -> None:
     os.environ["no_proxy"] = "127.0.0.1"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups the tests of each shared fixture; marks those without a database server as `once`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that use no database server as `once`, and mixes those of several processes.
+
+    Tests of one file wait for the same things: mixed, one waits while others compute.
+    """
+    if hasattr(config, "workerinput"):
+        random.Random(1).shuffle(items)
     for item in items:
         assert isinstance(item, pytest.Function)
-        for name in item.fixturenames:
-            if name in SHARED:
-                item.add_marker(pytest.mark.xdist_group(name))
         if "server" not in item.fixturenames and not hasattr(item.module, "DatabaseServer"):
             item.add_marker("once")
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives each process the next test, or all that run together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """What starts slowly, such as a browser, starts once and not in every process."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
