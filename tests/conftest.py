@@ -52,6 +52,8 @@ SETTINGS = (
 )
 START_SECONDS = 30
 REQUEST_SECONDS = 60
+EXAMPLES = 100 if os.environ.get("CI") else 25
+"""How many examples of a property are tried, where its test does not say otherwise."""
 TOGETHER = {
     "tests/test_analysis.py": "Spark",
     "tests/test_browser.py": "a browser",
@@ -75,7 +77,7 @@ def forget_settings() -> None:
 
 
 # On a busy machine an example may take any time.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.register_profile("unhurried", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("unhurried")
 
 
@@ -211,20 +213,30 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._session = requests.Session()
+        self._is_healthy = True
+
+    def _send(self, method: str, path: str, **options: Any) -> None:
+        url = self.url + path
+        self._session.request(method, url, timeout=REQUEST_SECONDS, **options).raise_for_status()
 
     def fail(self, match: str, **rule: Any) -> None:
         """Makes requests that match fail; `rule` has the attributes of local.storage.Fault."""
-        requests.post(
-            f"{self.url}/faults", json=[{"match": match, **rule}], timeout=REQUEST_SECONDS
-        ).raise_for_status()
+        self._is_healthy = False
+        self._send("POST", "/faults", json=[{"match": match, **rule}])
 
     def heal(self) -> None:
         """Ends all faults."""
-        requests.delete(f"{self.url}/faults", timeout=REQUEST_SECONDS).raise_for_status()
+        if not self._is_healthy:
+            self._send("DELETE", "/faults")
+            self._is_healthy = True
 
     def wipe(self) -> None:
         """Removes all buckets; an upload that still runs finds none."""
-        requests.get(f"{self.url}/wipe", timeout=REQUEST_SECONDS).raise_for_status()
+        self._send("GET", "/wipe")
+
+    def close(self) -> None:
+        self._session.close()
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +249,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with log.open("wb") as file:
         emulator = process.start(command, file, folder=PROJECT)
     process.wait_for_port(emulator, port, START_SECONDS, log.read_text)
-    yield Storage(f"http://127.0.0.1:{port}")
+    storage = Storage(f"http://127.0.0.1:{port}")
+    yield storage
+    storage.close()
     process.stop(emulator)
     # Anything else, such as a traceback, is an error in the emulator.
     assert log.read_text() == f"STORAGE_EMULATOR_HOST=http://127.0.0.1:{port}\n"

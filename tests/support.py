@@ -1,4 +1,4 @@
-"""Helpers of several test files: row counts, rows, answers, and a copy of the project."""
+"""Helpers of several test files: parameters, rows, answers, and a copy of the project."""
 
 import json
 import os
@@ -6,13 +6,33 @@ import pty
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import PROJECT, Bucket, Database
 from werkzeug.test import Client
 
 import db
+
+
+def some(values: Iterable[Any], number: int = 1) -> list[Any]:
+    """Parameters of a test: `./test.sh` takes the first ones, and CI takes all.
+
+    Args:
+        values: one for each test, with names if it is a mapping; a tuple has several parameters.
+        number: of those that `./test.sh` takes.
+    """
+    pairs = values.items() if isinstance(values, Mapping) else ((None, each) for each in values)
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else [value]),
+            id=name,
+            marks=[] if place < number else pytest.mark.slow,
+        )
+        for place, (name, value) in enumerate(pairs)
+    ]
 
 
 def count(database: Database) -> dict[str, int]:

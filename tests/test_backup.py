@@ -14,7 +14,7 @@ import fastavro
 import google_crc32c
 import pytest
 import stored_backup
-from conftest import Bucket, Database
+from conftest import EXAMPLES, Bucket, Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
@@ -292,7 +292,8 @@ def check(client: Client, database: Database, bucket: Bucket, columns: list[str]
             assert found[row["id"]][name] == value, (sql, value)
 
 
-@pytest.mark.parametrize("null", ["NULL", pytest.param("NOT NULL", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("null", ["NULL", "NOT NULL"])
 def test_every_type_at_its_extremes(
     client: Client, database: Database, bucket: Bucket, null: str
 ) -> None:
@@ -409,7 +410,7 @@ ANY_VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.fixed_dictionaries(

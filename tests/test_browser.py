@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Bundle, Database
 from playwright.sync_api import Browser, Page, sync_playwright
+from support import some
 
 pytestmark = pytest.mark.once
 
@@ -133,7 +134,7 @@ def expected_rows(report: list[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize("scripting", [True, False], ids=["scripting", "no scripting"])
+@pytest.mark.parametrize("scripting", some({"scripting": True, "no scripting": False}))
 def test_the_table_has_the_rows_of_the_json(
     bundle: Bundle, hires: None, visit: Any, scripting: bool
 ) -> None:
@@ -153,6 +154,7 @@ def test_the_table_has_the_rows_of_the_json(
         assert seen.page.locator("svg.chart .name").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: Any) -> None:
     """The filter ignores case and accents, shows all jobs of a department, and updates the sums."""
     seen = visit(bundle.url + QUARTERLY)
@@ -184,6 +186,7 @@ def test_the_filter_shows_the_rows_it_finds(bundle: Bundle, hires: None, visit: 
     assert seen.complaints == []
 
 
+@pytest.mark.slow
 def test_the_address_shows_the_same_rows_again(bundle: Bundle, hires: None, visit: Any) -> None:
     """The address shows the same rows again; another year keeps filter, order and folding."""
     seen = visit(bundle.url + QUARTERLY)
@@ -204,6 +207,7 @@ def test_the_address_shows_the_same_rows_again(bundle: Bundle, hires: None, visi
     assert seen.complaints == []
 
 
+@pytest.mark.slow
 def test_the_back_button_undoes_one_step(bundle: Bundle, hires: None, visit: Any) -> None:
     """The back button undoes sorting, filtering and folding one by one."""
     seen = visit(bundle.url + QUARTERLY)
@@ -226,6 +230,7 @@ def test_the_back_button_undoes_one_step(bundle: Bundle, hires: None, visit: Any
     assert seen.rows() == by_name
 
 
+@pytest.mark.slow
 def test_everything_works_with_the_keyboard(bundle: Bundle, hires: None, visit: Any) -> None:
     """Sorting, filtering and folding work with the keyboard, and the focus is visible."""
     seen = visit(bundle.url + QUARTERLY)
@@ -246,6 +251,7 @@ def test_everything_works_with_the_keyboard(bundle: Bundle, hires: None, visit: 
     assert len(seen.rows()) == 7
 
 
+@pytest.mark.slow
 def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, visit: Any) -> None:
     """Without scripting only the filter's field is missing; sorting, folding and links work."""
     seen = visit(bundle.url + QUARTERLY, java_script_enabled=False)
@@ -283,7 +289,7 @@ def test_without_scripting_only_typing_is_missing(bundle: Bundle, hires: None, v
     assert seen.page.url == bundle.url + QUARTERLY + "?year=2019&format=json"
 
 
-@pytest.mark.parametrize("path", REPORTS)
+@pytest.mark.parametrize("path", some(REPORTS))
 def test_the_browser_requests_the_page_only(
     bundle: Bundle, hires: None, visit: Any, path: str
 ) -> None:
@@ -299,12 +305,9 @@ VIEWPORTS = {"phone": PHONE, "200 %": ENLARGED, "desktop": DESKTOP}
 SCHEMES = ("light", "dark", "forced")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "path"),
-    [
-        pytest.param(number, path, id=path, marks=[] if path == QUARTERLY else pytest.mark.slow)
-        for number, path in enumerate(PAGES)
-    ],
+    ("number", "path"), [pytest.param(number, path, id=path) for number, path in enumerate(PAGES)]
 )
 def test_anybody_can_read_the_page(
     bundle: Bundle, hires: None, visit: Any, number: int, path: str
@@ -324,6 +327,7 @@ def test_anybody_can_read_the_page(
         assert width == viewport["width"], (name, scheme)
 
 
+@pytest.mark.slow
 def test_the_headers_stay_visible(bundle: Bundle, hires: None, visit: Any) -> None:
     """The table's header and the current department stay visible while the table is scrolled."""
     seen = visit(bundle.url + QUARTERLY)
@@ -334,6 +338,7 @@ def test_the_headers_stay_visible(bundle: Bundle, hires: None, visit: Any) -> No
     assert 0 < group["y"] < 60
 
 
+@pytest.mark.slow
 def test_a_printed_page_has_the_whole_table(bundle: Bundle, hires: None, visit: Any) -> None:
     """A printed page has the whole table and nothing to click."""
     seen = visit(bundle.url + QUARTERLY, viewport=PHONE)

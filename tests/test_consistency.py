@@ -67,6 +67,7 @@ def writers(database: Database) -> Iterator[list[Writer]]:
         writer.join(30)
 
 
+@pytest.mark.slow
 def test_a_backup_is_one_moment(client: Client, bucket: Bucket, writers: list[Writer]) -> None:
     """A backup beside writers has the rows of whole transactions only, in tables and reports."""
     sizes = []
@@ -132,13 +133,14 @@ def alter(database: Database, table: str) -> None:
     database.execute(f"ALTER TABLE {table} ADD extra INT NOT NULL DEFAULT 7, ALGORITHM = COPY")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "table"),
     [
         (swap, "employees"),
-        pytest.param(alter, "employees", marks=[pytest.mark.slow, pytest.mark.once]),
-        pytest.param(swap, "departments", marks=[pytest.mark.slow, pytest.mark.once]),
-        pytest.param(alter, "jobs", marks=[pytest.mark.slow, pytest.mark.once]),
+        pytest.param(alter, "employees", marks=pytest.mark.once),
+        pytest.param(swap, "departments", marks=pytest.mark.once),
+        pytest.param(alter, "jobs", marks=pytest.mark.once),
     ],
 )
 def test_a_table_swapped_or_altered_at_any_step_is_never_torn(

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hiring.export.layout import Part, lay_out
@@ -144,7 +144,6 @@ def test_no_number_has_to_follow_a_null(kind: str) -> None:
 
 
 @given(made=tables())
-@settings(max_examples=100)
 def test_any_row_is_decoded(made: tuple[Table, Rows]) -> None:
     """Any rows that fastavro encodes are decoded to the same values, column by column."""
     table, rows = made
@@ -154,7 +153,6 @@ def test_any_row_is_decoded(made: tuple[Table, Rows]) -> None:
 
 
 @given(made=tables(), cut=st.integers(1, 40), extra=st.binary(max_size=9), count=st.integers(-2, 2))
-@settings(max_examples=100)
 def test_bytes_that_are_not_these_rows_are_refused(
     made: tuple[Table, Rows], cut: int, extra: bytes, count: int
 ) -> None:
@@ -174,7 +172,6 @@ def test_bytes_that_are_not_these_rows_are_refused(
 
 
 @given(made=tables(), noise=st.binary(min_size=1, max_size=200), count=st.integers(1, 20))
-@settings(max_examples=100)
 def test_noise_is_decoded_as_fastavro_does_or_refused(
     made: tuple[Table, Rows], noise: bytes, count: int
 ) -> None:
@@ -287,7 +284,6 @@ def fields_of(lines: bytes) -> list[list[bytes | None]]:
 
 
 @given(made=tables())
-@settings(max_examples=100)
 def test_the_text_of_rows_holds_their_values(made: tuple[Table, Rows]) -> None:
     """An INSERT and the lines for LOAD DATA hold each value as MySQL prints it, and NULL."""
     table, rows = made
@@ -326,7 +322,6 @@ def digest_of(table: Table, rows: Rows) -> digest.Digest:
 
 
 @given(made=tables(), cut=st.integers(0, 12), seed=st.randoms(use_true_random=False))
-@settings(max_examples=100)
 def test_the_digest_depends_on_the_rows_alone(
     made: tuple[Table, Rows], cut: int, seed: random.Random
 ) -> None:
@@ -344,7 +339,6 @@ def test_the_digest_depends_on_the_rows_alone(
 
 
 @given(made=tables(), data=st.data())
-@settings(max_examples=100)
 def test_two_rows_that_swap_a_value_are_found(
     made: tuple[Table, Rows], data: st.DataObject
 ) -> None:
@@ -367,6 +361,7 @@ def normal(rows: Rows) -> Rows:
     ]
 
 
+@pytest.mark.slow
 def test_every_bit_of_a_row_counts() -> None:
     """Each bit of a row changes both sums if it is flipped, alone or with another one."""
     table = table_of(

@@ -129,6 +129,7 @@ def never_open(project: Project) -> None:
 # With the real gcloud
 
 
+@pytest.mark.slow
 def test_a_fresh_project_gets_four_functions_that_answer(
     deployment: Deployment, project: Project
 ) -> None:

@@ -341,6 +341,7 @@ def test_log_lines_are_grouped_by_trace(
     assert "logging.googleapis.com/trace" not in json.loads(line)
 
 
+@pytest.mark.slow
 @no_socket
 def test_a_server_that_restarts(
     client: Client, environment: pytest.MonkeyPatch, tmp_path: Path, database: Database

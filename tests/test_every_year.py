@@ -140,6 +140,7 @@ def test_every_year_and_range_of_a_real_data_set(client: Client, database: Datab
     assert check_every_range(client, company, range(2020, 2024)) == 2 * (4 + 10)
 
 
+@pytest.mark.slow
 def test_every_year_and_range_of_the_sample_data(client: Client, database: Database) -> None:
     """Both reports are right on the sample data's eight years and one more at each end."""
     company = Company(

@@ -458,6 +458,7 @@ def test_a_network_that_stalls_in_a_backup(
     assert bucket.blobs() == {}
 
 
+@pytest.mark.slow
 def test_a_stall_late_in_a_truncation_does_not_outlast_the_limit(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:

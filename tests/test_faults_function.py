@@ -16,7 +16,7 @@ import requests
 import stored_backup
 from conftest import Bucket, Bundle, Database
 from faults import EMPTY, FULL, TRUNCATE
-from support import count
+from support import count, some
 
 from local import serve
 
@@ -73,7 +73,7 @@ def under_way(bundle: Bundle, bucket: Bucket, database: Database) -> Iterator[An
         assert not request.is_alive()
 
 
-@pytest.mark.parametrize("path", ["/backup-data", f"{TRUNCATE}?backup_first=true"])
+@pytest.mark.parametrize("path", some([f"{TRUNCATE}?backup_first=true", "/backup-data"]))
 def test_the_worker_is_killed_during_a_backup(
     bundle: Bundle, database: Database, bucket: Bucket, under_way: Any, path: str
 ) -> None:
@@ -123,6 +123,7 @@ def test_sigterm_during_a_long_backup(
     faults.check_whole(bucket, answer.json())
 
 
+@pytest.mark.slow
 def test_a_backup_stops_before_the_platforms_limit(bundle: Bundle, bucket: Bucket) -> None:
     """A backup stops before the platform's limit with 504, and leaves no object; reports work."""
     bundle.start(CLOUD_RUN_TIMEOUT_SECONDS="31")
@@ -151,6 +152,7 @@ def test_two_backups_at_once(bundle: Bundle, bucket: Bucket) -> None:
     assert len({stored_backup.path(answer) for answer in answers}) == 2
 
 
+@pytest.mark.slow
 def test_two_truncations_at_once(bundle: Bundle, database: Database, bucket: Bucket) -> None:
     """Of two truncations at once, each is whole or 409, and their backups have every row."""
     bundle.start()
@@ -182,6 +184,7 @@ def test_fifty_reports_during_a_backup(bundle: Bundle, bucket: Bucket, under_way
 # The log
 
 
+@pytest.mark.slow
 def test_the_log_of_a_killed_backup_says_how_far_it_got(
     bundle: Bundle, bucket: Bucket, under_way: Any
 ) -> None:

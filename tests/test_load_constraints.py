@@ -182,6 +182,7 @@ def test_a_default_from_a_sequence_uses_up_no_value(
 # Full-text indexes
 
 
+@pytest.mark.slow
 def test_document_ids_are_restored_into_empty_tables(
     database: Database, empty_database: Database, run_load: Loader, take_backup: Backup
 ) -> None:

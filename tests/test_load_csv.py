@@ -16,7 +16,7 @@ import pytest
 from conftest import PROJECT, Bucket, Database, Loader
 from hypothesis import given
 from hypothesis import strategies as st
-from support import content
+from support import content, some
 from werkzeug.test import Client
 
 from loading import sources
@@ -119,6 +119,7 @@ def read_challenge() -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
     return sorted(valid), invalid
 
 
+@pytest.mark.slow
 def test_the_sample_data_loads_into_an_empty_database(
     tmp_path: Path, empty_database: Database, run_load: Loader
 ) -> None:
@@ -446,7 +447,7 @@ def many_rows(rows: int) -> str:
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", ["employees.csv", "employees.csv.gz"])
-@pytest.mark.parametrize("encoding", ["gzip", None])
+@pytest.mark.parametrize("encoding", some(["gzip", None]))
 def test_compressed_objects_are_loaded_whole(
     database: Database,
     bucket: Bucket,

@@ -341,6 +341,7 @@ def test_a_single_table_of_csv_files_is_refused(
     assert count(database) == dict.fromkeys(TABLES, 0)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_which_tables_stay(
     database: Database, bucket: Bucket, backup: str
 ) -> None:

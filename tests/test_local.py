@@ -169,6 +169,7 @@ def another_server(folder: Path, **options: Any) -> Iterator[DatabaseServer]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
     """A database is still there after its server was killed or stopped and started again."""
     # Longer than a socket's path may be.
@@ -194,6 +195,7 @@ def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     """A server that does not start is an error with the end of the server's log."""
     server = DatabaseServer(tmp_path, options=["--no-such-option"])
@@ -203,6 +205,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
     """An interrupted set-up leaves no data folder behind, and the next start repeats it."""
 
@@ -354,6 +357,7 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not in
 IN_THIS_ENVIRONMENT = [sys.executable, "-m", "local", "{port}"]
 
 
+@pytest.mark.slow
 @needs_curl
 def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
     """Tables truncated in one run stay empty in the next, and a signal leaves no process behind."""

@@ -12,7 +12,6 @@ import json
 import re
 from typing import Any
 
-import pandas
 import pytest
 import wcwidth
 import werkzeug.test
@@ -539,6 +538,7 @@ def test_finding_the_years_reads_a_few_rows_of_the_index(database: Database) -> 
     assert reads < 60
 
 
+@pytest.mark.slow
 def test_the_page_omits_years_that_take_too_long(
     client: werkzeug.test.Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
@@ -716,8 +716,12 @@ def test_every_colour_has_enough_contrast(scheme: int) -> None:
 # Analysts
 
 
+@pytest.mark.slow
 def test_pandas_reads_every_format_for_programs(bundle: Bundle, database: Database) -> None:
     """pandas reads JSON, NDJSON and CSV from their addresses: names as text, counts as integers."""
+    # Here, because it takes long to import, and each process of the tests imports this file.
+    import pandas
+
     hire(
         database,
         [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]

@@ -15,6 +15,7 @@ import pytest
 import requests
 from conftest import PROJECT, Bucket
 from small_backups import folders, no_manifest_lies, write_backups
+from support import some
 
 import backups
 from hiring.core.deadline import Deadline
@@ -72,7 +73,7 @@ def test_a_listing_or_manifest_that_is_refused_removes_nothing(bucket: Bucket, s
     the_next_prune_finishes(bucket, names[0])
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", some(STATUSES))
 def test_each_object_that_is_refused_stays_with_what_needs_it(bucket: Bucket, status: int) -> None:
     """A refused manifest keeps its whole backup; any other object stays alone: status 6."""
     for inner in sorted(OBJECTS):
@@ -118,13 +119,8 @@ def killed_prune(bucket: Bucket) -> Iterator["subprocess.Popen[str]"]:
         yield started
 
 
-@pytest.mark.parametrize(
-    "batches",
-    [
-        pytest.param(True, id="together"),
-        pytest.param(False, id="one by one", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [True, False], ids=["together", "one by one"])
 def test_a_prune_killed_after_any_request_can_be_finished(
     bucket: Bucket, killed_prune: "subprocess.Popen[str]", batches: bool
 ) -> None:

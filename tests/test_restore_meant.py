@@ -112,9 +112,9 @@ def test_another_databases_backup_is_restored_by_its_name(
     ("answer", "options", "status", "rows"),
     [
         ("no", [], 130, [(3, "New")]),
-        ("", [], 130, [(3, "New")]),
         ("yes", [], 0, FULL),
-        (None, ["--yes"], 0, FULL),
+        pytest.param("", [], 130, [(3, "New")], marks=pytest.mark.slow),
+        pytest.param(None, ["--yes"], 0, FULL, marks=pytest.mark.slow),
     ],
 )
 def test_a_terminal_is_asked_before_rows_are_replaced(
@@ -270,6 +270,7 @@ def test_the_jobs_follow_the_same_rule(
         command.newest_backup()
 
 
+@pytest.mark.slow
 def test_a_job_prints_its_help() -> None:
     """`--help` prints help and runs nothing; without a setting, the job would fail."""
     code = "from jobs import command; command.read_no_arguments('What it does.')"

@@ -273,6 +273,7 @@ def check_age(
     return check
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_is_noticed_two_hours_later(
     bundle: Bundle,
     client: Client,

@@ -434,6 +434,7 @@ def test_a_connection_lost_after_the_last_table_is_no_failure(
     assert count(database) == EMPTY
 
 
+@pytest.mark.slow
 def test_a_prepared_transaction_without_a_session(client: Client, database: Database) -> None:
     """A prepared XA transaction without a session makes a truncation 409; every row stays."""
     with database.connect() as other, other.cursor() as cursor:

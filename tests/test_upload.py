@@ -101,6 +101,7 @@ def test_the_real_gcloud_lists_the_same(folder: Path, needed: list[str], tmp_pat
     assert sorted(listed) == needed
 
 
+@pytest.mark.slow
 def test_the_real_gcloud_packs_the_same(folder: Path, needed: list[str], tmp_path: Path) -> None:
     """The archive of the real `gcloud functions deploy` has exactly the functions' files."""
     with zipfile.ZipFile(real_gcloud.pack(folder, tmp_path)) as archive:
@@ -128,6 +129,7 @@ def archive(staged: Path, tmp_path: Path) -> Path:
     return unpacked
 
 
+@pytest.mark.slow
 def test_deploy_uploads_the_same_with_the_lock_as_its_requirements(
     archive: Path, needed: list[str]
 ) -> None:
@@ -189,6 +191,7 @@ def serve_all(start: Callable[..., Any], database: Database, bucket: Bucket, pyt
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_the_archive_serves_all_four_functions(
     start: Callable[..., Any], database: Database, bucket: Bucket
 ) -> None:
