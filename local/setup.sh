@@ -60,7 +60,8 @@ install_requirements() {
   local stamp=$VENV/${1//\//-}
   if cmp -s "$1" "$stamp"; then return; fi
   printf 'installing %s ...\n' "$1" >&2
-  local options=(--quiet --disable-pip-version-check)
+  # Python compiles what it imports; most of what is installed is never imported.
+  local options=(--quiet --disable-pip-version-check --no-compile)
   # The lock of the deployed packages: pip installs only what matches its checksums.
   [[ $1 != *.lock ]] || options+=(--require-hashes)
   "$PYTHON" -m pip install "${options[@]}" -r "$1"
