@@ -214,7 +214,6 @@ class Storage:
     def __init__(self, url: str) -> None:
         self.url = url
         self._session = requests.Session()
-        self._is_healthy = True
 
     def _send(self, method: str, path: str, **options: Any) -> None:
         url = self.url + path
@@ -222,14 +221,11 @@ class Storage:
 
     def fail(self, match: str, **rule: Any) -> None:
         """Makes requests that match fail; `rule` has the attributes of local.storage.Fault."""
-        self._is_healthy = False
         self._send("POST", "/faults", json=[{"match": match, **rule}])
 
     def heal(self) -> None:
         """Ends all faults."""
-        if not self._is_healthy:
-            self._send("DELETE", "/faults")
-            self._is_healthy = True
+        self._send("DELETE", "/faults")
 
     def wipe(self) -> None:
         """Removes all buckets; an upload that still runs finds none."""

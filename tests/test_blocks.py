@@ -520,11 +520,13 @@ SESSIONS = "SELECT id FROM information_schema.processlist WHERE user = %s AND in
 
 @pytest.mark.parametrize(
     ("kill", "hired"),
-    [
-        pytest.param("KILL", HIRED, id="the connection"),
-        pytest.param("KILL QUERY", HIRED, id="the query", marks=pytest.mark.slow),
-        pytest.param("KILL", "2021-02-00 04:05:06", id="invalid rows", marks=pytest.mark.slow),
-    ],
+    some(
+        {
+            "the connection": ("KILL", HIRED),
+            "the query": ("KILL QUERY", HIRED),
+            "invalid rows": ("KILL", "2021-02-00 04:05:06"),
+        }
+    ),
 )
 def test_a_backup_that_is_killed(
     client: Client,

@@ -67,14 +67,14 @@ def into(table: str) -> str:
     return f"(INSERT|LOAD DATA LOCAL INFILE 'rows') INTO (TABLE )?`{table}`"
 
 
-MOMENTS = [
-    pytest.param(into("jobs"), 1, id="first row", marks=pytest.mark.slow),
-    pytest.param(into("employees"), 2, id="halfway"),
-    pytest.param("COMMIT", 1, id="not committed", marks=pytest.mark.slow),
-]
+MOMENTS = {
+    "halfway": (into("employees"), 2),
+    "first row": (into("jobs"), 1),
+    "not committed": ("COMMIT", 1),
+}
 
 
-@pytest.mark.parametrize(("statement", "times"), MOMENTS)
+@pytest.mark.parametrize(("statement", "times"), some(MOMENTS))
 @pytest.mark.parametrize("options", some({"replace": ["--replace"], "new": []}))
 def test_a_killed_load_leaves_the_rows_as_they_were(
     database: Database,

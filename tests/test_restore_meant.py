@@ -12,7 +12,7 @@ import pytest
 import requests
 import stored_backup
 from conftest import PROJECT, Bucket, Database, Loader
-from support import load_on_terminal
+from support import load_on_terminal, some
 
 from hiring.core import errors
 from hiring.core.settings import storage_settings
@@ -110,12 +110,15 @@ def test_another_databases_backup_is_restored_by_its_name(
 
 @pytest.mark.parametrize(
     ("answer", "options", "status", "rows"),
-    [
-        ("no", [], 130, [(3, "New")]),
-        ("yes", [], 0, FULL),
-        pytest.param("", [], 130, [(3, "New")], marks=pytest.mark.slow),
-        pytest.param(None, ["--yes"], 0, FULL, marks=pytest.mark.slow),
-    ],
+    some(
+        [
+            ("no", [], 130, [(3, "New")]),
+            ("yes", [], 0, FULL),
+            ("", [], 130, [(3, "New")]),
+            (None, ["--yes"], 0, FULL),
+        ],
+        2,
+    ),
 )
 def test_a_terminal_is_asked_before_rows_are_replaced(
     database: Database,
