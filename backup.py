@@ -20,18 +20,9 @@ from typing import Any
 
 import db
 import reports
-from hiring.core import logs
-from hiring.core.connection import Connection
-from hiring.core.deadline import Deadline
-from hiring.core.errors import BundleError, StorageFailed, TimedOut
-from hiring.core.settings import Settings, StorageLocation
-from hiring.core.version import WRITER
-from hiring.export import catalog
-from hiring.export.hires import HireCounts
-from hiring.export.manifest import FORMAT, MANIFEST
-from hiring.export.objects import OutputFolder
-from hiring.export.rows import StoredRows, store_rows
-from hiring.export.table import (
+from hiring import logs
+from hiring.avro.hires import HireCounts
+from hiring.avro.schema import (
     Table,
     check_characters,
     check_enums,
@@ -39,6 +30,18 @@ from hiring.export.table import (
     columns_without_avro,
     read_table,
 )
+from hiring.deadline import Deadline
+from hiring.errors import BundleError, StorageFailed, TimedOut
+from hiring.mysql.connection import Connection
+from hiring.mysql.session import is_mariadb
+from hiring.mysql.statements import quote, select
+from hiring.settings import Settings, StorageLocation
+from hiring.storage import catalog
+from hiring.storage.manifest import FORMAT, MANIFEST
+from hiring.storage.objects import OutputFolder
+from hiring.storage.rows import StoredRows, store_rows
+from hiring.tables import TABLES
+from hiring.version import WRITER
 
 
 def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:
@@ -83,8 +86,8 @@ SERVER = "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION
 
 def read_position(connection: Connection) -> str:
     """The server's GTID position: everything committed so far. Empty where it keeps none."""
-    variable = "gtid_current_pos" if db.is_mariadb(connection) else "gtid_executed"
-    ((position,),) = db.select(connection, f"SELECT @@GLOBAL.{variable}")
+    variable = "gtid_current_pos" if is_mariadb(connection) else "gtid_executed"
+    ((position,),) = select(connection, f"SELECT @@GLOBAL.{variable}")
     return str(position).replace("\n", "")
 
 
@@ -97,7 +100,7 @@ def _read_place(connection: Connection) -> tuple[str, int]:
     The server reads both under the lock under which it commits, while it moves its GTID position
     before a transaction's rows are visible. The file is empty where there is no log.
     """
-    found = dict(db.select(connection, BINLOG_PLACE))
+    found = dict(select(connection, BINLOG_PLACE))
     return found.get("Binlog_snapshot_file", ""), int(found.get("Binlog_snapshot_position") or 0)
 
 
@@ -106,7 +109,7 @@ def _position_at(connection: Connection, place: tuple[str, int]) -> str:
 
     It reads the file up to there, which takes seconds for a file of a gigabyte.
     """
-    ((position,),) = db.select(connection, "SELECT BINLOG_GTID_POS(%s, %s)", *place)
+    ((position,),) = select(connection, "SELECT BINLOG_GTID_POS(%s, %s)", *place)
     return position or ""
 
 
@@ -139,7 +142,7 @@ def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
             "rows": db.count_rows(connection),
             "columns_without_avro": [
                 {"table": name, "column": column, "type": kind}
-                for name in db.TABLES
+                for name in TABLES
                 for column, kind in columns_without_avro(connection, name)
             ],
         }
@@ -170,16 +173,16 @@ def store(
     """
     started = time.monotonic()
     # First, because the next statements open the view: neither may be later than the view.
-    ((taken_at, version, database),) = db.select(connection, SERVER)
-    place = _read_place(connection) if db.is_mariadb(connection) else None
+    ((taken_at, version, database),) = select(connection, SERVER)
+    place = _read_place(connection) if is_mariadb(connection) else None
     position = "" if place else read_position(connection)
     db.check_base_tables(connection, engine="InnoDB")
-    tables = [read_table(connection, name) for name in db.TABLES]
-    for name in db.TABLES:
+    tables = [read_table(connection, name) for name in TABLES]
+    for name in TABLES:
         check_characters(connection, name)
         check_enums(connection, name)
         check_sets(connection, name)
-    hires = HireCounts(tables[db.TABLES.index("employees")], reports.DEFAULT_YEAR)
+    hires = HireCounts(tables[TABLES.index("employees")], reports.DEFAULT_YEAR)
     store_tables = store_tables or functools.partial(_store_tables, hires)
     if place and place[0]:
         position = _position_at(connection, place)  # the view is open by now
@@ -248,9 +251,7 @@ def _store_reports(
 
 
 def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:
-    statements = [
-        db.select(connection, f"SHOW CREATE TABLE {db.quote(name)}")[0][1] for name in db.TABLES
-    ]
+    statements = [select(connection, f"SHOW CREATE TABLE {quote(name)}")[0][1] for name in TABLES]
     return folder.put("schema.sql", "application/sql", ";\n\n".join([*statements, ""]).encode())
 
 

@@ -12,15 +12,14 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT
 
-from hiring.core import login, session
-from hiring.core.connection import Connection
-from hiring.core.deadline import Deadline
-from hiring.core.errors import Misconfigured, TimedOut
-from hiring.core.server_errors import translate
-from hiring.core.settings import Settings
-
-TABLES = ("departments", "jobs", "employees")
-"""The three tables, referenced ones first."""
+from hiring.deadline import Deadline
+from hiring.errors import Misconfigured, TimedOut
+from hiring.mysql import login, session
+from hiring.mysql.connection import Connection
+from hiring.mysql.server_errors import translate
+from hiring.mysql.statements import ping, quote, select
+from hiring.settings import Settings
+from hiring.tables import TABLES
 
 LOCK_WAIT_SECONDS = 5
 REPORT_SECONDS = 30
@@ -36,13 +35,9 @@ A session whose client is gone would go on blocking ALTER and TRUNCATE.
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """The server ends an idle session that holds table locks after this long."""
-KEEP_ALIVE_SECONDS = 10
-"""How often an idle connection is pinged while its owner waits for something else."""
 
 
 # Connections
-
-is_mariadb = session.is_mariadb
 
 
 @contextlib.contextmanager
@@ -127,20 +122,12 @@ def _living_connection() -> Connection | None:
         return None
     try:
         connection.deadline = Deadline(login.CONNECT_SECONDS)
-        _ping(connection)
+        ping(connection)
     except (pymysql.err.Error, TimedOut):
         _kept.connection = None
         _drop(connection)
         return None
     return connection
-
-
-def _ping(connection: Connection) -> None:
-    """Pings the server; an answer that takes longer than connecting may is a failure."""
-    read_timeout = connection.read_timeout
-    connection.read_timeout = min(read_timeout, login.CONNECT_SECONDS)
-    connection.ping(reconnect=False)
-    connection.read_timeout = read_timeout
 
 
 @contextlib.contextmanager
@@ -164,30 +151,6 @@ def own_connection(
             raise
         finally:
             _drop(connection)
-
-
-def keep_alive(connection: Connection) -> None:
-    """Pings the server so that it does not close an idle connection.
-
-    A connection that is dead already fails at its next use.
-    """
-    with contextlib.suppress(pymysql.err.Error):
-        _ping(connection)
-
-
-# Statements
-
-
-def quote(name: str) -> str:
-    """An identifier as SQL: https://dev.mysql.com/doc/refman/8.4/en/identifiers.html"""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def select(connection: Connection, statement: str, *parameters: object) -> list[Any]:
-    """All rows of a small result, as tuples."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return list(cursor.fetchall())
 
 
 def count_rows(connection: Connection, tables: Iterable[str] = TABLES) -> dict[str, int]:

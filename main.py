@@ -23,13 +23,13 @@ from werkzeug.datastructures import MIMEAccept
 import db
 import reports
 import truncation
-from hiring.core import logs
-from hiring.core.connection import Connection
-from hiring.core.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
-from hiring.core.settings import current_settings
-from hiring.pages import page
-from hiring.pages.assets import content_security_policy
-from hiring.pages.query import (
+from hiring import logs
+from hiring.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
+from hiring.mysql.connection import Connection
+from hiring.settings import current_settings
+from pages import page
+from pages.assets import content_security_policy
+from pages.query import (
     CSV,
     FORMATS,
     HTML,
@@ -39,9 +39,9 @@ from hiring.pages.query import (
     TEXT,
     read_query,
 )
-from hiring.pages.rendered import RenderedAnswers
-from hiring.pages.spreadsheet import as_csv
-from hiring.pages.text import as_text
+from pages.rendered import RenderedAnswers
+from pages.spreadsheet import as_csv
+from pages.text import as_text
 
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
@@ -296,7 +296,7 @@ def backup_data(request: flask.Request) -> flask.Response:
     deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
-    from hiring.export import age, prune
+    from hiring.storage import age, retention
 
     if "max_age_hours" in asked:
         return _json(age.newest(location, settings.database, asked["max_age_hours"], deadline))
@@ -304,7 +304,7 @@ def backup_data(request: flask.Request) -> flask.Response:
         return _json(backup.preview(settings, deadline))
     answer = backup.take(settings, deadline)
     if settings.keep_backups_days is not None:
-        answer["pruned"] = prune.after_backup(
+        answer["pruned"] = retention.after_backup(
             location, settings.database, settings.keep_backups_days, deadline
         )
     return _json(answer)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pymysql
 
-import db
-from hiring.core.connection import Connection
-from hiring.core.server_errors import SLOW
+from hiring.mysql.connection import Connection
+from hiring.mysql.server_errors import SLOW
+from hiring.mysql.statements import select
 
 DEFAULT_YEAR = 2021
 FIRST_YEAR, LAST_YEAR = 1000, 9998
@@ -245,7 +245,7 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
         The years in order, or None where they were not found within YEARS_SECONDS.
     """
     try:
-        ((first, last),) = db.select(connection, FIRST_AND_LAST_YEAR)
+        ((first, last),) = select(connection, FIRST_AND_LAST_YEAR)
         if first is None:
             return []
         earliest = max(first, around - YEARS_AROUND)
@@ -253,7 +253,7 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
         if not years:
             return []
         questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in years]
-        (answers,) = db.select(connection, _LIMITED_SELECT + ",".join(questions))
+        (answers,) = select(connection, _LIMITED_SELECT + ",".join(questions))
     except pymysql.err.Error as error:
         if error.args[0] in SLOW:
             return None

@@ -6,11 +6,14 @@ from collections.abc import Callable
 import pymysql
 
 import db
-from hiring.core import login, logs
-from hiring.core.connection import Connection
-from hiring.core.deadline import Deadline
-from hiring.core.errors import BundleError, Misconfigured, PartlyEmptied
-from hiring.core.settings import Settings
+from hiring import logs
+from hiring.deadline import Deadline
+from hiring.errors import BundleError, Misconfigured, PartlyEmptied
+from hiring.mysql import login
+from hiring.mysql.connection import Connection
+from hiring.mysql.statements import quote, select
+from hiring.settings import Settings
+from hiring.tables import TABLES
 
 LOCKED_FOR_READING = 1099
 EMPTY_SECONDS = 25
@@ -90,10 +93,10 @@ def _check_not_read_only(connection: Connection) -> None:
     https://mariadb.com/kb/en/innodb-system-variables/#innodb_read_only_compressed
     """
     variable = "innodb_read_only_compressed"
-    variables = dict(db.select(connection, f"SHOW GLOBAL VARIABLES LIKE '{variable}'"))
+    variables = dict(select(connection, f"SHOW GLOBAL VARIABLES LIKE '{variable}'"))
     if variables.get(variable) != "ON":
         return
-    for (table,) in db.select(connection, COMPRESSED, db.TABLES):
+    for (table,) in select(connection, COMPRESSED, TABLES):
         raise Misconfigured(f"table {table} is compressed, and the server has {variable} = ON")
 
 
@@ -103,10 +106,10 @@ def _check_may_truncate(connection: Connection) -> None:
     Under this session's own read lock a TRUNCATE changes nothing: the server checks the privilege,
     then refuses with error 1099 because of the lock. A missing privilege is another error.
     """
-    for table in db.TABLES:
+    for table in TABLES:
         try:
             with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE TABLE {db.quote(table)}")
+                cursor.execute(f"TRUNCATE TABLE {quote(table)}")
         except pymysql.err.Error as error:
             if error.args[0] != LOCKED_FOR_READING:
                 raise
@@ -128,8 +131,8 @@ def _order(connection: Connection) -> list[tuple[str, int]]:
     the account may not see. The first table has them on, unless one of the three refers to it:
     then nothing is empty yet. The others have them off, since the first one may refer to them.
     """
-    referenced = {table for (table,) in db.select(connection, REFERENCED, db.TABLES)}
-    tables = list(reversed(db.TABLES))
+    referenced = {table for (table,) in select(connection, REFERENCED, TABLES)}
+    tables = list(reversed(TABLES))
     first = next((table for table in tables if table not in referenced), None)
     tables.sort(key=lambda table: table != first)
     return [(table, int(table == first)) for table in tables]
@@ -148,7 +151,7 @@ def _empty(
     """
     connection.deadline = None
     connection.read_timeout = EMPTY_SECONDS
-    statements = [EMPTY.format(checks=checks, table=db.quote(table)) for table, checks in order]
+    statements = [EMPTY.format(checks=checks, table=quote(table)) for table, checks in order]
     tables = [table for table, _ in order]
     empty: list[str] = []
     try:
@@ -195,6 +198,6 @@ def _hold_rows(
 def _ask(connection: Connection, tables: list[str]) -> dict[str, bool]:
     statement = "SELECT EXISTS (SELECT 1 FROM {table})"
     return {
-        table: bool(db.select(connection, statement.format(table=db.quote(table)))[0][0])
+        table: bool(select(connection, statement.format(table=quote(table)))[0][0])
         for table in tables
     }

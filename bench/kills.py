@@ -2,7 +2,7 @@
 
     python -m bench.kills [--kills 100] [--seconds SECONDS]
 
-Each kill is a SIGKILL in a backup, a `backup_first` truncation or a `load.py --replace`, beside a
+Each kill is a SIGKILL in a backup, a `backup_first` truncation or a `manage.py --replace`, beside a
 writer. Then every committed row is in the database or in a complete backup, each manifest is true,
 the locks are free and the next call works. The first violation ends the run with status 1.
 """
@@ -59,7 +59,7 @@ class Parts:
         self.server = DatabaseServer(folder / "server")
         self.server.start()
         self.server.create_database(DATABASE)
-        self.server.run_script(PROJECT / "loading/schema.sql", DATABASE)
+        self.server.run_script(PROJECT / "restore/schema.sql", DATABASE)
         self.server.create_account(ACCOUNT, PASSWORD, DATABASE)
         self._storage_port, self._port = process.free_port(), process.free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -88,7 +88,7 @@ class Parts:
 
     def _start_storage(self) -> None:
         arguments = (str(self._folder / "objects"), str(self._storage_port))
-        self._storage = self._start("local.storage", *arguments)
+        self._storage = self._start("local.emulator", *arguments)
         process.wait_for_port(self._storage, self._storage_port, START_SECONDS, str)
 
     def kill(self, victim: str, load: "subprocess.Popen[bytes] | None") -> None:
@@ -226,7 +226,7 @@ class Trial:
         return answers[0]
 
     def _start_load(self, backup: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "load.py", backup, "--replace", "--yes"]
+        command = [sys.executable, "manage.py", "restore", backup, "--replace", "--yes"]
         environment, quiet = self._parts.environment, subprocess.DEVNULL
         return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=quiet, stderr=quiet)
 

@@ -14,7 +14,7 @@ import fastavro
 import pymysql
 from pymysql.cursors import DictCursor, SSCursor, SSDictCursor
 
-from hiring.export.table import read_table
+from hiring.avro.schema import read_table
 
 
 def connect(socket: str, database: str) -> "pymysql.Connection":

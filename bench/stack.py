@@ -22,7 +22,7 @@ import requests
 
 from local import process, sample
 from local.database import DatabaseServer
-from local.storage import StorageEmulator
+from local.emulator import StorageEmulator
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
@@ -93,7 +93,7 @@ def running() -> Iterator[Stack]:
         server.start()
         parts.callback(server.stop)
         server.create_database(DATABASE)
-        server.run_script(PROJECT / "loading/schema.sql", DATABASE)
+        server.run_script(PROJECT / "restore/schema.sql", DATABASE)
         password = secrets.token_urlsafe()
         server.create_account(ACCOUNT, password, DATABASE)
         storage_port, port = process.free_port(), process.free_port()
@@ -107,7 +107,7 @@ def running() -> Iterator[Stack]:
             "GCS_PATH": f"{BUCKET}/bench",
             "STORAGE_EMULATOR_HOST": storage_url,
         }
-        emulator = _start(parts, folder, "local.storage", folder / "objects", str(storage_port))
+        emulator = _start(parts, folder, "local.emulator", folder / "objects", str(storage_port))
         process.wait_for_port(emulator, storage_port, START_SECONDS, str)
         body = {"name": BUCKET}
         requests.post(f"{storage_url}/storage/v1/b", json=body, timeout=10).raise_for_status()

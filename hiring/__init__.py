@@ -1,1 +1,1 @@
-"""The parts of the deployed functions, beside the modules at the top level."""
+"""What all rooms share, below `db.py`: imports no module of the root."""

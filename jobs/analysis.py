@@ -3,8 +3,8 @@
     spark-submit jobs/analysis.py
 
 Reads the newest complete backup. One of Spark's workers counts each object of its tables, with the
-reader and the checks of `load.py`. A backup by the function has one object for each table, a backup
-by `distributed_backup` one for each range.
+reader and the checks of `manage.py restore`. A backup by the function has one object for each
+table, a backup by `distributed_backup` one for each range.
 
     gs://bucket/prefix/analyses/20261122T151624.123456Z/
         quarterly-hired-2021.json  hiring-by-department-2021.json  ...
@@ -23,9 +23,10 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import reports
-from hiring.core.settings import storage_settings
-from jobs import command, hires, results
-from loading import backup_source, sources
+from hiring.settings import storage_settings
+from hiring.storage import folders
+from jobs import command, hire_history, results
+from restore import backup_source
 
 HIRES = "year INT, quarter INT, department_id STRING, job_id STRING, hired LONG"
 """The columns of the counted hires; ids are the keys of `hires.key_of`."""
@@ -69,11 +70,11 @@ Years = dict[int, list[reports.ReportRow]]
 
 
 def count(
-    address: str, part: hires.StoredPart
+    address: str, part: hire_history.StoredPart
 ) -> Iterator[tuple[int, int, str | None, str | None, int]]:
     """Counts the hires of a part, as rows of HIRES. Runs on a worker."""
-    backup = backup_source.Backup(sources.find(address))
-    for (year, month, department, job), number in hires.count(backup, part).items():
+    backup = backup_source.Backup(folders.find(address))
+    for (year, month, department, job), number in hire_history.count(backup, part).items():
         if reports.FIRST_YEAR <= year <= reports.LAST_YEAR:
             yield year, (month + 2) // 3, department, job, number
 
@@ -84,11 +85,11 @@ def analyse(spark: SparkSession, backup: backup_source.Backup) -> dict[str, Year
     Raises:
         BadSource, StorageFailed: the backup is damaged or cannot be read.
     """
-    departments = hires.names(backup, "departments", "department")
-    jobs = hires.names(backup, "jobs", "job")
+    departments = hire_history.names(backup, "departments", "department")
+    jobs = hire_history.names(backup, "jobs", "job")
     _show(spark, "departments", departments)
     _show(spark, "jobs", jobs)
-    address, parts = backup.address, hires.parts(backup, "employees")
+    address, parts = backup.address, hire_history.parts(backup, "employees")
     counted = spark.sparkContext.parallelize(parts, len(parts)).flatMap(
         lambda part: count(address, part)
     )

@@ -20,11 +20,11 @@ import google.auth.exceptions
 import google.auth.transport.requests
 import requests
 
-from hiring.core import logs
-from hiring.core.errors import BundleError, Misconfigured
-from hiring.core.settings import Settings, read_settings, storage_settings
-from loading import choice
-from loading.backup_source import Backup
+from hiring import logs
+from hiring.errors import BundleError, Misconfigured
+from hiring.settings import Settings, read_settings, storage_settings
+from restore import choice
+from restore.backup_source import Backup
 
 SECRETS_URL = "https://secretmanager.googleapis.com/v1"
 SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"

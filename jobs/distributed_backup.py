@@ -35,15 +35,17 @@ from pyspark.sql import SparkSession
 
 import backup
 import db
-from hiring.core import logs
-from hiring.core.connection import Connection
-from hiring.core.deadline import Deadline
-from hiring.core.errors import Busy
-from hiring.core.settings import Settings, StorageLocation
-from hiring.export.objects import OutputFolder
-from hiring.export.pipeline import Stage
-from hiring.export.rows import StoredRows, store_rows
-from hiring.export.table import Table, read_table
+from hiring import logs
+from hiring.avro.schema import Table, read_table
+from hiring.deadline import Deadline
+from hiring.errors import Busy
+from hiring.mysql.connection import Connection
+from hiring.mysql.statements import quote, select
+from hiring.pipeline import Stage
+from hiring.settings import Settings, StorageLocation
+from hiring.storage.objects import OutputFolder
+from hiring.storage.rows import StoredRows, store_rows
+from hiring.tables import TABLES
 from jobs import command
 
 RANGES = 32
@@ -91,7 +93,7 @@ def split(connection: Connection, table: Table, rows: int, most: int) -> list[Ra
     bounds = list(_bounds(connection, table, most)) if rows > most else []
     if not bounds:
         return [Range(table.name, 0, EVERYTHING)]
-    column = db.quote(table.primary_key[0])
+    column = quote(table.primary_key[0])
     conditions = [
         f"{column} < {bounds[0]}",
         *(f"{column} >= {low} AND {column} < {high}" for low, high in itertools.pairwise(bounds)),
@@ -106,9 +108,9 @@ def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
     if key is None or not ORDERED.match(key.mysql_type):
         logs.event("table not split", "WARNING", table=table.name)
         return
-    column, name = db.quote(key.name), db.quote(table.name)
+    column, name = quote(key.name), quote(table.name)
     condition, skipped = EVERYTHING, most
-    while found := db.select(
+    while found := select(
         connection,
         f"SELECT {column} FROM {name} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET {skipped}",
     ):
@@ -156,12 +158,10 @@ State = dict[str, tuple[int, int]]
 
 def read_state(connection: Connection) -> State:
     """Counts all rows and computes their checksum: https://dev.mysql.com/doc/refman/8.4/en/checksum-table.html"""
-    names = ", ".join(db.quote(name) for name in db.TABLES)
-    sums = db.select(connection, f"CHECKSUM TABLE {names}")
+    names = ", ".join(quote(name) for name in TABLES)
+    sums = select(connection, f"CHECKSUM TABLE {names}")
     rows = db.count_rows(connection)
-    return {
-        name: (rows[name], checksum) for name, (_, checksum) in zip(db.TABLES, sums, strict=True)
-    }
+    return {name: (rows[name], checksum) for name, (_, checksum) in zip(TABLES, sums, strict=True)}
 
 
 def read_position(settings: Settings, deadline: Deadline) -> str:
@@ -203,7 +203,7 @@ class Export:
         start, before = read_position(self._settings, deadline), read_state(connection)
         try:
             stored = self._store(folder, self._split(connection, tables, before), deadline)
-            entries = [backup.table_entry(name, stored[name]) for name in db.TABLES]
+            entries = [backup.table_entry(name, stored[name]) for name in TABLES]
             with db.snapshot(self._settings, deadline) as another:
                 after = read_state(another)
             end = read_position(self._settings, deadline)
@@ -247,14 +247,14 @@ class Export:
         with Stage("spark", deadline) as exporting:
             exporting.submit(export)
             folder.wait_for(exporting)
-        return {name: [part for table, part in found if table == name] for name in db.TABLES}
+        return {name: [part for table, part in found if table == name] for name in TABLES}
 
 
 def _changed(before: State, after: State, entries: list[dict[str, Any]]) -> list[str]:
     """The tables that changed, or whose ranges do not hold each row once."""
     stored = backup.row_counts(entries)
     return [
-        name for name in db.TABLES if before[name] != after[name] or stored[name] != before[name][0]
+        name for name in TABLES if before[name] != after[name] or stored[name] != before[name][0]
     ]
 
 

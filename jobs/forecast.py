@@ -29,12 +29,12 @@ import sklearn
 import threadpoolctl
 from sklearn.linear_model import PoissonRegressor
 
-from hiring.core import logs
-from hiring.core.errors import BadSource
-from hiring.core.settings import storage_settings
-from hiring.pages.names import labels
-from jobs import command, forecast_page, hires, results
-from loading import backup_source
+from hiring import logs
+from hiring.errors import BadSource
+from hiring.settings import storage_settings
+from jobs import command, forecast_page, hire_history, results
+from pages.names import labels
+from restore import backup_source
 
 YEAR = 12
 """Number of months in a year."""
@@ -86,10 +86,10 @@ def read_history(backup: backup_source.Backup) -> History:
     that the records end there, not that hiring stopped.
     """
     counted: Counter[tuple[int, str]] = Counter()
-    departments = hires.names(backup, "departments", "department")
+    departments = hire_history.names(backup, "departments", "department")
     taken = _month(int(backup.taken_at[:4]), int(backup.taken_at[5:7]))
-    for part in hires.parts(backup, "employees"):
-        for (year, month, department, _), number in hires.count(backup, part).items():
+    for part in hire_history.parts(backup, "employees"):
+        for (year, month, department, _), number in hire_history.count(backup, part).items():
             if month and department in departments and _month(year, month) < taken:
                 counted[_month(year, month), department] += number
     if not counted:

@@ -6,8 +6,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from hiring.pages.assets import asset
-from hiring.pages.names import Label
+from pages.assets import asset
+from pages.names import Label
 
 TEMPLATE = Path(__file__).with_name("forecast.html")
 MONTHS_SHOWN = 36

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import backup
-from hiring.core import logs
-from hiring.core.deadline import Deadline
-from hiring.core.settings import StorageLocation
-from hiring.core.version import WRITER
-from hiring.export.manifest import MANIFEST
-from hiring.export.objects import OutputFolder
+from hiring import logs
+from hiring.deadline import Deadline
+from hiring.settings import StorageLocation
+from hiring.storage.manifest import MANIFEST
+from hiring.storage.objects import OutputFolder
+from hiring.version import WRITER
 from jobs.command import JOB_SECONDS
 
 FORMAT = 1

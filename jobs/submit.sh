@@ -73,11 +73,10 @@ ensure_jobs_account() {
 
 # usage: copy_modules FOLDER
 copy_modules() {
-    do_here mkdir -p "$1/jobs" "$1/loading"
-    do_here cp -R hiring "$1"
+    do_here mkdir -p "$1/jobs"
+    do_here cp -R hiring pages restore operate "$1"
     do_here cp ./*.py "$1"
     do_here cp jobs/*.py jobs/*.html "$1/jobs"
-    do_here cp loading/*.py "$1/loading"
 }
 
 # Packs the modules and packages; Dataproc unpacks the archive beside the driver and each worker,

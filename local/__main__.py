@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from local import process, sample
 from local.database import DatabaseServer, quote
+from local.emulator import StorageEmulator
 from local.programs import DatabaseServerError
 from local.serve import SOURCE
-from local.storage import StorageEmulator
 
 PROJECT = SOURCE.parent
 FOLDER = PROJECT / ".local"
@@ -50,7 +50,7 @@ The last one only counts; without ?dry_run=true it empties the three tables, and
 empty. To get the rows of the newest backup back:
 
     DB_SOCKET={socket} DB_PASS= STORAGE_EMULATOR_HOST={storage} \\
-        .local/venv/bin/python load.py --replace gs://{gcs_path}/backups/
+        .local/venv/bin/python manage.py restore --replace gs://{gcs_path}/backups/
 
 To get the sample data back, stop this and remove {database}.
 
@@ -108,11 +108,11 @@ def running_database() -> Iterator[DatabaseServer]:
 
 
 def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
-    """Loads the sample data with load.py, unless an earlier run did.
+    """Loads the sample data with manage.py, unless an earlier run did.
 
     Args:
         server: the server in the settings.
-        settings: the environment of `load.py`.
+        settings: the environment of `manage.py`.
 
     Raises:
         StackError: the load failed.
@@ -133,7 +133,7 @@ def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
 def load_sample(settings: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sample.write_csv(Path(folder))
-        command = [sys.executable, str(PROJECT / "load.py"), folder]
+        command = [sys.executable, str(PROJECT / "manage.py"), "import", folder]
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StackError(f"the sample data was not loaded:\n{done.stderr}")
@@ -158,7 +158,7 @@ def running_storage() -> Iterator[StorageEmulator]:
 
 
 def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
-    """The environment in which the functions and `load.py` reach the database and the bucket."""
+    """The environment in which the functions and `manage.py` reach the database and the bucket."""
     # A new password for each run: only the functions and the load need it.
     password = secrets.token_urlsafe()
     server.create_account(ACCOUNT, password, DATABASE)

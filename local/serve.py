@@ -18,7 +18,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request, Response
 
 SOURCE = Path(__file__).resolve().parent.parent / "main.py"
-STYLE = SOURCE.parent / "hiring/pages/templates/report.css"
+STYLE = SOURCE.parent / "pages/templates/report.css"
 INDEX = Path(__file__).with_name("index.html")
 ENTRY_POINTS = {
     "/quarterly-hired": "quarterly_hired",

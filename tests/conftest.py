@@ -27,9 +27,9 @@ from google.cloud import storage as cloud_storage
 from xdist.scheduler import LoadScopeScheduling
 
 import backup
-import load
-from hiring.core.settings import current_settings
-from hiring.export import storage_client
+import manage
+from hiring.settings import current_settings
+from hiring.storage import storage_client
 from local import process, serve
 from local.database import DatabaseServer
 
@@ -55,12 +55,12 @@ REQUEST_SECONDS = 60
 EXAMPLES = 100 if os.environ.get("CI") else 25
 """How many examples of a property are tried, where its test does not say otherwise."""
 TOGETHER = {
-    "tests/test_analysis.py": "Spark",
-    "tests/test_browser.py": "a browser",
-    "tests/test_distributed_backup.py": "Spark",
-    "tests/test_faults_database.py": "a server to kill",
-    "tests/test_load_across.py": "a server of the other kind",
-    "tests/test_tls.py": "a server with a certificate",
+    "tests/functions/test_browser.py": "a browser",
+    "tests/functions/test_faults_database.py": "a server to kill",
+    "tests/functions/test_tls.py": "a server with a certificate",
+    "tests/jobs/test_analysis.py": "Spark",
+    "tests/jobs/test_distributed_backup.py": "Spark",
+    "tests/restore/test_load_across.py": "a server of the other kind",
 }
 """The files whose tests run in one process, one after the other, and what they share there."""
 
@@ -194,7 +194,7 @@ def database(server: DatabaseServer) -> Iterator[Database]:
     database = Database(server, f"test_{uuid.uuid4().hex[:12]}")
     server.create_database(database.name)
     server.create_account(ACCOUNT, PASSWORD, database.name)
-    database.run_script(PROJECT / "loading/schema.sql")
+    database.run_script(PROJECT / "restore/schema.sql")
     yield database
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {database.name}")
@@ -220,7 +220,7 @@ class Storage:
         self._session.request(method, url, timeout=REQUEST_SECONDS, **options).raise_for_status()
 
     def fail(self, match: str, **rule: Any) -> None:
-        """Makes requests that match fail; `rule` has the attributes of local.storage.Fault."""
+        """Makes requests that match fail; `rule` has the attributes of local.emulator.Fault."""
         self._send("POST", "/faults", json=[{"match": match, **rule}])
 
     def heal(self) -> None:
@@ -240,7 +240,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     """A running Cloud Storage emulator, shared by the whole session."""
     folder = tmp_path_factory.mktemp("storage")
     port = process.free_port()
-    command = [sys.executable, "-m", "local.storage", str(folder / "objects"), str(port)]
+    command = [sys.executable, "-m", "local.emulator", str(folder / "objects"), str(port)]
     log = folder / "storage.log"
     with log.open("wb") as file:
         emulator = process.start(command, file, folder=PROJECT)
@@ -426,40 +426,44 @@ class Loaded(NamedTuple):
 
 
 class Loader:
-    """Runs `load.py`: a call runs it in this process, `start` in a process of its own."""
+    """Runs `manage.py restore` or `import`: a call in this process, `start` in one of its own."""
 
     def __init__(
         self,
         environment: pytest.MonkeyPatch,
         capture: pytest.CaptureFixture[str],
         settings: dict[str, str],
+        command: str,
     ) -> None:
         self._environment = environment
         self._capture = capture
+        self._command = command
         self.settings = settings
 
     def __call__(self, *arguments: object, **settings: str) -> Loaded:
-        """Runs load.py with arguments and other settings; an empty setting counts as missing."""
+        """Runs the command; other settings may be given, an empty one counts as missing."""
         forget_settings()
         with self._environment.context() as environment:
             for name, value in (self.settings | settings).items():
                 environment.setenv(name, value)
             self._capture.readouterr()
-            status = load.main([str(argument) for argument in arguments])
+            status = manage.main([self._command, *map(str, arguments)])
         forget_settings()
         out, log = self._capture.readouterr()
         return Loaded(status, out, [json.loads(line) for line in log.splitlines()])
 
     def start(self, *arguments: object, **settings: str) -> "subprocess.Popen[str]":
-        """Starts load.py with arguments and other settings."""
-        return self._start(PROJECT / "load.py", *arguments, **settings)
+        """Starts the command with arguments and other settings."""
+        return self._start(PROJECT / "manage.py", self._command, *arguments, **settings)
 
     def start_held(self, statement: str, times: int, *arguments: object) -> "subprocess.Popen[str]":
-        """Starts load.py, and returns when it waits before the n-th statement that begins so.
+        """Starts the command, and returns when it waits before the n-th statement that begins so.
 
         It continues when it gets a line of input.
         """
-        loading = self._start(PROJECT / "tests" / "held_load.py", statement, times, *arguments)
+        loading = self._start(
+            PROJECT / "tests/support/held_load.py", statement, times, self._command, *arguments
+        )
         assert loading.stdout is not None
         assert loading.stdout.readline() == "held\n", loading.communicate()
         return loading
@@ -476,14 +480,25 @@ class Loader:
 
 
 @pytest.fixture
-def run_load(
+def run_restore(
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     database: Database,
     bucket: Bucket,
 ) -> Loader:
-    """Runs `load.py` on `database` and `bucket`; see `Loader`."""
-    return Loader(environment, capsys, database.environment | bucket.environment)
+    """Runs `manage.py restore` on `database` and `bucket`; see `Loader`."""
+    return Loader(environment, capsys, database.environment | bucket.environment, "restore")
+
+
+@pytest.fixture
+def run_import(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database: Database,
+    bucket: Bucket,
+) -> Loader:
+    """Runs `manage.py import` on `database` and `bucket`; see `Loader`."""
+    return Loader(environment, capsys, database.environment | bucket.environment, "import")
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""MySQL rows as Avro and back: types, schemas, encoding, decoding, container files."""

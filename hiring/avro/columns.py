@@ -1,0 +1,85 @@
+"""Columns of rows to load or compare, from Avro, from CSV or from the server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hiring.avro import mapping
+from hiring.avro.buffers import Mask, Part, joined
+from hiring.avro.parsing import Values, decimals, integers, one_by_one
+from hiring.avro.schema import Column
+from hiring.avro.times import times
+from hiring.mysql.packets import Ints
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column of some rows.
+
+    Attributes:
+        nulls: the rows that hold NULL.
+        numbers: whole numbers, floats, days or microseconds since 1970; None for other types.
+        content: texts, bytes, or decimals as Avro encodes them; for `odd` rows the printed value.
+        odd: rows whose value does not fit the column's type, such as 0000-00-00; None if there is
+            no such row.
+    """
+
+    nulls: Mask
+    numbers: Ints | Floats | None
+    content: Part | None
+    odd: Mask | None = None
+
+
+def from_values(column: Column, values: Values) -> Cells:
+    """The column of values as the server prints them.
+
+    Raises:
+        ValueError: a value in a column of numbers is not a number.
+    """
+    kind = column.type
+    odd = np.zeros(len(values.starts), np.bool_)
+    printed = Part(values.packets, values.starts, values.lengths)
+    if kind in (mapping.STRING, mapping.BYTES):
+        return Cells(values.nulls, None, printed)
+    numbers: Ints | Floats
+    if kind in (mapping.INT, mapping.LONG):
+        numbers = integers(column, values, odd)
+    elif kind in (mapping.FLOAT, mapping.DOUBLE):
+        numbers = _floats(column, values, odd)
+    elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
+        numbers = times(column, values, odd)
+    else:
+        return Cells(values.nulls, None, decimals(column, values, odd))
+    return Cells(values.nulls, numbers, printed, odd if odd.any() else None)
+
+
+def _floats(column: Column, values: Values, odd: Mask) -> Floats:
+    numbers = np.zeros(len(values.starts), np.float32 if column.type is mapping.FLOAT else float)
+    for row, value in one_by_one(column, values, ~values.nulls, odd):
+        numbers[row] = value
+    return numbers.astype(np.float64)
+
+
+def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]) -> list[Cells]:
+    """The columns of rows given as MySQL prints them; a column with other values is all `odd`."""
+    found = []
+    for place, column in enumerate(columns):
+        printed = [row[place] for row in rows]
+        nulls = np.fromiter((value is None for value in printed), np.bool_, len(printed))
+        found.append(from_printed(column, joined([value or b"" for value in printed]), nulls))
+    return found
+
+
+def from_printed(column: Column, printed: Part, nulls: Mask) -> Cells:
+    """A column given as MySQL prints it; with any other value all of it is `odd`."""
+    packets = printed.source if len(printed.source) else np.zeros(1, np.uint8)
+    values = Values(packets, printed.starts, printed.lengths, nulls)
+    try:
+        return from_values(column, values)
+    except (ValueError, ArithmeticError):
+        # MySQL prints no such value for this column: the server decides what it becomes.
+        return Cells(nulls, None, Part(values.packets, values.starts, values.lengths), ~nulls)

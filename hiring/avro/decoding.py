@@ -1,0 +1,202 @@
+"""Decodes encoded rows into columns: the inverse of `hiring.avro.encoding`.
+
+A row's length depends on its values, so one loop finds where each row starts, with a step for each
+group of columns. Everything else is a few NumPy operations on all rows of a block.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hiring.avro.buffers import Mask, Part, cells_from, is_utf8
+from hiring.avro.columns import Cells
+from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
+from hiring.mysql.packets import Bytes, Ints
+
+INTEGERS, PIECES, FLOATS = ("int", "long"), ("string", "bytes"), {"float": 4, "double": 8}
+LONGEST_VARINT = 10
+SIGN = 0x80
+"""This bit of a byte says that the number continues in the next byte."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a file: its primitive Avro type, and whether it is `["null", T]`."""
+
+    kind: str
+    nullable: bool
+
+
+def field_of(avro_type: Any) -> Field:
+    """The field of an Avro type.
+
+    Raises:
+        ValueError: this project never writes such a type.
+    """
+    nullable = isinstance(avro_type, list)
+    if nullable:
+        if len(avro_type) != 2 or avro_type[0] != "null":
+            raise ValueError(f"the type {json.dumps(avro_type)} is not that of a column")
+        avro_type = avro_type[1]
+    kind = avro_type["type"] if isinstance(avro_type, dict) else avro_type
+    if kind not in (*INTEGERS, *PIECES, *FLOATS):
+        raise ValueError(f"the type {json.dumps(avro_type)} is not that of a column")
+    return Field(kind, nullable)
+
+
+def decode(fields: Sequence[Field], rows: int, content: bytes) -> list[Cells]:
+    """The columns of encoded rows.
+
+    Args:
+        fields: the fields of a row.
+        rows: number of rows in the content, at least one.
+        content: the rows, one after the other.
+
+    Raises:
+        ValueError, IndexError: the content does not hold exactly these rows.
+    """
+    encoded = np.frombuffer(content, np.uint8)
+    varints = _Varints(encoded)
+    starts = _find_rows(fields, rows, content, varints)
+    at = starts
+    columns = []
+    for field in fields:
+        cells, at = _column(field, encoded, varints, at)
+        columns.append(cells)
+    if not np.array_equal(at, np.append(starts[1:], len(encoded))):
+        raise ValueError("a block does not hold the rows that it says")
+    return columns
+
+
+class _Varints:
+    """The variable-length numbers that can start at each byte.
+
+    Attributes:
+        before: number of numbers that end before each byte.
+        ends: where each number ends.
+    """
+
+    def __init__(self, encoded: Bytes) -> None:
+        last = encoded < SIGN
+        self.before = np.cumsum(last, dtype=np.int32) - last
+        self.ends = (np.flatnonzero(last) + 1).astype(np.int32)
+        self._encoded = encoded
+
+    def read(self, at: Ints, wanted: Mask | None) -> tuple[Ints, Ints]:
+        """The numbers at these places, and where they end.
+
+        Args:
+            at: the places, one for each row.
+            wanted: the rows that have a number; the others get 0, which ends where it starts.
+        """
+        # Where no number is wanted, none may follow: a NULL, then a float to the end of the block.
+        ends = self.ends.take(self.before.take(at, mode="clip"), mode="clip").astype(np.int64)
+        lengths = ends - at
+        if ((lengths <= 0) if wanted is None else (lengths <= 0) & wanted).any():
+            raise ValueError("a number is missing")
+        if wanted is not None:
+            lengths *= wanted
+        longest = int(lengths.max())
+        if longest > LONGEST_VARINT:
+            raise ValueError("a number is too long")
+        zigzag = np.zeros(len(at), np.uint64)
+        cells = cells_from(self._encoded, at, max(longest, 1))
+        for place in range(longest):
+            seven = (cells[:, place] & 0x7F) * (lengths > place)
+            zigzag |= seven.astype(np.uint64) << np.uint64(7 * place)
+        numbers = (zigzag >> np.uint64(1)).view(np.int64) ^ -(zigzag & np.uint64(1)).view(np.int64)
+        return numbers, at + lengths
+
+
+def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[Cells, Ints]:
+    """The column that starts at these places, and where the next one starts in each row."""
+    nulls = np.zeros(len(at), np.bool_)
+    wanted = None
+    if field.nullable:
+        branches = encoded[at]
+        nulls = branches == NULL_BRANCH
+        wanted = branches == VALUE_BRANCH
+        if not (nulls | wanted).all():
+            raise ValueError("a value is neither null nor there")
+        at = at + 1
+    if field.kind in INTEGERS:
+        numbers, at = varints.read(at, wanted)
+        return Cells(nulls, numbers, None), at
+    if field.kind in FLOATS:
+        width = FLOATS[field.kind]
+        cells = cells_from(encoded, at, width)
+        cells[nulls] = 0  # a NULL has no bytes: these are the next column's, of any value
+        floats = cells.view(f"<f{width}").reshape(-1).astype(np.float64)
+        return Cells(nulls, floats, None), at + np.where(nulls, 0, width)
+    lengths, at = varints.read(at, wanted)
+    ends = at + lengths
+    if lengths.min() < 0 or ends.max() > len(encoded):
+        raise ValueError("a value has an impossible length")
+    content = Part(encoded, at, lengths)
+    if field.kind == "string" and not is_utf8(content):
+        raise ValueError("a text is not UTF-8")
+    return Cells(nulls, None, content), ends
+
+
+# Where rows start
+
+_SKIP, _NUMBER_OR_NULL, _PIECE, _PIECE_OR_NULL, _FLOAT_OR_NULL, _NUMBERS = range(6)
+
+
+def _steps(fields: Sequence[Field]) -> list[tuple[int, int]]:
+    """The steps from a row's start to the next row's start, each with a count."""
+    steps: list[tuple[int, int]] = []
+    for field in fields:
+        if field.kind in PIECES:
+            steps.append((_PIECE_OR_NULL if field.nullable else _PIECE, 0))
+        elif field.kind in FLOATS:
+            steps.append((_FLOAT_OR_NULL if field.nullable else _SKIP, FLOATS[field.kind]))
+        elif field.nullable:
+            steps.append((_NUMBER_OR_NULL, 0))
+        elif steps and steps[-1][0] == _NUMBERS:
+            steps[-1] = (_NUMBERS, steps[-1][1] + 1)
+        else:
+            steps.append((_NUMBERS, 0))  # one less than the number of numbers: an index into `ends`
+    return steps
+
+
+def _find_rows(fields: Sequence[Field], rows: int, content: bytes, varints: _Varints) -> Ints:
+    """The start of each row. Impossible values give wrong starts, which `decode` refuses."""
+    steps = _steps(fields)
+    before, ends = varints.before.data, varints.ends.data
+    starts = []
+    at = 0
+    for _ in range(rows):
+        starts.append(at)
+        for step, count in steps:
+            if step == _NUMBERS:
+                at = ends[before[at] + count]
+            elif step == _PIECE:
+                size = content[at]
+                if size < SIGN:
+                    at += 1 + (size >> 1)
+                else:
+                    at = _after_piece(content, at, ends[before[at]])
+            elif step == _NUMBER_OR_NULL:
+                # The branch is 0 for NULL, or 2: then one more number follows.
+                at = ends[before[at] + (content[at] >> 1)]
+            elif step == _PIECE_OR_NULL:
+                at += 1
+                if content[at - 1]:
+                    at = _after_piece(content, at, ends[before[at]])
+            elif step == _FLOAT_OR_NULL:
+                at += 1 + count if content[at] else 1
+            else:
+                at += count
+    return np.array(starts, np.int64)
+
+
+def _after_piece(content: bytes, at: int, end: int) -> int:
+    """The end of the piece whose length is at this place."""
+    zigzag = 0
+    for place in range(at, end):
+        zigzag |= (content[place] & 0x7F) << 7 * (place - at)
+    return end + (zigzag >> 1)

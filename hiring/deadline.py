@@ -1,0 +1,33 @@
+"""A moment after which work stops itself."""
+
+import time
+
+from hiring.errors import TimedOut
+
+
+class Deadline:
+    """A moment after which work stops itself.
+
+    Args:
+        seconds: from now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._seconds = seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self._end
+
+    def remaining(self) -> float:
+        """Seconds left, more than 0.
+
+        Raises:
+            TimedOut: no time is left.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimedOut(f"stopped after {self._seconds:.0f} s, this function's time limit")
+        return left

@@ -1,0 +1,145 @@
+"""The errors that a caller can see; each has its HTTP status and its code.
+
+    BundleError
+    ├── BadParameter          400 bad_parameter
+    ├── PrefetchRefused       403 prefetch_refused
+    ├── MethodNotAllowed      405 method_not_allowed
+    ├── Busy                  409 busy
+    ├── Misconfigured         500 misconfigured
+    │   └── NoCredentials     500 misconfigured
+    ├── PartlyEmptied         500 partly_emptied
+    ├── StorageFailed         502 storage_failed
+    ├── DatabaseUnavailable   503 database_unavailable
+    ├── BackupMissing         503 backup_missing
+    ├── TimedOut              504 timed_out
+    ├── BadSource             raised by manage.py only, never answered over HTTP
+    └── RowRefused            raised by manage.py only, never answered over HTTP
+
+`main.py` turns them into answers, `manage.py` into exit statuses, each in one place. Callers who
+are not operators read the messages: a message never holds a password, SQL or a traceback.
+"""
+
+
+class BundleError(Exception):
+    """An error with an HTTP status, a code for programs, and a message for people.
+
+    `headers` are sent with the answer.
+    """
+
+    status = 500
+    code = "internal"
+    headers: dict[str, str] = {}  # noqa: RUF012 - a constant of the class, never changed
+
+
+class BadParameter(BundleError):
+    """The request asks for something that this function does not take."""
+
+    status = 400
+    code = "bad_parameter"
+
+
+class PrefetchRefused(BundleError):
+    """A browser prefetched the address of a function that changes something."""
+
+    status = 403
+    code = "prefetch_refused"
+
+
+class MethodNotAllowed(BundleError):
+    """The function does not answer this HTTP method.
+
+    Args:
+        method: the request's method.
+        allowed: the methods that the function answers.
+    """
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        methods = ", ".join(allowed)
+        super().__init__(f"{method} is not allowed here; allowed: {methods}")
+        self.headers = {"Allow": methods}
+
+
+class Busy(BundleError):
+    """The tables could not be locked in time: someone else reads or changes them."""
+
+    status = 409
+    code = "busy"
+    headers = {"Retry-After": "30"}  # noqa: RUF012
+
+
+class Misconfigured(BundleError):
+    """A setting, table, column or privilege is missing or wrong; the message names it."""
+
+    code = "misconfigured"
+
+
+class NoCredentials(Misconfigured):
+    """This process has no Google credentials, or they are malformed."""
+
+
+class PartlyEmptied(BundleError):
+    """A truncation failed after its first table was empty.
+
+    Args:
+        empty: the tables that are empty.
+        full: the tables that still hold their rows.
+        unknown: tables of which the server did not say whether they hold rows.
+        backup: the address of the backup that the truncation took, if any.
+    """
+
+    code = "partly_emptied"
+
+    def __init__(
+        self, empty: list[str], full: list[str], unknown: list[str], backup: str | None
+    ) -> None:
+        states = {"empty": empty, "still full": full, "empty or full": unknown}
+        message = "the truncation failed half way; " + "; ".join(
+            f"{state}: {', '.join(tables)}" for state, tables in states.items() if tables
+        )
+        if backup:
+            message += f"; all rows are in the backup {backup}"
+        super().__init__(message)
+
+
+class StorageFailed(BundleError):
+    """Cloud Storage refused a request, or failed after the client's retries."""
+
+    status = 502
+    code = "storage_failed"
+
+
+class DatabaseUnavailable(BundleError):
+    """The database server can't be reached, went away, or refuses the login."""
+
+    status = 503
+    code = "database_unavailable"
+    headers = {"Retry-After": "10"}  # noqa: RUF012
+
+
+class BackupMissing(BundleError):
+    """No complete backup of the database is as young as the caller asks."""
+
+    status = 503
+    code = "backup_missing"
+
+
+class TimedOut(BundleError):
+    """A query, a backup or a truncation ran past its time limit and was stopped."""
+
+    status = 504
+    code = "timed_out"
+
+
+class BadSource(BundleError):
+    """The folder to load is missing, incomplete or damaged, or does not fit the tables."""
+
+    code = "bad_source"
+
+
+class RowRefused(BundleError):
+    """The database refused or changed a row, so nothing was loaded."""
+
+    code = "row_refused"

@@ -1,0 +1,1 @@
+"""The MySQL client: logging in, sessions, statements, row packets, server errors."""

@@ -1,0 +1,77 @@
+"""The database server's error numbers, and the error that a caller sees for each."""
+
+import re
+import ssl
+
+import pymysql
+from pymysql.constants import CR
+
+from hiring import tls
+from hiring.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
+
+UNAVAILABLE = {
+    1040: "it has too many connections",
+    1045: "it refuses the login of DB_USER",
+    1053: "it is shutting down",
+    1129: "it blocks this host",
+    1184: "its init_connect fails",
+    1203: "DB_USER has too many connections",
+    1226: "DB_USER has used up a resource limit",
+    1317: "an administrator stopped the query",
+    1698: "it refuses the login of DB_USER",
+    1820: "the password of DB_USER has expired",
+    1862: "the password of DB_USER has expired",
+    1927: "an administrator ended the connection",
+    3032: "it is in offline mode",
+    3118: "the account of DB_USER is locked",
+    4031: "it closed an idle connection",
+    4151: "the account of DB_USER is locked",
+    CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
+}
+# Something is read only; a privilege is missing; a database, a table or a column is missing or
+# wrong.
+MISCONFIGURED = (
+    {1036, 1290, 1792, 1836, 3989}
+    | {1044, 1142, 1143, 1227, 1370}
+    | {1049, 1054, 1102, 1146, 1347, 1356, 1701}
+)
+BUSY = {1205, 1213, 1412}
+SLOW = {1969, 3024}
+
+
+ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
+"""An account in a message of the server, such as `'hiring'@'10.1.2.3'`."""
+
+
+def without_accounts(message: str) -> str:
+    """A message of the server that names no account: callers of a public report may read it."""
+    return ACCOUNT.sub("DB_USER", message)
+
+
+def unreached(error: pymysql.err.Error) -> str:
+    """Why no connection could be opened."""
+    if isinstance(error.__context__, ssl.SSLError):
+        return tls.failure(error.__context__)
+    return UNAVAILABLE.get(error.args[0], "it can't be reached")
+
+
+def translate(error: pymysql.err.Error) -> BundleError:
+    """Returns the error that a caller sees for an error of the server or of PyMySQL.
+
+    The numbers: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
+    https://mariadb.com/kb/en/mariadb-error-code-reference/
+    """
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    if number in BUSY:
+        return Busy("could not lock the tables in time; try again later")
+    if number in SLOW:
+        return TimedOut("the query ran past its time limit and was stopped")
+    if number in MISCONFIGURED:
+        return Misconfigured(f"the database refuses: {without_accounts(error.args[1])}")
+    if number in UNAVAILABLE:
+        return DatabaseUnavailable(f"the database server is not available: {UNAVAILABLE[number]}")
+    if isinstance(error.__context__, TimeoutError):
+        return TimedOut("the database server did not answer in time")
+    if isinstance(error, pymysql.err.InterfaceError) or number is None or 2000 <= number < 3000:
+        return DatabaseUnavailable("the database server is not available: the connection was lost")
+    raise error

@@ -1,0 +1,41 @@
+"""Statements on a connection: quoted names, small results, pings."""
+
+import contextlib
+from typing import Any
+
+import pymysql
+
+from hiring.mysql import login
+from hiring.mysql.connection import Connection
+
+KEEP_ALIVE_SECONDS = 10
+"""How often an idle connection is pinged while its owner waits for something else."""
+
+
+def quote(name: str) -> str:
+    """An identifier as SQL: https://dev.mysql.com/doc/refman/8.4/en/identifiers.html"""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def select(connection: Connection, statement: str, *parameters: object) -> list[Any]:
+    """All rows of a small result, as tuples."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return list(cursor.fetchall())
+
+
+def ping(connection: Connection) -> None:
+    """Pings the server; an answer that takes longer than connecting may is a failure."""
+    read_timeout = connection.read_timeout
+    connection.read_timeout = min(read_timeout, login.CONNECT_SECONDS)
+    connection.ping(reconnect=False)
+    connection.read_timeout = read_timeout
+
+
+def keep_alive(connection: Connection) -> None:
+    """Pings the server so that it does not close an idle connection.
+
+    A connection that is dead already fails at its next use.
+    """
+    with contextlib.suppress(pymysql.err.Error):
+        ping(connection)

@@ -1,0 +1,93 @@
+"""A stage: a thread for one kind of work, so that what a backup does overlaps.
+
+Stages form a chain: the caller's thread reads and submits rows to a stage that encodes, which
+submits blocks to one that compresses, which submits bytes to one that stores. `submit` blocks while
+the next stage is too far behind, so memory stays bounded. It raises what the stage raised, so a
+failure anywhere reaches the caller.
+"""
+
+import concurrent.futures
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from hiring.deadline import Deadline
+
+AHEAD = 2
+"""Maximum number of unfinished tasks before `submit` blocks."""
+
+
+class Stage:
+    """A thread that runs submitted tasks in order until one fails.
+
+    Used as a context manager: leaving the block ends the thread after its current task.
+
+    Args:
+        name: of the thread.
+        deadline: after which waiting for the thread raises TimedOut.
+    """
+
+    def __init__(self, name: str, deadline: Deadline) -> None:
+        self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=name)
+        # The thread's log lines name the request too.
+        self._context = contextvars.copy_context()
+        self._deadline = deadline
+        self._pending: deque[concurrent.futures.Future[None]] = deque()
+        self._failed = False
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._failed = True  # no waiting task may start
+        self._executor.shutdown(cancel_futures=True)
+
+    def submit(self, work: Callable[..., object], *arguments: object) -> None:
+        """Makes the thread call `work` with the arguments; blocks while too many tasks wait.
+
+        Raises:
+            TimedOut: the deadline has passed.
+            Exception: what the first task that failed raised.
+        """
+        while len(self._pending) >= AHEAD:
+            self._collect(self._deadline.remaining())
+        self._pending.append(
+            self._executor.submit(self._context.run, self._do, work, arguments),
+        )
+
+    def drain(self, meanwhile: Callable[[], None], seconds: float) -> None:
+        """Waits until all tasks are done.
+
+        Args:
+            meanwhile: called whenever so many seconds have passed.
+            seconds: between two such calls.
+
+        Raises:
+            TimedOut: the deadline has passed.
+            Exception: what the first task that failed raised.
+        """
+        while self._pending:
+            if not self._collect(min(seconds, self._deadline.remaining())):
+                meanwhile()
+
+    def _do(self, work: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        if self._failed:
+            return
+        try:
+            work(*arguments)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _collect(self, seconds: float) -> bool:
+        """Waits that long for the oldest task; returns whether it is done."""
+        done, _ = concurrent.futures.wait([self._pending[0]], seconds)
+        if done:
+            self._pending.popleft().result()
+        return bool(done)

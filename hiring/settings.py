@@ -1,0 +1,171 @@
+"""The settings: read from the environment once, checked before anything is opened."""
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hiring import tls
+from hiring.deadline import Deadline
+from hiring.errors import Misconfigured
+
+RESERVED_SECONDS = 30
+"""Seconds of the function's time limit that a backup or a truncation reserves for clean-up."""
+DEFAULT_FUNCTION_SECONDS = 3600
+"""The longest time limit that an HTTP function can have; assumed if the platform names none."""
+
+
+@dataclass(frozen=True)
+class StorageLocation:
+    """A place in Cloud Storage: a bucket, and a prefix that is empty or ends with `/`."""
+
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings; `read_settings` makes them.
+
+    `authorities` are the PEM certificates of DB_SSL_CA's file.
+    """
+
+    password: str = field(repr=False)
+    user: str
+    database: str
+    socket: str | None
+    host: str
+    port: int
+    authorities: str | None = field(repr=False)
+    storage: StorageLocation | None
+    function_seconds: int
+    keep_backups_days: int | None
+
+    @property
+    def address(self) -> str:
+        """The server's, for messages."""
+        return self.socket or f"{self.host}:{self.port}"
+
+    def require_storage(self) -> StorageLocation:
+        """The location of backups.
+
+        Raises:
+            Misconfigured: GCS_PATH is not set.
+        """
+        if self.storage is None:
+            raise Misconfigured("GCS_PATH is not set; for example GCS_PATH=my-bucket/hiring")
+        return self.storage
+
+    def deadline(self) -> Deadline:
+        """The deadline of a backup or a truncation that starts now."""
+        return Deadline(self.function_seconds - RESERVED_SECONDS)
+
+
+@functools.cache
+def current_settings() -> Settings:
+    """The settings of this process, read at the first call.
+
+    Raises:
+        Misconfigured: as `read_settings`; the next call reads again.
+    """
+    return read_settings(os.environ)
+
+
+def storage_settings() -> Settings:
+    """The settings of a command that reads only backups and needs no password.
+
+    Raises:
+        Misconfigured: GCS_PATH is missing, or a setting is malformed.
+    """
+    settings = read_settings({"DB_PASS": "", **os.environ})
+    settings.require_storage()
+    return settings
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Reads and checks the settings.
+
+    Args:
+        environment: names and values, as in `os.environ`. An empty value counts as not set,
+            except for DB_PASS, which must be set but may be empty.
+
+    Raises:
+        Misconfigured: a variable is missing or malformed; the message has its name and an example.
+    """
+    if "DB_PASS" not in environment:
+        raise Misconfigured("DB_PASS is not set; for example DB_PASS=secret (it may be empty)")
+
+    def optional(name: str, default: str) -> str:
+        value = environment.get(name) or default
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # The original error holds the value, which may be the password.
+            raise Misconfigured(f"{name} is not UTF-8") from None
+        return value
+
+    socket = _socket(optional("INSTANCE_CONNECTION_NAME", ""), optional("DB_SOCKET", ""))
+    return Settings(
+        password=optional("DB_PASS", ""),
+        user=optional("DB_USER", "root"),
+        database=optional("DB_NAME", "hiring"),
+        socket=socket,
+        host=optional("DB_HOST", "127.0.0.1"),
+        port=_whole_number("DB_PORT", optional("DB_PORT", "3306"), 1, 65535),
+        authorities=_authorities(optional("DB_SSL_CA", ""), socket),
+        storage=_storage_location(optional("GCS_PATH", "")),
+        function_seconds=_whole_number(
+            "CLOUD_RUN_TIMEOUT_SECONDS",
+            optional("CLOUD_RUN_TIMEOUT_SECONDS", str(DEFAULT_FUNCTION_SECONDS)),
+            RESERVED_SECONDS + 1,
+            DEFAULT_FUNCTION_SECONDS,
+        ),
+        keep_backups_days=_keep_backups_days(optional("KEEP_BACKUPS_DAYS", "")),
+    )
+
+
+def _socket(instance: str, socket: str) -> str | None:
+    if instance and socket:
+        raise Misconfigured("INSTANCE_CONNECTION_NAME and DB_SOCKET are both set; set one of them")
+    if instance and not re.fullmatch(r"([\w.-]+:)?[\w-]+:[\w-]+:[\w-]+", instance, re.ASCII):
+        raise Misconfigured(
+            "INSTANCE_CONNECTION_NAME is malformed; for example"
+            " INSTANCE_CONNECTION_NAME=my-project:europe-west1:my-instance"
+        )
+    return f"/cloudsql/{instance}" if instance else socket or None
+
+
+def _authorities(path: str, socket: str | None) -> str | None:
+    if path and socket:
+        raise Misconfigured(
+            "DB_SSL_CA verifies a server that is reached over TCP, but INSTANCE_CONNECTION_NAME or"
+            " DB_SOCKET names a socket; set DB_HOST instead, or leave DB_SSL_CA out"
+        )
+    return tls.read_authorities(path) if path else None
+
+
+def _keep_backups_days(days: str) -> int | None:
+    return _whole_number("KEEP_BACKUPS_DAYS", days, 1, 36500) if days else None
+
+
+def _whole_number(name: str, value: str, lowest: int, highest: int) -> int:
+    if re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest:
+        return int(value)
+    raise Misconfigured(
+        f"{name} is not a whole number from {lowest} to {highest}; for example {name}={highest}"
+    )
+
+
+def _storage_location(path: str) -> StorageLocation | None:
+    if not path:
+        return None
+    bucket, _, prefix = path.removeprefix("gs://").partition("/")
+    prefix = prefix.removesuffix("/")
+    # https://cloud.google.com/storage/docs/buckets#naming and .../objects#naming
+    good_bucket = re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", bucket)
+    good_prefix = re.fullmatch(r"[^\x00-\x1f\x7f]*", prefix)
+    too_long = len(prefix.encode()) > 512
+    if not good_bucket or not good_prefix or too_long or prefix.startswith("/") or "//" in prefix:
+        raise Misconfigured("GCS_PATH is malformed; for example GCS_PATH=my-bucket/hiring")
+    return StorageLocation(bucket, f"{prefix}/" if prefix else "")

@@ -1,0 +1,1 @@
+"""Backups in Cloud Storage: objects, folders, manifests, the catalog, retention."""

@@ -1,0 +1,314 @@
+"""The Cloud Storage client: its patience, its errors, and the only uses of its private attributes.
+
+Checked with google-cloud-storage 3.17.1, which `requirements.txt` pins.
+`tests/project/test_private.py` fails where one of these names is gone:
+
+    Client._http                       to mount an adapter whose answers end in time, however slowly
+                                       their bytes arrive: the client's timeouts bound each read.
+    BlobWriter._buffer                 drops what a writer holds. A writer that is left open stores
+                                       its bytes when it is collected, and no method discards them.
+    BlobWriter._upload_and_transport   the address of the upload session, to cancel it. The writer's
+                                       `terminate` asks the address where uploads begin instead,
+                                       and waits for two minutes.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import http.client
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import requests
+import urllib3
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+from google.cloud.storage.batch import Batch
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
+
+from hiring import logs
+from hiring.bounded import BoundedReader
+from hiring.deadline import Deadline
+from hiring.errors import NoCredentials, StorageFailed, TimedOut
+
+TIMEOUT_SECONDS = (10, 15)
+"""Limits of one request: connecting, and each wait for an answer."""
+RETRY_SECONDS = 60
+"""How long the client repeats a request that failed for a passing reason."""
+RETRY_WAIT_SECONDS = 5
+"""The longest wait before a repetition."""
+CONNECTIONS = 16
+"""Connections that the client keeps for requests at the same time."""
+CLEAN_UP_SECONDS = 5
+"""How long removing the objects of a failed backup may take."""
+CANCEL_SECONDS = 3
+"""How long cancelling an upload may take; it is tried once."""
+DELETED_TOGETHER = 100
+"""Requests that Cloud Storage takes as one."""
+CANCELLED = (204, 404, 410, 499)
+"""Statuses of a cancellation's answer after which the upload's session is gone."""
+
+ERRORS = (
+    GoogleAPIError,
+    GoogleAuthError,
+    InvalidResponse,
+    DataCorruption,
+    requests.RequestException,
+    ConnectionError,
+    TimeoutError,
+)
+UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
+"""Errors that occur before an answer arrives."""
+
+
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+"""Errors that the client raises for an unexpected answer, such as a list instead of an object."""
+
+# Otherwise the client looks at the bucket in a thread of its own, for traces that are not recorded:
+# a request that the functions' account may not send, and that outlives the function's answer.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+_deadline: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
+    "deadline", default=None
+)
+"""Ends the request that this thread sends."""
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that has to be complete when the deadline of its request has come."""
+
+    def __init__(self, connected: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(connected, *arguments, **options)
+        patience = connected.gettimeout()
+
+        def seconds() -> float | None:
+            deadline = _deadline.get()
+            if deadline is None:
+                return patience
+            return min(patience or deadline.remaining(), deadline.remaining())
+
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(BoundedReader(raw, connected, seconds))
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+@functools.cache
+def client() -> storage.Client:
+    """This process's client, made at the first call.
+
+    Raises:
+        NoCredentials: there are none; the next call looks again.
+    """
+    try:
+        made = storage.Client()
+    except GoogleAuthError as error:
+        raise NoCredentials(
+            "there are no usable Google credentials for Cloud Storage: run"
+            " `gcloud auth application-default login`, or let GOOGLE_APPLICATION_CREDENTIALS name a"
+            " file of credentials"
+        ) from error
+    for scheme in ("http://", "https://"):
+        made._http.mount(scheme, _BoundedAdapter(pool_maxsize=CONNECTIONS))
+    return made
+
+
+@contextlib.contextmanager
+def translated(bucket: str) -> Iterator[None]:
+    """Turns what the client raises, for whatever reason, into what a caller sees.
+
+    Raises:
+        StorageFailed: Cloud Storage refused, failed or answered nonsense.
+    """
+    try:
+        yield
+    except (*ERRORS, *NONSENSE) as error:
+        raise storage_failed(bucket, error) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Translated:
+    """A writer of an object whose errors are those that a caller sees."""
+
+    stream: Any
+    bucket: str
+
+    def write(self, data: bytes) -> None:
+        """Stores bytes."""
+        with translated(self.bucket):
+            self.stream.write(data)
+
+
+def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
+    """The error that a caller sees for an error of the client."""
+    return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """An error of the client in a few words, with what to do where that is known."""
+    # Only the status and the kind of error: the texts hold addresses of upload sessions, and
+    # anyone who has such an address may write to it.
+    if isinstance(error, RetryError) and error.cause:
+        error = error.cause
+    kind = type(error).__name__
+    if isinstance(error, GoogleAPICallError):
+        return f"{error.code} {kind}"
+    if isinstance(error, InvalidResponse):
+        return f"status {error.response.status_code}"
+    if isinstance(error, UNREACHABLE):
+        return f"it can't be reached ({kind}); look at this machine's network"
+    if isinstance(error, GoogleAuthError):
+        return (
+            f"the Google credentials do not work ({kind});"
+            " run `gcloud auth application-default login`, or look at the service account"
+        )
+    return kind if isinstance(error, ERRORS) else f"an answer that makes no sense ({kind})"
+
+
+def repeating(
+    seconds: float, tell: Callable[[Exception], None]
+) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """The `retry` of a request: repeats it after a passing failure, and says so.
+
+    Args:
+        seconds: after which no repetition begins.
+        tell: called with each failure, so that a long wait is explained.
+    """
+    retry = DEFAULT_RETRY.with_timeout(seconds).with_delay(maximum=RETRY_WAIT_SECONDS)
+    return functools.partial(retry, on_error=tell)
+
+
+def _log_repetition(error: Exception) -> None:
+    logs.event("storage request repeated", "WARNING", reason=reason(error))
+
+
+def limits(
+    deadline: Deadline, patience: float | tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """The `retry` and `timeout` of a request: it ends at the deadline, repetitions included.
+
+    Args:
+        deadline: ends it.
+        patience: limits of one attempt, in seconds; TIMEOUT_SECONDS unless given.
+
+    Raises:
+        TimedOut: the deadline has passed.
+    """
+    retry = repeating(min(RETRY_SECONDS, deadline.remaining()), _log_repetition)
+
+    def retry_until(send: Callable[[], Any]) -> Callable[[], Any]:
+        def attempt() -> Any:
+            deadline.remaining()
+            before = _deadline.set(deadline)
+            try:
+                return send()
+            finally:
+                _deadline.reset(before)
+
+        def repeat() -> Any:
+            try:
+                return retry(attempt)()
+            except ERRORS:
+                deadline.remaining()  # past the limit, a failure is its consequence
+                raise
+
+        return repeat
+
+    return {"retry": retry_until, "timeout": patience or TIMEOUT_SECONDS}
+
+
+def clean_up_limits(deadline: Deadline) -> dict[str, Any]:
+    """The `retry` and `timeout` of a request that cleans up.
+
+    Raises:
+        TimedOut: the deadline has passed.
+    """
+    return limits(deadline, CLEAN_UP_SECONDS)
+
+
+class _Batch(Batch):
+    """Requests that are sent as one; keeps their answers."""
+
+    answers: Sequence[requests.Response] = ()
+
+    def finish(self, raise_exception: bool = True) -> Sequence[requests.Response]:
+        """Sends them."""
+        self.answers = super().finish(raise_exception)
+        return self.answers
+
+
+def delete_together(bucket: str, generations: dict[str, int], deadline: Deadline) -> bool:
+    """Deletes objects with one request, and tells whether it is known that all of them are gone.
+
+    It is tried once: deleting them one by one afterwards repeats what failed, and tells why.
+    https://docs.cloud.google.com/storage/docs/batch
+
+    Args:
+        bucket: its name.
+        generations: of each object, by name; at most DELETED_TOGETHER.
+        deadline: ends the request.
+
+    Raises:
+        TimedOut: the deadline has passed.
+    """
+    batch = _Batch(client(), raise_exception=False)
+    before = _deadline.set(deadline)
+    try:
+        with batch:
+            for name, generation in generations.items():
+                blob = client().bucket(bucket).blob(name)
+                blob.delete(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
+    except (*ERRORS, *NONSENSE):
+        deadline.remaining()
+        return False
+    finally:
+        _deadline.reset(before)
+    return all(each.ok or each.status_code == HTTPStatus.NOT_FOUND for each in batch.answers)
+
+
+def cancel(stream: Any) -> bool:
+    """Cancels an upload, and tells whether it is known that no later request can complete it.
+
+    https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
+    """
+    if not stream.closed:
+        stream._buffer.close()
+    if not stream._upload_and_transport:
+        return True
+    upload, transport = stream._upload_and_transport
+    deadline = _deadline.set(Deadline(CANCEL_SECONDS))
+    try:
+        answer = transport.delete(upload.resumable_url, timeout=CANCEL_SECONDS)
+    except (*ERRORS, TimedOut):
+        return False
+    finally:
+        _deadline.reset(deadline)
+    return answer.status_code in CANCELLED

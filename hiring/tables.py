@@ -1,0 +1,4 @@
+"""The three tables."""
+
+TABLES = ("departments", "jobs", "employees")
+"""Referenced ones first."""

@@ -1,0 +1,86 @@
+"""Verifies the server with DB_SSL_CA: the authorities, the TLS context, the reasons of failures."""
+
+import functools
+import ipaddress
+import ssl
+from pathlib import Path
+
+from hiring.errors import Misconfigured
+
+EXAMPLE = "for example DB_SSL_CA=/secrets/server-ca.pem"
+UNKNOWN_SIGNER = "no certificate of the file has signed it"
+FAILURES = {
+    2: UNKNOWN_SIGNER,
+    7: UNKNOWN_SIGNER,
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: UNKNOWN_SIGNER,
+    19: UNKNOWN_SIGNER,
+    20: UNKNOWN_SIGNER,
+    21: UNKNOWN_SIGNER,
+    62: "it is for another name than DB_HOST",
+}
+"""Reasons by the numbers of https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/."""
+
+
+def read_authorities(path: str) -> str:
+    """The PEM certificates of a file, which may contain other text too.
+
+    The messages do not show the path: callers of a public report may read them.
+
+    Raises:
+        Misconfigured: the file can't be read, or holds no certificate or a damaged one.
+    """
+    try:
+        authorities = Path(path).read_bytes().decode("ascii", "ignore")
+    except OSError as error:
+        raise Misconfigured(f"DB_SSL_CA names no file that can be read; {EXAMPLE}") from error
+    try:
+        _context(authorities, True)
+    except (ssl.SSLError, ValueError) as error:
+        raise Misconfigured(
+            f"DB_SSL_CA names a file without a whole certificate; {EXAMPLE}"
+        ) from error
+    return authorities
+
+
+def verifying_context(authorities: str | None, host: str) -> ssl.SSLContext | None:
+    """The context with which PyMySQL requires TLS and verifies the server.
+
+    Args:
+        authorities: certificates as `read_authorities` returns them. One of them must have signed
+            the server's certificate, itself or through others.
+        host: a name, for which the certificate must be, or an address, for which Cloud SQL issues
+            no certificate.
+
+    Returns:
+        The context, the same one for the same arguments; None without authorities.
+    """
+    return _context(authorities, not _is_address(host)) if authorities else None
+
+
+@functools.cache
+def _context(authorities: str, has_name: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = has_name
+    # A shared authority's certificate is itself signed by another, which need not be in the file.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def failure(error: ssl.SSLError) -> str:
+    """The reason of a failure, without a host's name or anything from the certificate."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS with it fails: {error.reason or 'the connection was lost'}"
+    # Python's message for 62 contains DB_HOST; all others are OpenSSL's.
+    reason = FAILURES.get(error.verify_code, error.verify_message)
+    return f"its certificate fails DB_SSL_CA: {reason}"

@@ -1,0 +1,151 @@
+"""The operator's one command: lists, checks, prunes, restores, imports and exports.
+
+    python manage.py list [--json]
+    python manage.py check [ADDRESS | --all] [--quick]
+    python manage.py prune --keep-last N --keep-days D [--dry-run]
+    python manage.py restore SOURCE [--table NAME] [--from-database NAME] [--replace] [--yes]
+                             [--dry-run]
+    python manage.py import SOURCE [--replace] [--yes] [--dry-run]
+    python manage.py bigquery ADDRESS --dataset DATASET
+
+The settings are those of the functions; only `restore` and `import` need a database. The exit
+statuses are those of operate/exit_statuses.py: after 0 a restore or import has loaded all valid
+rows, after 6 the rows are loaded but something is left to do, after any other one the tables hold
+their former rows.
+"""
+
+import argparse
+import dataclasses
+import sys
+
+import tabulate
+
+from hiring.errors import BundleError
+from hiring.progress import answer, status
+from hiring.settings import Settings, current_settings, storage_settings
+from hiring.tables import TABLES
+from hiring.version import VERSION
+from operate import bigquery, checking, exit_statuses, listing, pruning
+from restore.plan import Declined
+from restore.steps import Options, Unfinished, load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    options = _read_arguments(arguments)
+    try:
+        done: int = options.run(options.settings(), options)
+    except BundleError as error:
+        _tell_failure(options, str(error))
+        return exit_statuses.exit_status(error)
+    except Unfinished as error:
+        status("load not finished", "ERROR", reason=str(error))
+        return exit_statuses.UNFINISHED
+    except Declined:
+        _tell_failure(options, "not confirmed")
+        return exit_statuses.INTERRUPTED
+    except KeyboardInterrupt:
+        _tell_failure(options, "interrupted")
+        return exit_statuses.INTERRUPTED
+    return done
+
+
+def _tell_failure(options: argparse.Namespace, reason: str) -> None:
+    if options.run is _load:
+        status("nothing was loaded", "ERROR", reason=reason)
+    else:
+        status("command failed", "ERROR", command=options.command, reason=reason)
+
+
+def _load(settings: Settings, options: argparse.Namespace) -> int:
+    """Restores a backup or imports CSV files, and prints what became of each table."""
+    outcomes = load(
+        settings,
+        Options(
+            source=options.source,
+            is_import=options.command == "import",
+            table=options.table,
+            from_database=options.from_database,
+            replace=options.replace,
+            dry_run=options.dry_run,
+            ask=not options.yes,
+        ),
+    )
+    headers = ["table", "read", "valid" if options.dry_run else "loaded", "invalid", "where"]
+    rows = [dataclasses.astuple(outcome) for outcome in outcomes]
+    answer(tabulate.tabulate(rows, headers, intfmt=","))
+    return 0
+
+
+def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="manage.py", description="Lists, checks, prunes, restores, imports and exports."
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.set_defaults(settings=storage_settings)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", help="show every folder among the backups, newest first")
+    listed.add_argument("--json", action="store_true", help="for programs")
+    listed.set_defaults(run=listing.run)
+    checked = commands.add_parser("check", help="compare backups with their manifests")
+    which = checked.add_mutually_exclusive_group()
+    which.add_argument(
+        "address",
+        metavar="ADDRESS",
+        nargs="?",
+        help="of one backup, gs://...; by default the newest complete one of DB_NAME",
+    )
+    which.add_argument("--all", action="store_true", help="every backup of DB_NAME")
+    checked.add_argument(
+        "--quick", action="store_true", help="names, sizes and checksums only; read no object"
+    )
+    checked.set_defaults(run=checking.run)
+    pruned = commands.add_parser("prune", help="remove backups of DB_NAME that neither rule keeps")
+    for name, metavar, what in (
+        ("--keep-last", "N", "so many of the newest stay"),
+        ("--keep-days", "D", "those within so many days of the newest stay"),
+    ):
+        pruned.add_argument(name, metavar=metavar, type=_count, required=True, help=what)
+    pruned.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
+    pruned.set_defaults(run=pruning.run)
+    restored = commands.add_parser("restore", help="fill the tables from a backup")
+    restored.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a backup, local or gs://bucket/path; .../backups/ means the newest one in it",
+    )
+    restored.add_argument(
+        "--table", metavar="NAME", choices=TABLES, help=f"only this one: {', '.join(TABLES)}"
+    )
+    restored.add_argument(
+        "--from-database",
+        metavar="NAME",
+        help="whose newest backup is meant by a folder of backups; DB_NAME's by default",
+    )
+    imported = commands.add_parser("import", help="fill the tables from CSV files")
+    imported.add_argument("source", metavar="SOURCE", help="a folder, local or gs://bucket/path")
+    imported.set_defaults(table=None, from_database=None)
+    for loading in (restored, imported):
+        loading.add_argument(
+            "--replace", action="store_true", help="replace the rows; a terminal is asked first"
+        )
+        loading.add_argument("--yes", action="store_true", help="do not ask")
+        loading.add_argument(
+            "--dry-run", action="store_true", help="check everything, change nothing"
+        )
+        loading.set_defaults(run=_load, settings=current_settings)
+    exported = commands.add_parser("bigquery", help="print the bq lines that load a backup")
+    exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
+    exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
+    exported.set_defaults(run=bigquery.run)
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 99999")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The operator's commands beside restoring: listing, checking, pruning, exporting backups."""

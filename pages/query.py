@@ -1,0 +1,175 @@
+"""A request for a report, and the links to other requests."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import reports
+from hiring.errors import BadParameter
+from reports import Report
+
+TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
+NDJSON = "application/x-ndjson"
+FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CSV}
+"""The media type of each format, by its name in a request."""
+
+QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+FILTER_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class ReportQuery:
+    """A request for a report.
+
+    Attributes:
+        report: the requested report.
+        first: the year, or the first of a range.
+        last: the last year of a range; None for a single year.
+        chart: `stacked` or `quarters`: how the page's chart shows the quarters.
+        order: the column that the page's table is sorted by, with `-` for the largest first.
+        filter: the page shows only departments and jobs whose name contains it.
+        jobs: `shown` or `folded`: whether the page lists each department's jobs at first.
+    """
+
+    report: Report
+    first: int
+    last: int | None = None
+    chart: str = "stacked"
+    order: str = ""
+    filter: str = ""
+    jobs: str = "shown"
+
+    @property
+    def years(self) -> str:
+        """The year or the range, as in a request."""
+        return str(self.first) if self.last is None else f"{self.first}-{self.last}"
+
+    @property
+    def period(self) -> str:
+        """The year or the range, for people."""
+        return self.years.replace("-", "–")
+
+    @property
+    def all_years(self) -> range:
+        """The requested years."""
+        return range(self.first, (self.last or self.first) + 1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The report's columns; for several years, the year comes first."""
+        return self.report.columns if self.last is None else ("year", *self.report.columns)
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """The columns that the page's table can be sorted by."""
+        by_quarter = self.report is reports.QUARTERLY_HIRED
+        if self.last is not None:
+            return ("name", *map(str, self.all_years), "hires")
+        if by_quarter:
+            return ("name", *map(str.lower, QUARTERS), "hires", "change")
+        return ("id", "name", "hires", "share", "mean", "change")
+
+    @property
+    def sorted_by(self) -> tuple[str, bool]:
+        """The column to sort by, and whether its largest value comes first."""
+        order = self.order or "-hires"
+        return order.removeprefix("-"), order.startswith("-")
+
+    def sorted_otherwise(self, column: str) -> "ReportQuery":
+        """This query, sorted by a column, largest numbers first; in reverse if it is so already."""
+        current, descending = self.sorted_by
+        falling = not descending if column == current else column not in ("name", "id")
+        return dataclasses.replace(self, order=f"-{column}" if falling else column)
+
+    def of(self, first: int, last: int | None = None) -> "ReportQuery":
+        """This query for another year or range, without its order if that does not exist there."""
+        other = dataclasses.replace(self, first=first, last=last)
+        fits = other.sorted_by[0] in other.orders
+        return other if fits else dataclasses.replace(other, order="")
+
+    def with_(self, **changes: Any) -> "ReportQuery":
+        """This query with other attributes."""
+        return dataclasses.replace(self, **changes)
+
+    def link(self, format_: str = "html") -> str:
+        """The query string: a deployed function sees the path `/`, whatever its address is."""
+        asked = {"year": self.years, "format": format_}
+        if format_ == "html":
+            asked |= {
+                field.name: value
+                for field in dataclasses.fields(self)
+                if field.name in PAGE_PARAMETERS
+                and (value := getattr(self, field.name)) != field.default
+            }
+        return f"?{urlencode(asked)}"
+
+
+def read_query(report: Report, asked: Mapping[str, Any], media_type: str) -> ReportQuery:
+    """The query of a request, from its converted parameters.
+
+    Raises:
+        BadParameter: the parameters do not fit each other, the report or the format.
+    """
+    first, last = asked.get("year", (reports.DEFAULT_YEAR, None))
+    for_page = {name: value for name, value in asked.items() if name in PAGE_PARAMETERS}
+    if for_page and media_type != HTML:
+        raise BadParameter(f"{next(iter(for_page))} is for the page alone, format=html")
+    query = ReportQuery(report, first, last, **for_page)
+    if query.sorted_by[0] not in query.orders:
+        orders = ", ".join(query.orders)
+        raise BadParameter(f"order takes one of {orders}, or -{query.orders[-1]} to turn it around")
+    return query
+
+
+# Parameters: each function converts the value of one parameter
+
+
+def _years(value: str) -> tuple[int, int | None]:
+    if found := re.fullmatch(r"([0-9]{4})(?:-([0-9]{4}))?", value):
+        first, last = int(found[1]), int(found[2] or found[1])
+        in_range = reports.FIRST_YEAR <= first <= last <= reports.LAST_YEAR
+        if in_range and last - first < reports.MOST_YEARS:
+            return first, last if found[2] else None
+    raise BadParameter(
+        f"year takes four digits, {reports.FIRST_YEAR} to {reports.LAST_YEAR}, or a range of at"
+        f" most {reports.MOST_YEARS} years; for example year=2021 or year=2019-2021"
+    )
+
+
+def _format(value: str) -> str:
+    if value in FORMATS:
+        return FORMATS[value]
+    raise BadParameter(f"format takes one of {', '.join(FORMATS)}; for example format=json")
+
+
+def _one_of(name: str, *taken: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        if value in taken:
+            return value
+        raise BadParameter(f"{name} takes {' or '.join(taken)}; for example {name}={taken[-1]}")
+
+    return convert
+
+
+def _filter(value: str) -> str:
+    if len(value) <= FILTER_CHARACTERS:
+        return value
+    raise BadParameter(f"filter takes at most {FILTER_CHARACTERS} characters")
+
+
+PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
+    "chart": _one_of("chart", "stacked", "quarters"),
+    "order": str,
+    "filter": _filter,
+    "jobs": _one_of("jobs", "shown", "folded"),
+}
+"""The parameters that only the page accepts."""
+
+REPORT_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
+    "year": _years,
+    "format": _format,
+    **PAGE_PARAMETERS,
+}

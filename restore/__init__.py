@@ -1,0 +1,1 @@
+"""Restoring backups and importing CSV files."""

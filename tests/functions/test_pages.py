@@ -1,0 +1,765 @@
+"""The reports in each format, whatever the tables hold."""
+
+import base64
+import csv
+import datetime
+import functools
+import hashlib
+import html
+import io
+import itertools
+import json
+import re
+from typing import Any
+
+import pytest
+import wcwidth
+import werkzeug.test
+from conftest import Bundle, Database
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reports
+from pages.assets import TEMPLATES
+from pages.chart import Segment
+from pages.names import visible
+from pages.page import Found, render, view
+from pages.query import ReportQuery
+from pages.spreadsheet import FORMULA_STARTS, as_csv
+from pages.text import TERMINAL_COLUMNS, as_text
+
+pytestmark = pytest.mark.once
+
+QUARTERLY, ABOVE_MEAN = "/quarterly-hired", "/hiring-by-department"
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "entity": "&lt;b&gt; & \"q\" 'a'",
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "emoji": "Growth 🚀 👩‍🚀",
+    "scripts": "営業部 قسم",
+    "formula": "=1+1",
+    "command": "@cmd",
+    "plus": "+1",
+    "minus": "-1",
+    "tab": "\t=1+1",
+    "return": "\r=1+1",
+    "newline": "two\nlines",
+    "escape": "\x1b[31mred",
+    "turning": "\u202eklerC\u202c \u2067a",
+    "number": "007",
+    "comma": 'a, "b"',
+    "long": "W" * 255,
+    "empty": "",
+}
+
+
+def hire(database: Database, hires: list[tuple[str, str, str]]) -> None:
+    """Inserts hires, each a department, a job and a time, with their departments and jobs."""
+    departments = list(dict.fromkeys(department for department, _, _ in hires))
+    jobs = list(dict.fromkeys(job for _, job, _ in hires))
+    database.insert("departments", list(enumerate(departments, start=1)))
+    database.insert("jobs", list(enumerate(jobs, start=1)))
+    database.insert(
+        "employees",
+        [
+            (number, "Ada", at, departments.index(department) + 1, jobs.index(job) + 1)
+            for number, (department, job, at) in enumerate(hires, start=1)
+        ],
+    )
+
+
+def get(client: werkzeug.test.Client, path: str, **options: Any) -> Any:
+    response = client.get(path, **options)
+    assert response.status_code == 200, response.text
+    return response
+
+
+def csv_rows(text: str) -> list[list[str]]:
+    """The cells of a CSV file, which must begin with a byte-order mark."""
+    assert text.startswith("\ufeff")
+    return list(csv.reader(io.StringIO(text[1:], newline="")))
+
+
+def page_rows(page: str) -> list[list[str]]:
+    """The cells of each row in the table's bodies."""
+    bodies = re.findall(r"<tbody(?! class=\"total)[^>]*>(.*?)</tbody>", page, re.DOTALL)
+    rows = re.findall(r"<tr(?! class=\"heading)[^>]*>(.*?)</tr>", "".join(bodies), re.DOTALL)
+    return [row_cells(row) for row in rows]
+
+
+def row_cells(row: str) -> list[str]:
+    """The text of each cell of a row, without the link that shows one department only."""
+    row = re.sub(r'<a class="only".*?</a>', "", row)
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]*>", "", cell)).strip(" ") for cell in cells]
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_any_name_is_shown_in_every_format(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """A name is exact in JSON, harmless in CSV, visible in text, and plain text in the page."""
+    hire(database, [(name, name, "2021-02-03"), (name, name, "2021-11-30")])
+    shown = visible(name)
+
+    assert get(client, QUARTERLY + "?format=json").json == [
+        {"department": name, "job": name, "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 1}
+    ]
+
+    harmless = "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    assert csv_rows(get(client, QUARTERLY + "?format=csv").text) == [
+        ["department", "job", "Q1", "Q2", "Q3", "Q4"],
+        [harmless, harmless, "1", "0", "0", "1"],
+    ]
+
+    page = get(client, QUARTERLY + "?format=html").text
+    in_table = (shown or "no name").strip(" ")
+    assert page_rows(page) == [[in_table, "1", "0", "0", "1", "2"]] * 2
+    assert page.count("<script>") == 1
+
+    grid = get(client, QUARTERLY).text
+    letters = "".join(line.split("|")[1].strip() for line in grid.splitlines()[3:] if "|" in line)
+    assert re.sub("[ \u2068\u2069]", "", letters) == shown.replace(" ", "")
+    assert re.search(r"\|\s+1 \|\s+0 \|\s+0 \|\s+1 \|\n", grid)
+
+
+def test_a_name_may_be_null_or_not_text(client: werkzeug.test.Client, database: Database) -> None:
+    """Names that are NULL or binary, and ids that are text, are shown in every format."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute("ALTER TABLE departments MODIFY id VARCHAR(9), MODIFY department BLOB NULL")
+    database.execute("ALTER TABLE employees MODIFY department_id VARCHAR(9)")
+    database.insert("jobs", [(1, "Nurse")])
+    database.insert("departments", [("=a", b"\xff\x00"), ("b", None)])
+    database.insert("employees", [(1, "Ada", "2021-01-01", "=a", 1)])
+    database.insert(
+        "employees", [(2, "Eve", "2021-01-01", "b", 1), (3, "Mo", "2021-05-01", "b", 1)]
+    )
+
+    assert get(client, ABOVE_MEAN + "?format=json").json == [
+        {"id": "b", "department": None, "hired": 2}
+    ]
+    assert get(client, ABOVE_MEAN + "?format=csv").text == "\ufeffid,department,hired\r\nb,,2\r\n"
+    assert page_rows(get(client, ABOVE_MEAN + "?format=html").text) == [
+        ["b", "no name", "2", "66.7\u00a0%", "+0.5"],
+        ["=a", "ff00", "1", "33.3\u00a0%", "−0.5"],
+    ]
+    assert [row["department"] for row in get(client, QUARTERLY + "?format=json").json] == [
+        None,
+        "ff00",
+    ]
+    assert get(client, QUARTERLY + "?format=csv").text.splitlines()[1:] == [
+        ",Nurse,1,1,0,0",
+        "ff00,Nurse,1,0,0,0",
+    ]
+
+
+def test_departments_of_one_name_stay_apart_in_the_page(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """Two departments called Sales are two groups, although their jobs alternate in the report."""
+    database.insert("departments", [(1, "Sales"), (2, "Sales")])
+    database.insert("jobs", [(1, "Agent"), (2, "Buyer")])
+    pairs = itertools.product((1, 2), (1, 2))
+    database.insert(
+        "employees",
+        [(number, "Ada", "2021-07-01", *pair) for number, pair in enumerate(pairs, start=1)],
+    )
+    assert page_rows(get(client, QUARTERLY + "?format=html").text) == [
+        row
+        for number in (1, 2)
+        for row in (
+            [f"Sales (id {number})", "0", "0", "2", "0", "2"],
+            ["Agent", "0", "0", "1", "0", "1"],
+            ["Buyer", "0", "0", "1", "0", "1"],
+        )
+    ]
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=255)
+counts = st.integers(0, 9_999_999)
+
+
+@given(
+    st.lists(
+        st.tuples(names, names, counts, counts, counts, counts, st.just(1), st.just(1)), max_size=4
+    )
+)
+def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
+    """No CSV cell begins like a formula, whatever the names; without its apostrophe it is exact."""
+    text = as_csv(reports.QUARTERLY_HIRED.columns, rows)
+    _, *cells = csv_rows(text)
+    for row, shown in zip(rows, cells, strict=True):
+        for value, cell in zip(row[:6], shown, strict=True):
+            assert not cell.startswith(FORMULA_STARTS)
+            assert cell in (str(value), f"'{value}")
+
+
+@given(
+    st.lists(
+        st.tuples(names, names, counts, counts, counts, counts, st.just(1), st.just(1)), max_size=4
+    )
+)
+def test_the_grid_fits_a_terminal(rows: list[tuple[Any, ...]]) -> None:
+    """No line of the grid is wider than 80 columns or moves the cursor, whatever the names."""
+    for line in as_text(reports.QUARTERLY_HIRED.columns, rows).splitlines():
+        assert 0 < wcwidth.wcswidth(line) <= TERMINAL_COLUMNS
+
+
+# Sizes
+
+
+def test_no_hires_are_an_empty_report(client: werkzeug.test.Client) -> None:
+    """A report without hires has no rows in any format, and the page says so in words."""
+    assert get(client, QUARTERLY + "?format=json").text == "[]\n"
+    assert get(client, QUARTERLY + "?format=csv").text == "\ufeffdepartment,job,Q1,Q2,Q3,Q4\r\n"
+    assert get(client, QUARTERLY).text.splitlines()[1].split("|")[1:-1] == [
+        " department   ",
+        " job   ",
+        " Q1   ",
+        " Q2   ",
+        " Q3   ",
+        " Q4   ",
+    ]
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert "Nobody was hired in 2021." in page
+        assert "<svg" not in page
+        assert "<table" not in page
+
+
+def test_one_hire_is_a_report(client: werkzeug.test.Client, database: Database) -> None:
+    """A report of one hire has one row, which equals the mean, and the page says so in words."""
+    hire(database, [("Legal", "Lawyer", "2021-12-31 23:59:59")])
+    page = get(client, QUARTERLY + "?format=html").text
+    assert "1 hire in <bdi>Legal</bdi>. Busiest quarter: Q4, with 1." in page
+    assert page_rows(page) == [
+        ["Legal", "0", "0", "0", "1", "1"],
+        ["Lawyer", "0", "0", "0", "1", "1"],
+    ]
+    assert get(client, ABOVE_MEAN + "?format=json").json == []
+    page = get(client, ABOVE_MEAN + "?format=html").text
+    assert "No department hired more than the mean of 1.0 in 2021." in page
+    assert page_rows(page) == [["1", "Legal", "1", "100.0\u00a0%", "0"]]
+
+
+def test_a_hire_in_month_0_is_in_no_quarter(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """A page whose only hire has a date in month 0 shows a department without a bar."""
+    hire(database, [("Legal", "Lawyer", "2021-01-01")])
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute("UPDATE employees SET datetime = '2022-00-15'")
+    for query in ("", "&chart=quarters", "&jobs=shown"):
+        page = get(client, f"{QUARTERLY}?format=html{query}").text
+        assert page_rows(page)[0] == ["Legal", "0", "0", "0", "0", "0"]
+    page = get(client, f"{QUARTERLY}?format=html&year=2020-2021").text
+    assert page_rows(page)[0] == ["Legal", "0", "0", "0"]
+
+
+def test_two_thousand_jobs_are_a_report(client: werkzeug.test.Client, database: Database) -> None:
+    """A report of 2,000 jobs in 40 departments has all of them; its chart has the largest 24."""
+    rows = [(f"Department {n % 40:02}", f"Job {n:04}", "2021-05-05") for n in range(2000)]
+    hire(database, [*rows, ("Department 39", "Job 0039", "2021-05-05")])
+    objects = get(client, QUARTERLY + "?format=json").json
+    assert len(objects) == 2000
+    assert len(get(client, QUARTERLY + "?format=csv").text.splitlines()) == 2001
+    assert get(client, QUARTERLY).text.count("| Department ") == 2000
+    page = get(client, QUARTERLY + "?format=html").text
+    assert len(page_rows(page)) == 2040
+    assert page.count('class="bar"') == 24
+    assert "The 24 departments that hired most; 16 more are in the table." in page
+    assert "2,001 hires in 40 departments; <bdi>Department 39</bdi> hired most (51)." in page
+
+
+def test_the_page_shows_sums_and_the_mean(client: werkzeug.test.Client, database: Database) -> None:
+    """The page shows the totals, and the mean as a line in the scale of the bars."""
+    hire(
+        database,
+        [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
+        + [("Legal", "Lawyer", "2021-08-01")],
+    )
+    page = get(client, QUARTERLY + "?format=html").text
+    for place in ("tfoot", 'tbody class="total"'):
+        total = re.search(f"<{place}>(.*?)</{place.split()[0]}>", page, re.DOTALL)
+        assert total
+        assert row_cells(total[1]) == ["Total", "2", "1", "2", "0", "5"]
+    page = get(client, ABOVE_MEAN + "?format=html").text
+    assert (
+        "1 of 2 departments hired more than the mean of 2.5 in 2021; together 4 of 5 hires." in page
+    )
+    assert '<rect class="mean" x="62.5%"' in page
+    assert page_rows(page) == [
+        ["1", "Care", "4", "80.0\u00a0%", "+1.5"],
+        ["2", "Legal", "1", "20.0\u00a0%", "−1.5"],
+    ]
+
+
+def test_bars_fill_the_chart() -> None:
+    """The longest bar fills the chart; its parts follow each other and show numbers that fit."""
+    name = "宣" * 20
+    rows = [("A", "a", 50, 30, 19, 1, 1, 1), (name, "b", 2, 3, 20, 0, 2, 2)]
+    query = ReportQuery(reports.QUARTERLY_HIRED, 2021)
+    chart = view(query, Found(rows, [], []))["chart"]
+    assert [bar.segments for bar in chart.bars] == [
+        [
+            Segment("q1", 0, 50, "50"),
+            Segment("q2", 50, 30, "30"),
+            Segment("q3", 80, 19, "19"),
+            Segment("q4", 99, 1, ""),
+        ],
+        [
+            Segment("q1", 0, 2, ""),
+            Segment("q2", 2, 3, "3", tight=True),
+            Segment("q3", 5, 20, "20"),
+        ],
+    ]
+    assert [bar.department.label.short for bar in chart.bars] == ["A", "宣" * 15 + "…"]
+    assert [bar.hired for bar in chart.bars] == [100, 25]
+
+
+def test_quarters_side_by_side_have_one_scale() -> None:
+    """Quarters side by side have a panel each, and one scale for the bars of all panels."""
+    rows = [("A", "a", 50, 0, 25, 10, 1, 1)]
+    query = ReportQuery(reports.QUARTERLY_HIRED, 2021, chart="quarters")
+    chart = view(query, Found(rows, [], []))["chart"]
+    assert chart.panels == (("Q1", 0), ("Q2", 25), ("Q3", 50), ("Q4", 75))
+    assert [(part.start, part.width) for part in chart.bars[0].segments] == [
+        (0, 13.75),
+        (25, 0),
+        (50, 6.875),
+        (75, 2.75),
+    ]
+
+
+def test_the_page_compares_with_the_year_before(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """The page compares departments with the year before, in the table, the chart and in words."""
+    hire(
+        database,
+        [
+            ("Care", "Nurse", f"{year}-0{month}-01")
+            for year, month in ((2020, 1), (2021, 2), (2021, 3))
+        ]
+        + [("Legal", "Lawyer", "2020-08-01")] * 4
+        + [("Legal", "Lawyer", "2021-08-01")]
+        + [("Sales", "Agent", "2021-08-01")] * 3
+        + [("<b>", "Agent", "2020-08-01")],
+    )
+    changes = {"Sales": "new", "Care": "+1", "Legal": "−3"}
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert "As many as in 2020." in page
+        assert "Hired in 2020 only: <bdi>&lt;b&gt;</bdi> (1)." in page
+        assert re.findall(r'<tspan class="change" dx="5">(.*?)<', page) == list(changes.values())
+        rows = {cell: row[-1] for row in page_rows(page) for cell in row if cell in changes}
+        assert rows == changes
+    page = get(client, QUARTERLY + "?format=html&year=2020").text
+    assert "vs 2019" not in page
+    assert "<tspan" not in page
+    page = get(client, QUARTERLY + "?format=html&year=2021&filter=sales").text
+    assert "Total of these" in page
+
+
+@pytest.mark.parametrize("order", ["name", "-name", "q2", "-q2", "hires", "-change", ""])
+def test_the_table_is_sorted_by_any_column(
+    client: werkzeug.test.Client, database: Database, order: str
+) -> None:
+    """The departments are sorted by the column in the address, in either direction."""
+    hire(
+        database,
+        [(f"D{n % 5}", f"J{n % 7}", f"{2020 + n % 2}-{1 + n * 7 % 12:02}-01") for n in range(300)],
+    )
+    page = get(client, f"{QUARTERLY}?format=html&order={order}").text
+    column = (order or "-hires").removeprefix("-")
+    descending = (order or "-hires").startswith("-")
+    place = ["name", "q1", "q2", "q3", "q4", "hires", "change"].index(column)
+    groups = re.findall(r'<tr class="group">(.*?)</tr>', page, re.DOTALL)
+    shown = [row_cells(group)[place] for group in groups]
+    values = [cell if place == 0 else int(cell.replace("−", "-")) for cell in shown]
+    assert values == sorted(values, reverse=descending)
+    (sorted_column,) = re.findall(r'<th[^>]* aria-sort="(\w+)"', page)
+    assert sorted_column == ("descending" if descending else "ascending")
+
+
+def test_parameters_of_the_page_are_for_the_page_only(client: werkzeug.test.Client) -> None:
+    """A parameter of the page is refused if its value is unknown or another format is asked for."""
+    for query in (
+        "format=csv&filter=x",
+        "format=html&order=size",
+        "format=html&order=2021",
+        "format=html&chart=pie",
+        "format=html&jobs=1",
+        "format=html&filter=" + "x" * 201,
+    ):
+        assert client.get(f"{QUARTERLY}?{query}").status_code == 400, query
+    assert client.get(f"{QUARTERLY}?format=html&year=2019-2021&order=-2020").status_code == 200
+
+
+def test_the_page_shows_years_side_by_side(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """Several years have a column each and one for their sum, with values above the mean marked."""
+    hire(
+        database,
+        [("Care", "Nurse", "2019-01-01")] * 3
+        + [("Care", "Nurse", "2021-01-01")]
+        + [("Legal", "Lawyer", "2021-01-01")] * 2,
+    )
+    page = get(client, QUARTERLY + "?format=html&year=2019-2021").text
+    assert page_rows(page) == [
+        ["Care", "3", "0", "1", "4"],
+        ["Nurse", "3", "0", "1", "4"],
+        ["Legal", "0", "0", "2", "2"],
+        ["Lawyer", "0", "0", "2", "2"],
+    ]
+    page = get(client, ABOVE_MEAN + "?format=html&year=2019-2021").text
+    assert page_rows(page) == [
+        ["Care", "3", "0", "1", "4"],
+        ["Legal", "0", "0", "2 above the mean", "2"],
+    ]
+    assert "Nobody was hired" in get(client, QUARTERLY + "?format=html&year=1990-1999").text
+
+
+def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
+    """A browser gets an error's status and message as a page, a program gets them as JSON."""
+    path = QUARTERLY + "?year=<b>"
+    message = client.get(path).get_json()["error"]["message"]
+    response = client.get(path, headers={"Accept": "text/html"})
+    assert (response.status_code, response.mimetype) == (400, "text/html")
+    assert html.escape(message) in response.text
+    assert "bad_parameter" in response.text
+    assert response.headers["Content-Security-Policy"]
+    response = client.get(path + "&format=json", headers={"Accept": "text/html"})
+    assert response.mimetype == "application/json"
+    response = client.put("/truncate-tables", headers={"Accept": "text/html"})
+    assert (response.status_code, response.mimetype) == (405, "text/html")
+
+
+def test_the_reports_link_to_each_other(client: werkzeug.test.Client) -> None:
+    """The reports link to each other with the same years; on Cloud Run the host differs."""
+    page = get(client, QUARTERLY + "?format=html&year=2020").text
+    assert 'href="hiring-by-department?year=2020&amp;format=html"' in page
+    query = ReportQuery(reports.HIRING_BY_DEPARTMENT, 2019, 2021)
+    page = render(query, Found([], [], []), "hiring-by-department-123.europe-west1.run.app")
+    address = "https://quarterly-hired-123.europe-west1.run.app/?year=2019-2021&amp;format=html"
+    assert f'href="{address}"' in page
+
+
+@pytest.mark.parametrize("name", ["\u202eabc", "\u2069\u202eabc", "قسم", "מכירות"])
+def test_a_name_does_not_reorder_digits(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """A right-to-left name or a control character reorders no digits, and no letters of a name."""
+    hire(database, [(name, "a", "2021-01-01")] * 279)
+    page = get(client, QUARTERLY + "?format=html").text
+    assert f"279 hires in <bdi>{visible(name)}</bdi>." in page
+    assert not re.search("[\u202a-\u202e\u2066\u2067]", html.unescape(page))
+    for text in (get(client, QUARTERLY).text, re.sub(r"<bdi>.*?</bdi>|value=\".*?\"", "", page)):
+        assert not re.search("[\u202a-\u202e]", text)
+        for letter in "قמ":
+            for place in re.finditer(f"[{letter}]", re.sub(r"data-department=\".*?\"", "", text)):
+                assert "\u2068" in text[: place.start()]
+
+
+# Years
+
+
+def years_linked(page: str) -> list[str]:
+    return re.findall(r'<a href="\?year=(\d+)&amp;format=html"[^>]*>\d+</a>', page)
+
+
+def test_the_page_links_to_years_with_hires(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """The page links to the year it shows and to years with hires, and to no others.
+
+    Hires may be dated next year; a later date is a typo, and its year is not linked.
+    """
+    next_year = datetime.datetime.now(datetime.UTC).year + 1
+    database.execute("ALTER TABLE employees MODIFY datetime DATETIME NULL")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        times = ["2015-12-31 23:59:59", "2017-01-01", "2022-06-01", "0000-00-00", None]
+        times += ["1900-01-01", "9999-12-31", "2046-12-31", f"{next_year}-12-31"]
+        hires = [("A", "a", time) for time in times]
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO departments VALUES (1, 'A')")
+            cursor.execute("INSERT INTO jobs VALUES (1, 'a')")
+            rows = [(number, time) for number, (_, _, time) in enumerate(hires, start=1)]
+            cursor.executemany("INSERT INTO employees VALUES (%s, 'Ada', %s, 1, 1)", rows)
+        connection.commit()
+    for path in (QUARTERLY, ABOVE_MEAN):
+        page = get(client, path + "?format=html").text
+        assert years_linked(page) == ["2015", "2017", "2021", "2022", str(next_year)]
+        assert '<a href="?year=2021&amp;format=html" aria-current="page">2021</a>' in page
+    assert years_linked(get(client, QUARTERLY + "?format=html&year=9998").text) == []
+    assert years_linked(get(client, QUARTERLY + "?format=html&year=1000").text) == []
+    links = re.findall('href="([^"]*)"', page)
+    assert [link for link in links if not link.startswith("?")] == [
+        "data:,",
+        "quarterly-hired?year=2021&amp;format=html",
+    ]
+    assert [link for link in links if "html" not in link][1:] == [
+        f"?year=2021&amp;format={name}" for name in ("csv", "json", "ndjson", "text")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP NULL", "DATETIME(6)"])
+def test_years_are_found_in_columns_of_any_time_type(
+    client: werkzeug.test.Client, database: Database, kind: str
+) -> None:
+    """The years with hires are found in a DATE, TIMESTAMP or DATETIME column without an index."""
+    database.execute("ALTER TABLE employees DROP KEY employees_hired")
+    database.execute(f"ALTER TABLE employees MODIFY datetime {kind}")
+    hire(database, [("A", "a", f"{year}-03-03") for year in (2019, 2021, 2023)])
+    assert years_linked(get(client, QUARTERLY + "?format=html").text) == ["2019", "2021", "2023"]
+
+
+def test_finding_the_years_reads_a_few_rows_of_the_index(database: Database) -> None:
+    """Finding the years with hires reads a few index rows a year, however many hires it has."""
+    hire(
+        database,
+        [("A", "a", f"{year}-{month}-01") for year in range(2011, 2022) for month in range(1, 13)],
+    )
+    database.execute(
+        "INSERT INTO employees"
+        " SELECT id + 1000, name, datetime, department_id, job_id FROM employees"
+    )
+    database.execute("ANALYZE TABLE employees")
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("FLUSH STATUS")
+        assert reports.years_with_hires(connection, 2021) == list(range(2011, 2022))
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        reads = sum(int(count) for name, count in cursor.fetchall() if "retry" not in name)
+    assert reads < 60
+
+
+@pytest.mark.slow
+def test_the_page_omits_years_that_take_too_long(
+    client: werkzeug.test.Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """The page omits the links to years if finding them takes too long, and shows the rest."""
+    hire(database, [("A", "a", f"2021-01-01 00:00:{second:02}") for second in range(40)])
+    tables = ", ".join(f"employees AS e{number}" for number in range(6))
+    endless = f"{reports._LIMITED_SELECT} SUM(e1.id + e5.id), 0 FROM {tables}"
+    environment.setattr(reports, "FIRST_AND_LAST_YEAR", endless)
+    page = get(client, QUARTERLY + "?format=html").text
+    assert "40 hires in <bdi>A</bdi>." in page
+    assert years_linked(page) == []
+    assert get(client, QUARTERLY + "?format=json").json[0]["Q1"] == 40
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("image/png", "text/plain"),
+        ("nonsense", "text/plain"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("text/csv;header=present", "text/csv"),
+        ("text/html;q=0.5, application/json;q=0.9", "application/json"),
+        ("text/csv;q=0.4, application/*;q=0.3, */*;q=0.1", "text/csv"),
+        ("text/html;q=0, image/*", "text/plain"),
+        ("text/plain;q=0, text/html;q=0, */*", "application/json"),
+    ],
+)
+def test_q_values_of_accept_pick_the_format(
+    client: werkzeug.test.Client, accept: str | None, kind: str
+) -> None:
+    """`Accept` picks the format by its q-values; without a known type the answer is text."""
+    response = get(client, QUARTERLY, headers={"Accept": accept} if accept else {})
+    assert response.mimetype == kind
+    assert response.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "disposition"),
+    [
+        ("text", "text/plain; charset=utf-8", None),
+        ("html", "text/html; charset=utf-8", None),
+        ("json", "application/json", None),
+        ("ndjson", "application/x-ndjson", None),
+        ("csv", "text/csv; charset=utf-8", "attachment; filename=quarterly-hired-1999.csv"),
+    ],
+)
+def test_format_decides_the_headers(
+    client: werkzeug.test.Client, name: str, content_type: str, disposition: str | None
+) -> None:
+    """`format` overrides `Accept` and decides the headers for type, file name and caching."""
+    response = get(client, f"{QUARTERLY}?year=1999&format={name}", headers={"Accept": "image/png"})
+    assert response.headers["Content-Type"] == content_type
+    assert response.headers.get("Content-Disposition") == disposition
+    assert response.headers["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("name", ["text", "html", "json", "ndjson", "csv"])
+def test_the_etag_changes_with_what_is_shown(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """The same data is answered with 304 and no body; one more hire changes the ETag."""
+    hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
+    for path in (f"{QUARTERLY}?format={name}", f"{ABOVE_MEAN}?format={name}"):
+        first = get(client, path)
+        known = {"If-None-Match": first.headers["ETag"]}
+        again = client.get(path, headers=known)
+        assert (again.status_code, again.data) == (304, b"")
+        for header in ("ETag", "Vary", "Cache-Control"):
+            assert again.headers[header] == first.headers[header]
+        # A proxy that compresses an answer makes its ETag a weak one.
+        weak = client.get(path, headers={"If-None-Match": f"W/{first.headers['ETag']}"})
+        assert weak.status_code == 304
+        database.execute("INSERT INTO employees VALUES (NULL, 'Eve', '2021-01-02', 1, 1)")
+        changed = get(client, path, headers=known)
+        assert changed.headers["ETag"] != first.headers["ETag"]
+        assert changed.data != first.data
+
+
+@pytest.mark.parametrize("name", ["text", "html", "json", "ndjson", "csv"])
+def test_head_answers_the_same_headers(
+    client: werkzeug.test.Client, database: Database, name: str
+) -> None:
+    """HEAD is answered with all headers of GET but its date, including the length, and no body."""
+    hire(database, [("A", "a", "2021-01-01")])
+    path = f"{QUARTERLY}?format={name}"
+    head, whole = client.head(path), get(client, path)
+    assert (head.status_code, head.data) == (200, b"")
+    for answer in (head, whole):
+        del answer.headers["Date"]
+    assert dict(head.headers) == dict(whole.headers)
+
+
+def test_the_page_allows_only_its_own_style_and_script(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """The page's policy allows its own style and script by their hashes, and nothing else."""
+    hire(database, [("A", "a", "2021-01-01"), ("A", "a", "2021-05-01"), ("B", "a", "2021-01-01")])
+    for path in (QUARTERLY, ABOVE_MEAN):
+        response = get(client, path + "?format=html")
+        hashes = {
+            tag: [
+                f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+                for text in re.findall(f"<{tag}>(.*?)</{tag}>", response.text, re.DOTALL)
+            ]
+            for tag in ("style", "script")
+        }
+        policy = dict(
+            part.strip().split(" ", 1)
+            for part in response.headers["Content-Security-Policy"].split(";")
+        )
+        assert policy == {
+            "default-src": "'none'",
+            "style-src": hashes["style"][0],
+            "script-src": policy["script-src"],
+            "img-src": "data:",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+            "frame-ancestors": "'none'",
+        }
+        assert hashes["script"] in ([policy["script-src"]], [])
+        assert not re.findall(r"<[^>]*\s(?:style|on\w+)=", response.text)
+        assert not re.findall(r"https?:", response.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [QUARTERLY, ABOVE_MEAN + "?format=html", QUARTERLY + "?nonsense=1", "/truncate-tables?x"],
+)
+def test_no_answer_lets_a_browser_guess_its_type(client: werkzeug.test.Client, path: str) -> None:
+    """Each answer, even an error, forbids browsers to guess its type or to send its address."""
+    response = client.get(path)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+# Colours
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_colour_has_enough_contrast(scheme: int) -> None:
+    """Text has a contrast of at least 4.5:1 and bars of 3:1, as WCAG's level AA requires."""
+    style = (TEMPLATES / "report.css").read_text()
+    root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", root))
+    pairs = list(itertools.product(("text", "quiet", "zero", "link", "mean"), ("page", "band")))
+    pairs += [("on-q1", "q1"), ("on-dark", "q2"), ("on-dark", "q3"), ("on-dark", "q4")]
+    for text, behind in pairs:
+        assert contrast(colours[text], colours[behind]) >= 4.5, (text, behind)
+    for quarter in ("q1", "q2", "q3", "q4", "rest"):
+        assert contrast(colours[quarter], colours["page"]) >= 3, quarter
+
+
+# Analysts
+
+
+@pytest.mark.slow
+def test_pandas_reads_every_format_for_programs(bundle: Bundle, database: Database) -> None:
+    """pandas reads JSON, NDJSON and CSV from their addresses: names as text, counts as integers."""
+    # Here, because it takes long to import, and each process of the tests imports this file.
+    import pandas
+
+    hire(
+        database,
+        [("Care", "Nurse", f"2021-0{month}-01") for month in (1, 2, 4, 7)]
+        + [("Straßenbau 🚧", "Ingénieur, Senior", "2021-08-01")],
+    )
+    url = bundle.url
+    lines = functools.partial(pandas.read_json, lines=True)
+    formats = {"json": pandas.read_json, "ndjson": lines, "csv": pandas.read_csv}
+    for name, read in formats.items():
+        quarterly = read(f"{url}{QUARTERLY}?format={name}")
+        assert quarterly.to_dict("split", index=False) == {
+            "columns": ["department", "job", "Q1", "Q2", "Q3", "Q4"],
+            "data": [
+                ["Care", "Nurse", 2, 1, 1, 0],
+                ["Straßenbau 🚧", "Ingénieur, Senior", 0, 0, 1, 0],
+            ],
+        }
+        assert [str(kind) for kind in quarterly.dtypes] == ["str", "str", *["int64"] * 4]
+        departments = read(f"{url}{ABOVE_MEAN}?format={name}")
+        assert departments.to_dict("records") == [{"id": 1, "department": "Care", "hired": 4}]
+        assert [str(kind) for kind in departments.dtypes] == ["int64", "str", "int64"]
+
+
+def test_json_is_exact(client: werkzeug.test.Client, database: Database) -> None:
+    """JSON has each name unchanged, without an apostrophe or an escape for other characters."""
+    hire(database, [("=1+1", "Œuvre 🚀", "2021-01-01")])
+    text = get(client, QUARTERLY + "?format=json").text
+    assert '"=1+1"' in text
+    assert '"Œuvre 🚀"' in text
+    assert json.loads(text) == [
+        {"department": "=1+1", "job": "Œuvre 🚀", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}
+    ]
+
+
+def test_ndjson_is_an_object_a_line(client: werkzeug.test.Client, database: Database) -> None:
+    """NDJSON has the objects of the JSON, one a line, whatever the names contain."""
+    hire(database, [("two\nlines\u2028", "Œuvre 🚀", "2021-01-01"), ("A", "B", "2021-12-31")])
+    lines = get(client, QUARTERLY + "?format=ndjson").text.split("\n")
+    assert lines.pop() == ""
+    assert [json.loads(line) for line in lines] == get(client, QUARTERLY + "?format=json").json
+    assert get(client, QUARTERLY + "?format=ndjson&year=1999").text == ""

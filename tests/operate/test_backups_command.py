@@ -1,0 +1,265 @@
+"""manage.py lists backups, finds damage, and removes what no rule keeps and nothing else."""
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+import stored_backup
+from conftest import Bucket, Database, forget_settings
+from small_backups import NOW, folders, write_backup, write_backups
+from support import some
+
+import manage
+from hiring.deadline import Deadline
+from hiring.settings import StorageLocation
+from hiring.storage import catalog, retention
+
+Backup = Callable[..., dict[str, Any]]
+
+
+def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command in this process."""
+    given = [str(argument) for argument in arguments]
+    out, log = io.StringIO(), io.StringIO()
+    forget_settings()
+    with (
+        mock.patch.dict(os.environ, {**bucket.environment, **settings}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(log),
+    ):
+        status = manage.main(given)
+    forget_settings()
+    return subprocess.CompletedProcess(given, status, out.getvalue(), log.getvalue())
+
+
+# List
+
+
+def test_the_list_shows_every_folder(
+    bucket: Bucket, database: Database, take_backup: Backup
+) -> None:
+    """The list has all databases' backups and a folder without a manifest, newest first."""
+    database.insert("departments", [(1, "Sales")])
+    answer = take_backup()
+    old = write_backup(bucket, NOW - datetime.timedelta(days=400), "elsewhere")
+    bucket.blob("hiring/backups/20200101T000000.000000Z/jobs.avro").upload_from_string("half")
+    done = run(bucket, "list", "--json", DB_NAME=database.name)
+    assert done.returncode == 0, done.stderr
+    first, second, third = json.loads(done.stdout)
+    assert (first["backup"], first["database"], first["complete"]) == (
+        answer["backup"],
+        database.name,
+        True,
+    )
+    assert first["rows"] == {"departments": 1, "jobs": 0, "employees": 0}
+    assert first["bytes"] == sum(map(len, bucket.blobs(stored_backup.path(answer)).values()))
+    assert (second["backup"].split("/")[-2], second["database"]) == (old, "elsewhere")
+    assert (third["complete"], third["fault"]) == (False, "there is no manifest.json")
+    shown = run(bucket, "list").stdout
+    assert "departments 1, jobs 0, employees 0" in shown
+    assert "there is no manifest.json" in shown
+
+
+def test_a_bucket_without_backups_is_an_empty_list(bucket: Bucket) -> None:
+    """A bucket without backups is an empty list; a missing bucket is status 5 and is named."""
+    done = run(bucket, "list", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    done = run(bucket, "list", GCS_PATH="no-such-bucket")
+    assert (done.returncode, "no-such-bucket" in done.stderr) == (5, True)
+    assert run(bucket, "list", GCS_PATH="").returncode == 2
+
+
+# Check
+
+
+def flip(bucket: Bucket, name: str) -> None:
+    content = bytearray(bucket.blob(name).download_as_bytes())
+    content[len(content) // 2] ^= 1
+    bucket.blob(name).upload_from_string(bytes(content))
+
+
+def swap(bucket: Bucket, name: str) -> None:
+    """Replaces an object by another one of the same size."""
+    size = len(bucket.blob(name).download_as_bytes())
+    bucket.blob(name).upload_from_string(b"x" * size)
+
+
+def write_again(bucket: Bucket, name: str) -> None:
+    """Stores the same bytes as a new generation."""
+    bucket.blob(name).upload_from_string(bucket.blob(name).download_as_bytes())
+
+
+def cut(bucket: Bucket, name: str) -> None:
+    manifest = name.rpartition("/")[0] + "/manifest.json"
+    bucket.blob(manifest).upload_from_string(bucket.blob(manifest).download_as_bytes()[:-20])
+
+
+DAMAGES = {
+    "flipped": (flip, "employees.avro has the CRC32C"),
+    "missing": (lambda bucket, name: bucket.blob(name).delete(), "employees.avro is not there"),
+    "swapped": (swap, "employees.avro has the CRC32C"),
+    "newer": (write_again, "employees.avro was written again after its manifest"),
+    "cut manifest": (cut, "manifest.json is not a manifest"),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("quick", some({"full": [], "quick": ["--quick"]}))
+@pytest.mark.parametrize(("damage", "says"), some(DAMAGES, 3))
+def test_damage_is_found_and_named(
+    bucket: Bucket,
+    database: Database,
+    take_backup: Backup,
+    damage: Callable[[Bucket, str], None],
+    says: str,
+    quick: list[str],
+) -> None:
+    """A check of a whole backup is status 0; a damaged object is status 3 and is named."""
+    database.insert("departments", [(1, "Sales")])
+    answer = take_backup()
+    for which in ([], ["--all"], [answer["backup"]]):
+        done = run(bucket, "check", *which, *quick, DB_NAME=database.name)
+        assert (done.returncode, done.stdout) == (0, f"whole    {answer['backup']}\n"), done
+    damage(bucket, f"{stored_backup.path(answer)}employees.avro")
+    for which in (["--all"], [answer["backup"]]):
+        done = run(bucket, "check", *which, *quick, DB_NAME=database.name)
+        assert (done.returncode, done.stdout) == (3, f"damaged  {answer['backup']}\n"), done
+        assert says in done.stderr
+
+
+def test_only_the_full_check_finds_rows_that_cannot_be_read(bucket: Bucket) -> None:
+    """Rows that cannot be decoded pass the quick check but not the full one."""
+    write_backup(bucket, NOW)
+    assert run(bucket, "check", "--quick").returncode == 0
+    done = run(bucket, "check")
+    assert (done.returncode, "departments.avro can't be read" in done.stderr) == (3, True)
+
+
+def test_a_missing_backup_is_never_whole(bucket: Bucket) -> None:
+    """A check of a missing backup, or of a database without backups, is status 3."""
+    missing = f"gs://{bucket.name}/hiring/backups/20260101T000000.000000Z/"
+    write_backup(bucket, NOW, "elsewhere")
+    for arguments in ([], ["--all"], [missing], ["--quick", missing], ["."]):
+        assert run(bucket, "check", *arguments).returncode == 3, arguments
+
+
+# Prune
+
+
+def test_either_rule_keeps_a_backup(bucket: Bucket) -> None:
+    """A backup that either rule keeps stays, with the reason; a dry run removes nothing."""
+    ages = (0, 3, 9, 11, 40)
+    names = write_backups(bucket, ages)
+    before = folders(bucket)
+    arguments = ("prune", "--keep-last", "2", "--keep-days", "10")
+    dry = run(bucket, *arguments, "--dry-run")
+    assert (dry.returncode, folders(bucket)) == (0, before)
+    done = run(bucket, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(dry.stdout)
+    assert set(folders(bucket)) == set(names[:3])
+    assert "is one of the newest 2" in done.stdout
+    assert "is within 10 days of the newest" in done.stdout
+
+
+def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
+    """A prune keeps other databases' backups, foreign objects, broken and young folders."""
+    broken, old, newest = reversed(write_backups(bucket, (0, 90, 92)))
+    other = write_backup(bucket, NOW - datetime.timedelta(days=91), "elsewhere")
+    bucket.blob(f"hiring/backups/{broken}/jobs.avro").delete()
+    bucket.blob(f"hiring/backups/{old}/notes.txt").upload_from_string("mine")
+    for name in ("20200101T000000.000000Z/jobs.avro", "by-hand/jobs.avro", "loose.txt"):
+        bucket.blob(f"hiring/backups/{name}").upload_from_string("x")
+    before = folders(bucket)
+    done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")
+    assert done.returncode == 0, done.stderr
+    assert folders(bucket) == before | {old: {"notes.txt"}}
+    for name, why in (
+        (newest, "is the newest complete backup"),
+        (other, "is a backup of database elsewhere"),
+        (broken, "is not whole: jobs.avro is not there"),
+        ("20200101T000000.000000Z", "has no manifest and may be under way"),
+        ("by-hand", "has not the name of a backup"),
+    ):
+        assert f"{name}/ {why}" in done.stdout
+
+
+def listed(bucket: Bucket) -> list[catalog.Folder]:
+    return catalog.read(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+
+
+@pytest.fixture
+def stored_backups(bucket: Bucket, environment: pytest.MonkeyPatch) -> list[str]:
+    """Stores three backups a day apart, and lets this process use the bucket."""
+    for name, value in bucket.environment.items():
+        environment.setenv(name, value)
+    forget_settings()
+    return write_backups(bucket, range(3))
+
+
+@pytest.mark.parametrize("years", [-1, 0, 10])
+def test_no_wrong_clock_removes_what_should_stay(
+    bucket: Bucket, stored_backups: list[str], years: int
+) -> None:
+    """A clock that is a year behind or ten years ahead removes no backup that should stay."""
+    now = NOW.replace(year=NOW.year + years)
+    decisions = retention.decide(listed(bucket), "hiring", keep_last=0, keep_days=1, now=now)
+    staying = [each.folder.name for each in decisions if each.stays]
+    assert staying == stored_backups[: 3 if years < 0 else 2]
+    decisions = retention.decide(listed(bucket)[:-1], "hiring", keep_last=0, keep_days=0, now=now)
+    assert decisions[0].stays
+
+
+def test_the_backup_stored_last_stays(bucket: Bucket, stored_backups: list[str]) -> None:
+    """The backup that was stored last stays, even if its server's clock is a year behind."""
+    behind = write_backup(bucket, NOW - datetime.timedelta(days=365))
+    decisions = retention.decide(listed(bucket), "hiring", keep_last=1, keep_days=0, now=NOW)
+    assert [each.folder.name for each in decisions if each.stays] == [stored_backups[0], behind]
+
+
+def test_an_old_folder_without_a_manifest_is_removed(
+    bucket: Bucket, stored_backups: list[str]
+) -> None:
+    """A folder without a manifest is removed once it is days older than the last stored backup."""
+    bucket.blob(f"hiring/backups/{stored_backups[2]}/manifest.json").delete()
+    found = listed(bucket)
+    later = datetime.timedelta(days=3)
+    aged = [
+        each
+        if each.manifest
+        else catalog.Folder(
+            each.address,
+            None,
+            objects={
+                name: catalog.ListedObject(o.bytes, o.crc32c, o.generation, o.created - later)
+                for name, o in each.objects.items()
+            },
+        )
+        for each in found
+    ]
+    far = NOW.replace(year=2100)
+    decisions = retention.decide(aged, "hiring", keep_last=9, keep_days=9, now=far)
+    assert [(each.stays, each.why) for each in decisions][2] == (False, "has no manifest")
+    assert retention.decide(found, "hiring", keep_last=9, keep_days=9, now=far)[2].stays
+    place = StorageLocation(bucket.name, "hiring/backups/")
+    (removal,) = retention.remove(place, [found[2]], Deadline(60))
+    assert (removal.left, stored_backups[2] in folders(bucket)) == ({}, False)
+
+
+def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:
+    """An object that storage refuses to remove is status 6, with its name and the reason."""
+    write_backup(bucket, NOW + datetime.timedelta(days=1))
+    bucket.storage.fail(f"{stored_backups[1]}.*manifest", method="DELETE", status=403, times=None)
+    done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")
+    assert done.returncode == 6
+    assert f"{stored_backups[1]}/manifest.json" in done.stderr
+    assert "403 Forbidden" in done.stderr
+    assert len(folders(bucket)[stored_backups[1]]) == 5
+    assert stored_backups[2] not in folders(bucket)

@@ -1,0 +1,68 @@
+"""`manage.py bigquery` prints bq lines that fit the columns of a backup."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Bucket, Database
+from test_backups_command import run
+
+Backup = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def lines(database: Database, bucket: Bucket, take_backup: Backup) -> tuple[str, list[list[str]]]:
+    """The address of a backup with wide decimals, and the commands printed for it."""
+    database.execute(
+        "ALTER TABLE employees ADD pay DECIMAL(12,2) NULL, ADD exact DECIMAL(40,20) NULL,"
+        " ADD widest DECIMAL(65,10) NULL, ADD photo BLOB NULL, ADD shift TIME NULL"
+    )
+    database.execute("ALTER TABLE jobs ADD rate DECIMAL(30,20) NULL")
+    address = take_backup()["backup"]
+    done = run(bucket, "bigquery", address, "--dataset", "people")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "# Stays STRING: widest (decimal(65,10)), shift (time)." in done.stdout.splitlines()
+    assert "# Stays BYTES: photo (blob)." in done.stdout.splitlines()
+    commands = [shlex.split(line) for line in done.stdout.splitlines() if line[:1] not in ("#", "")]
+    return address, commands
+
+
+def test_each_table_has_the_decimal_targets_that_its_columns_need(
+    lines: tuple[str, list[list[str]]],
+) -> None:
+    """A table names BIGNUMERIC or STRING only where a column needs it."""
+    address, commands = lines
+    loads = [command for command in commands if "load" in command]
+    decimal = "--decimal_target_types="
+    assert {
+        command[-2]: [each for each in command if each.startswith(decimal)] for command in loads
+    } == {
+        "people.departments": [],
+        "people.jobs": [f"{decimal}NUMERIC", f"{decimal}BIGNUMERIC"],
+        "people.employees": [f"{decimal}NUMERIC", f"{decimal}BIGNUMERIC", f"{decimal}STRING"],
+    }
+    for command in loads:
+        assert command[-1] == f"{address}{command[-2].removeprefix('people.')}.avro"
+        assert {"--source_format=AVRO", "--use_avro_logical_types"} <= set(command)
+    definitions = [json.loads(command[2]) for command in commands if command[0] == "printf"]
+    assert [each["sourceFormat"] for each in definitions] == ["AVRO"] * 3
+
+
+@pytest.mark.slow
+def test_the_real_bq_knows_every_flag(lines: tuple[str, list[list[str]]]) -> None:
+    """The real bq's own help names each printed flag."""
+    if not shutil.which("bq"):
+        pytest.skip("bq is not installed")
+    for verb in ("load", "mk"):
+        help_text = subprocess.run(
+            ["bq", "help", verb], capture_output=True, text=True, check=False, timeout=60
+        ).stdout
+        for command in lines[1]:
+            if verb in command:
+                for flag in command[command.index(verb) + 1 :]:
+                    name = flag.partition("=")[0].removeprefix("--")
+                    assert not flag.startswith("--") or name in help_text, name
