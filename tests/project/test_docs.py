@@ -294,3 +294,21 @@ def test_shown_reports(client: Client, database: Database) -> None:
     counts = client.get("/truncate-tables?dry_run=true").get_data(as_text=True)
     assert f"    {counts}" in TEXTS["README.md"]
     assert json.loads(counts)["rows"]["employees"] == 6409
+
+
+def test_named_identifiers() -> None:
+    """Each name in backticks on the page for developers exists in the code."""
+    page = re.sub(r"^```.*?^```", "", TEXTS["docs/development.md"], flags=re.DOTALL | re.MULTILINE)
+    files = subprocess.run(
+        ["git", "ls-files", "*.py", "*.sh", "*.toml", "*.html", ".ci/run"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    code = "\n".join((PROJECT / name).read_text() for name in files if (PROJECT / name).exists())
+    names = [name for name in codes(page) if re.fullmatch(r"[A-Za-z_][\w.]*", name)]
+    assert len(names) > 20
+    for name in names:
+        last = name.rpartition(".")[2] if not (PROJECT / name).exists() else name.partition(".")[0]
+        assert re.search(rf"\b{re.escape(last)}\b", code), name

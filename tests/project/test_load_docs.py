@@ -18,7 +18,7 @@ SECONDS = 300
 
 def commands() -> str:
     """The commands of the first block in the section."""
-    _, _, section = (PROJECT / "docs/restore.md").read_text().partition(f"\n{HEADING}\n")
+    _, _, section = (PROJECT / "docs/backups.md").read_text().partition(f"\n{HEADING}\n")
     block = re.search(r"^```\w*\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert block is not None
     return block[1]
