@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,6 @@ import requests
 
 from local import process, sample
 from local.database import DatabaseServer
-from local.emulator import StorageEmulator
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
@@ -48,6 +48,7 @@ class Stack:
         functions: process id.
         emulator: process id.
         log: of the functions.
+        folder: for files; it goes with the stack.
         environment: settings of the functions.
     """
 
@@ -56,6 +57,7 @@ class Stack:
     functions: int
     emulator: int
     log: Path
+    folder: Path
     environment: dict[str, str] = field(repr=False)
 
     def connect(self, database: str = DATABASE) -> "pymysql.Connection":
@@ -114,35 +116,7 @@ def running() -> Iterator[Stack]:
         functions = _start(parts, folder, "local.serve", str(port), environment=environment)
         process.wait_for_port(functions, port, START_SECONDS, str)
         url, log = f"http://127.0.0.1:{port}", folder / "local.serve.log"
-        yield Stack(server, url, functions.pid, emulator.pid, log, environment)
-
-
-@contextlib.contextmanager
-def server_and_storage() -> Iterator[tuple[DatabaseServer, StorageEmulator, Path]]:
-    """Runs a server and an emulator, both empty; yields them and a folder for files."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        server, emulator = DatabaseServer(folder / "server"), StorageEmulator(folder / "storage")
-        server.start()
-        try:
-            emulator.start()
-            emulator.ensure_bucket(BUCKET)
-            yield server, emulator, folder
-        finally:
-            emulator.stop()
-            server.stop()
-
-
-def environment(server: DatabaseServer, emulator: StorageEmulator, database: str) -> dict[str, str]:
-    """The settings of a command that uses the server, as root, and the emulator."""
-    return {
-        **os.environ,
-        "DB_SOCKET": str(server.socket),
-        "DB_PASS": "",
-        "DB_NAME": database,
-        "GCS_PATH": BUCKET,
-        "STORAGE_EMULATOR_HOST": emulator.url,
-    }
+        yield Stack(server, url, functions.pid, emulator.pid, log, folder, environment)
 
 
 def _start(
@@ -237,6 +211,26 @@ class Use:
     seconds: float
     cpu: float
     megabytes: float
+
+
+def measure(command: list[str], environment: dict[str, str], source: Path | None = None) -> Use:
+    """Runs a command, which must succeed, with a file as its input; discards its output."""
+    started = time.monotonic()
+    with (source or Path(os.devnull)).open("rb") as stdin:
+        child = subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.DEVNULL, cwd=PROJECT, env=environment
+        )
+    peak = 0.0
+    # wait4's peak is no use: it includes the memory of this process at the fork.
+    while not (done := os.wait4(child.pid, os.WNOHANG))[0]:
+        with contextlib.suppress(OSError, ValueError):
+            peak = max(peak, peak_megabytes(child.pid))
+        time.sleep(0.01)
+    _, status, usage = done
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return Use(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak)
 
 
 def median(uses: Sequence[Use]) -> Use:

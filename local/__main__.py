@@ -3,12 +3,15 @@
     python -m local PORT        ./run.sh runs this once everything is installed
 
 It keeps everything in `.local/`: the tables in `.local/database`, the backups in
-`.local/storage`. It runs until Ctrl-C or SIGTERM and leaves no process behind.
+`.local/storage`, every address in `.local/env`. It runs until Ctrl-C or SIGTERM and leaves no
+process behind.
 """
 
 import contextlib
 import os
+import re
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +30,7 @@ from local.serve import SOURCE
 
 PROJECT = SOURCE.parent
 FOLDER = PROJECT / ".local"
+ENVIRONMENT = FOLDER / "env"
 DATABASE = "hiring"
 ACCOUNT = "hiring"
 BUCKET = "hiring-backups"
@@ -49,8 +53,8 @@ The four functions, each with a line to try it:
 The last one only counts; without ?dry_run=true it empties the three tables, and they stay
 empty. To get the rows of the newest backup back:
 
-    DB_SOCKET={socket} DB_PASS= STORAGE_EMULATOR_HOST={storage} \\
-        .local/venv/bin/python manage.py restore --replace gs://{gcs_path}/backups/
+    source {env}    # the settings of the functions, for this shell
+    .local/venv/bin/python manage.py restore --replace gs://{gcs_path}/backups/
 
 To get the sample data back, stop this and remove {database}.
 
@@ -112,7 +116,7 @@ def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
 
     Args:
         server: the server in the settings.
-        settings: the environment of `manage.py`.
+        settings: of `manage.py`.
 
     Raises:
         StackError: the load failed.
@@ -134,7 +138,9 @@ def load_sample(settings: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sample.write_csv(Path(folder))
         command = [sys.executable, str(PROJECT / "manage.py"), "import", folder]
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=os.environ | settings, capture_output=True, text=True, check=False
+        )
     if done.returncode != 0:
         raise StackError(f"the sample data was not loaded:\n{done.stderr}")
 
@@ -147,8 +153,12 @@ def count_employees(server: DatabaseServer) -> int:
 
 @contextlib.contextmanager
 def running_storage() -> Iterator[StorageEmulator]:
-    """Runs the storage emulator, whose objects are kept from run to run."""
-    emulator = StorageEmulator(FOLDER / "storage")
+    """Runs the storage emulator, whose objects and port are kept from run to run."""
+    kept = re.search(r"127\.0\.0\.1:(\d+)", ENVIRONMENT.read_text() if ENVIRONMENT.exists() else "")
+    try:
+        emulator = StorageEmulator(FOLDER / "storage", int(kept[1]) if kept else 0)
+    except OSError:  # something else listens there now
+        emulator = StorageEmulator(FOLDER / "storage")
     emulator.start()
     try:
         emulator.ensure_bucket(BUCKET)
@@ -158,22 +168,28 @@ def running_storage() -> Iterator[StorageEmulator]:
 
 
 def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
-    """The environment in which the functions and `manage.py` reach the database and the bucket."""
+    """The settings with which the functions and `manage.py` reach the database and the bucket."""
     # A new password for each run: only the functions and the load need it.
     password = secrets.token_urlsafe()
     server.create_account(ACCOUNT, password, DATABASE)
-    settings = {
-        **os.environ,
+    return {
         "DB_SOCKET": str(server.socket),
         "DB_USER": ACCOUNT,
         "DB_PASS": password,
         "DB_NAME": DATABASE,
         "GCS_PATH": GCS_PATH,
         "STORAGE_EMULATOR_HOST": storage_url,
+        # The caller's shell may set it; it would contradict DB_SOCKET.
+        "INSTANCE_CONNECTION_NAME": "",
     }
-    # The caller's shell may set it; it would contradict DB_SOCKET.
-    settings.pop("INSTANCE_CONNECTION_NAME", None)
-    return settings
+
+
+def write_environment(settings: dict[str, str]) -> None:
+    """Writes the settings for `source`, readable by their owner only: one is the password."""
+    ENVIRONMENT.unlink(missing_ok=True)
+    ENVIRONMENT.touch(mode=0o600)
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+    ENVIRONMENT.write_text("".join(lines))
 
 
 @contextlib.contextmanager
@@ -183,7 +199,7 @@ def running_functions(port: int, settings: dict[str, str]) -> Iterator[subproces
         [sys.executable, "-m", "local.serve", str(port)],
         sys.stderr,
         folder=PROJECT,
-        environment=settings,
+        environment=os.environ | settings,
     )
     try:
         process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
@@ -203,6 +219,7 @@ def serve(port: int) -> NoReturn:
         server = parts.enter_context(running_database())
         emulator = parts.enter_context(running_storage())
         settings = settings_of(server, emulator.url)
+        write_environment(settings)
         load_sample_once(server, settings)
         functions = parts.enter_context(running_functions(port, settings))
         welcome = WELCOME.format(
@@ -210,6 +227,7 @@ def serve(port: int) -> NoReturn:
             database=server.folder.relative_to(Path.cwd()),
             kind=f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}",
             rows=f"{count_employees(server):,}",
+            env=ENVIRONMENT.relative_to(Path.cwd()),
             socket=server.socket,
             storage=emulator.url,
             bucket=BUCKET,

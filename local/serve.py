@@ -5,6 +5,7 @@ Settings come from the environment, as they do on Google Cloud.
     python -m local.serve PORT
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import functions_framework
 import jinja2
-from functions_framework._http.gunicorn import GunicornApplication
 from markupsafe import Markup
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request, Response
@@ -68,18 +68,15 @@ def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterab
 
 
 def main() -> None:
-    """Serves on 127.0.0.1 with functions-framework's server until SIGINT or SIGTERM."""
+    """Becomes gunicorn, as functions-framework starts it, on 127.0.0.1 until SIGINT or SIGTERM."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m local.serve PORT")
-    GunicornApplication(
-        application(),
-        "127.0.0.1",
-        sys.argv[1],
-        debug=False,
-        graceful_timeout=GRACE_SECONDS,
-        # gunicorn would create it in the user's home folder.
-        control_socket_disable=True,
-    ).run()
+    threads = os.environ.get("THREADS", str(4 * (os.cpu_count() or 1)))
+    command = [sys.executable, "-m", "gunicorn", "local.serve:application()", "--timeout=0"]
+    command += [f"--bind=127.0.0.1:{sys.argv[1]}", f"--threads={threads}", "--log-level=error"]
+    command += ["--limit-request-line=0", f"--graceful-timeout={GRACE_SECONDS}"]
+    # gunicorn would create its control socket in the user's home folder.
+    os.execv(sys.executable, [*command, "--no-control-socket"])  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -360,9 +361,13 @@ IN_THIS_ENVIRONMENT = [sys.executable, "-m", "local", "{port}"]
 @pytest.mark.slow
 @needs_curl
 def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
-    """Tables truncated in one run stay empty in the next, and a signal leaves no process behind."""
+    """Truncated tables stay empty in the next run, `.local/env` serves both, no process is left."""
+    listing = f"source .local/env; echo $STORAGE_EMULATOR_HOST; {sys.executable} manage.py list"
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
     check_functions(stack, checkout)
+    assert stat.S_IMODE((checkout / ".local/env").stat().st_mode) == 0o600
+    listed = run(listing, checkout)
+    assert "gs://hiring-backups/local/backups/" in listed
     assert len(stack.processes()) >= 3
     really = stack.curl_lines()[3].replace("?dry_run=true", "")
     assert '"employees": 6409' in run(really, checkout)
@@ -372,6 +377,7 @@ def test_the_stack_runs_keeps_its_data_and_stops(checkout: Path) -> None:
 
     stack = Stack(checkout, IN_THIS_ENVIRONMENT, START_SECONDS)
     assert '"employees": 0' in run(stack.curl_lines()[3], checkout)
+    assert run(listing, checkout).splitlines()[0] == listed.splitlines()[0]
     assert stack.stop(signal.SIGTERM) == 0
     assert stack.processes() == []
 
