@@ -1,9 +1,10 @@
 """Adds to gcp-storage-emulator what a backup relies on; only this file knows its internals.
 
 Preconditions, generations, checksums, repeated chunks, cancelled uploads, pages of a listing,
-ranges, and gzip that is decompressed during a download.
+ranges, holds, retention policies, and gzip that is decompressed during a download.
 """
 
+import datetime
 import gzip
 import hashlib
 import json
@@ -21,13 +22,14 @@ from gcp_storage_emulator.handlers import objects
 from gcp_storage_emulator.server import HANDLERS, Request, Response
 from gcp_storage_emulator.settings import STORAGE_DIR
 from gcp_storage_emulator.storage import Storage
-from werkzeug.exceptions import PreconditionFailed
+from werkzeug.exceptions import Forbidden, PreconditionFailed
 from werkzeug.http import parse_range_header
 
 Resource = dict[str, Any]
 
 LIST_LIMIT = 1000
 CLIENT_CLOSED_REQUEST = SimpleNamespace(value=499, phrase="Client Closed Request")
+HOLDS = {"temporaryHold": "Temporary", "eventBasedHold": "Event-Based"}
 CONDITION = re.compile("if(Generation|Metageneration)(Match|NotMatch)")
 
 # The emulator logs every refusal as an error, although the client gets it as an answer.
@@ -108,11 +110,36 @@ class Store(Storage):
                 if equal is (condition[2] == "NotMatch"):
                     raise PreconditionFailed(f"The pre-condition {name}={value} does not hold.")
 
+    def check_not_held(self, bucket_name: str, file_name: str) -> None:
+        """Checks that no hold and no retention policy keeps an object.
+
+        Raises:
+            Forbidden: one does; the message is that of Cloud Storage.
+        """
+        found = self.objects.get(bucket_name, {}).get(file_name, {})
+        policy = self.buckets.get(bucket_name, {}).get("retentionPolicy", {})
+        which = f"Object '{bucket_name}/{file_name}' is"
+        for field, name in HOLDS.items():
+            if found.get(field):
+                raise Forbidden(
+                    f"{which} under active {name} hold and cannot be deleted, overwritten or"
+                    " archived until hold is removed."
+                )
+        if found and policy:
+            created = datetime.datetime.fromisoformat(found["timeCreated"])
+            end = created + datetime.timedelta(seconds=int(policy["retentionPeriod"]))
+            if datetime.datetime.now(datetime.UTC) < end:
+                raise Forbidden(
+                    f"{which} subject to bucket's retention policy or object retention and cannot"
+                    f" be deleted or overwritten until {end.isoformat()}"
+                )
+
     def create_file(
         self, bucket_name: str, file_name: str, content: bytes, file_obj: Resource, *file_id: str
     ) -> None:
         """Stores an object if the preconditions and the checksums in the request's header hold."""
         self.check(bucket_name, file_name)
+        self.check_not_held(bucket_name, file_name)
         told = set(re.findall(r"[^\s,]+", self.request.get_header("X-Goog-Hash", "")))
         if told - {f"crc32c={file_obj['crc32c']}", f"md5={file_obj['md5Hash']}"}:
             raise Conflict(f"The content does not have the checksums {told}.")
@@ -126,10 +153,13 @@ class Store(Storage):
             del self._received[key]
 
     def delete_file(self, bucket_name: str, file_name: str) -> None:
+        self.check_not_held(bucket_name, file_name)
         super().delete_file(bucket_name, file_name)
         self._write_change(bucket_name, file_name)
 
     def patch_object(self, bucket_name: str, file_name: str, file_obj: Resource) -> None:
+        """Changes an object's metadata, and its holds, which the emulator does not know."""
+        file_obj |= {name: self.request.data[name] for name in HOLDS if name in self.request.data}
         super().patch_object(bucket_name, file_name, file_obj)
         self._write_change(bucket_name, file_name)
 
@@ -185,8 +215,8 @@ def carry_out(request: Request, response: Response, store: Store) -> None:
         handle(request, response, store, methods.get(request.method))
     except NotFound:
         response.status = HTTPStatus.NOT_FOUND
-    except PreconditionFailed as error:
-        refuse(response, HTTPStatus.PRECONDITION_FAILED, str(error.description))
+    except (Forbidden, PreconditionFailed) as error:
+        refuse(response, HTTPStatus(error.code), str(error.description))
     if response.status == HTTPStatus.NOT_FOUND:
         refuse(response, HTTPStatus.NOT_FOUND, f"There is no {request.path}")
 

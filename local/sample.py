@@ -58,7 +58,7 @@ DEPARTMENTS = (
     Department("Straßenbau", 6.5, -0.08, (4, 5, 6)),
 )
 
-ROLES = (
+ROLES = [
     "Account Manager",
     "Accountant",
     "Analyst, Business",
@@ -79,13 +79,13 @@ ROLES = (
     "Software Engineer",
     "Übersetzer",
     "データサイエンティスト",
-)
+]
 LEVELS = ("", "Senior ", "Lead ")
 JOBS = tuple(level + role for role in ROLES for level in LEVELS)
 # Number of jobs that a department hires for; its first ones are the most common.
 JOBS_OF_A_DEPARTMENT = 24
 
-GIVEN_NAMES = (
+GIVEN_NAMES = [
     "Ana",
     "Bjørn",
     "Chloë",
@@ -106,8 +106,8 @@ GIVEN_NAMES = (
     "Siobhán",
     "Tran",
     "Zoë 🦄",
-)
-FAMILY_NAMES = (
+]
+FAMILY_NAMES = [
     "Ångström",
     "Bell, Jr.",
     "D'Angelo",
@@ -128,7 +128,7 @@ FAMILY_NAMES = (
     "李",
     "佐藤",
     "Иванова",
-)
+]
 
 Row = tuple[Any, ...]
 
@@ -180,7 +180,7 @@ def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime,
             yield hired, name, department_id, job % len(JOBS) + 1
 
 
-def pick(draw: Any, names: tuple[str, ...]) -> str:
+def pick(draw: Any, names: list[str]) -> str:
     return names[int(draw() * len(names))]
 
 
