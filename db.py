@@ -77,7 +77,7 @@ def connect(
     except BaseException as error:
         _drop(connection)
         if isinstance(error, TimedOut):
-            raise login.unavailable(login.SILENT) from error
+            raise login.silent(settings) from error
         raise
     connection.deadline, connection.read_timeout = None, read_timeout
     return connection

@@ -13,6 +13,22 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 
+def connect_unix(path: str, seconds: float) -> socket.socket:
+    """A connection to a unix socket, made in time.
+
+    Raises:
+        OSError: nothing answers there in time.
+    """
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.settimeout(seconds)
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
+    return connected
+
+
 def connect(host: str, port: int, seconds: float) -> socket.socket:
     """A connection over TCP, made in time: the lookup of the name and all its addresses together.
 
@@ -58,7 +74,7 @@ def _look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
     try:
         answer = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"the lookup of {host} took longer than {seconds:.0f} s") from None
+        raise TimeoutError(f"the lookup of its name took longer than {seconds:.0f} s") from None
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -57,6 +57,7 @@ EXAMPLES = 100 if os.environ.get("CI") else 25
 TOGETHER = {
     "tests/functions/test_browser.py": "a browser",
     "tests/functions/test_faults_database.py": "a server to kill",
+    "tests/functions/test_login.py": "a server without TLS",
     "tests/functions/test_tls.py": "a server with a certificate",
     "tests/jobs/test_analysis.py": "Spark",
     "tests/jobs/test_distributed_backup.py": "Spark",

@@ -18,22 +18,30 @@ the following; `tests/project/test_private.py` fails where one of the names is g
     _execute_command,             a LOAD DATA LOCAL with lines from memory: PyMySQL would send any
     _read_packet                  file that the server names, and stays unable to.
     _force_close                  closes a connection whose protocol state is unknown.
+    _secure                       whether PyMySQL sends a password as it is where there is no TLS:
+                                  it does so on every unix socket, on a forwarded one in vain.
+    _process_auth                 refuses what gives the password to a server that nobody verified.
 """
 
 import functools
 import io
+import socket
 import ssl
 
 from pymysql import err
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import COMMAND, CR
-from pymysql.protocol import OKPacketWrapper
+from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from hiring.bounded import BoundedReader
 from hiring.deadline import Deadline
 
 SENT_BYTES = 64 * 1024
 """Bytes of a statement, or of lines, that must be sent within the write timeout."""
+
+LOGIN_PLUGINS = (b"caching_sha2_password", b"sha256_password", b"mysql_native_password")
+CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")
+"""Plugins that send the password as it is, whatever the line."""
 
 
 class Connection(PyMySQLConnection):
@@ -48,6 +56,22 @@ class Connection(PyMySQLConnection):
     read_timeout: float
     deadline: Deadline | None = None
     reader: io.BufferedReader | None = None
+
+    def log_in(self, connected: socket.socket, *, private: bool) -> None:
+        """Logs in over a connected socket, with TLS where the server offers it.
+
+        Args:
+            connected: to the server; closed if the login fails.
+            private: whether the line is the server's own unix socket, on which it takes a password
+                as it is. Elsewhere, and without TLS, the password is encrypted with the server's
+                RSA key.
+
+        Raises:
+            pymysql.err.Error: the server refuses the login.
+            TimedOut: the deadline has passed.
+        """
+        self._secure = private
+        self.connect(connected)
 
     @property
     def _rfile(self) -> io.BufferedReader | None:
@@ -127,6 +151,14 @@ class Connection(PyMySQLConnection):
         self.write_packet(b"")
         warnings: int = OKPacketWrapper(self._read_packet()).warning_count
         return warnings
+
+    def _process_auth(self, plugin: bytes, packet: MysqlPacket, handler: None) -> MysqlPacket:
+        if plugin in CLEAR_PLUGINS:
+            if not self.unix_socket and self.ctx.verify_mode is ssl.CERT_NONE:
+                raise err.OperationalError(CR.CR_AUTH_PLUGIN_ERR, "the server is not verified")
+        elif plugin not in LOGIN_PLUGINS:
+            raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "no such plugin")
+        return super()._process_auth(plugin, packet, handler)
 
     def _write_bytes(self, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):

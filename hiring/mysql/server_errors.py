@@ -14,6 +14,7 @@ UNAVAILABLE = {
     1045: "it refuses the login of DB_USER",
     1053: "it is shutting down",
     1129: "it blocks this host",
+    1130: "it lets no account in from this host",
     1184: "its init_connect fails",
     1203: "DB_USER has too many connections",
     1226: "DB_USER has used up a resource limit",
@@ -24,8 +25,11 @@ UNAVAILABLE = {
     1927: "an administrator ended the connection",
     3032: "it is in offline mode",
     3118: "the account of DB_USER is locked",
+    3955: "the account of DB_USER is locked",
     4031: "it closed an idle connection",
     4151: "the account of DB_USER is locked",
+    CR.CR_AUTH_PLUGIN_CANNOT_LOAD: "DB_USER logs in by a plugin that is not supported",
+    CR.CR_AUTH_PLUGIN_ERR: "it asks for the password in clear; set DB_SSL_CA to verify it first",
     CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
 }
 # Something is read only; a privilege is missing; a database, a table or a column is missing or
@@ -48,11 +52,24 @@ def without_accounts(message: str) -> str:
     return ACCOUNT.sub("DB_USER", message)
 
 
-def unreached(error: pymysql.err.Error) -> str:
-    """Why no connection could be opened."""
+def error_number(error: Exception) -> int | None:
+    """The number of an error of the server or of PyMySQL; None where it has none."""
+    number = error.args[0] if isinstance(error, pymysql.err.Error) and error.args else None
+    return number if isinstance(number, int) else None
+
+
+def unreached(error: Exception, address: str) -> str:
+    """Why the server at an address did not let the client in."""
+    number = error_number(error)
     if isinstance(error.__context__, ssl.SSLError):
         return tls.failure(error.__context__)
-    return UNAVAILABLE.get(error.args[0], "it can't be reached")
+    if number is None:
+        return f"what answers at {address} is no MySQL server"
+    if number in UNAVAILABLE:
+        return UNAVAILABLE[number]
+    if 2000 <= number < 3000:  # PyMySQL's own
+        return f"the connection to {address} was lost"
+    return f"it ends the login at {address} with error {number}"
 
 
 def translate(error: pymysql.err.Error) -> BundleError:
@@ -61,7 +78,7 @@ def translate(error: pymysql.err.Error) -> BundleError:
     The numbers: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
     https://mariadb.com/kb/en/mariadb-error-code-reference/
     """
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    number = error_number(error)
     if number in BUSY:
         return Busy("could not lock the tables in time; try again later")
     if number in SLOW:

@@ -28,9 +28,6 @@ UNAVAILABLE = (503, "database_unavailable")
 TIMED_OUT = (504, "timed_out")
 REPORT = "/quarterly-hired"
 
-# PyMySQL does not close a unix socket that it could not connect.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 Act = Callable[[], object]
 Moment = Callable[[pytest.MonkeyPatch, Act], None]
 
