@@ -22,16 +22,9 @@ import db
 import reports
 from hiring import logs
 from hiring.avro.hires import HireCounts
-from hiring.avro.schema import (
-    Table,
-    check_characters,
-    check_enums,
-    check_sets,
-    columns_without_avro,
-    read_table,
-)
+from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
-from hiring.errors import BundleError, StorageFailed, TimedOut
+from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import quote, select
@@ -54,6 +47,8 @@ def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:
     }
     if invalid := [stored for part in parts for stored in part.invalid_objects]:
         entry["invalid_objects"] = invalid
+    if warnings := [warning for part in parts for warning in part.warnings]:
+        entry["warnings"] = warnings
     return entry
 
 
@@ -178,10 +173,6 @@ def store(
     position = "" if place else read_position(connection)
     db.check_base_tables(connection, engine="InnoDB")
     tables = [read_table(connection, name) for name in TABLES]
-    for name in TABLES:
-        check_characters(connection, name)
-        check_enums(connection, name)
-        check_sets(connection, name)
     hires = HireCounts(tables[TABLES.index("employees")], reports.DEFAULT_YEAR)
     store_tables = store_tables or functools.partial(_store_tables, hires)
     if place and place[0]:
@@ -215,12 +206,16 @@ def store(
     return {"backup": folder.address, **manifest}
 
 
-def check_counts(manifest: dict[str, Any], rows: dict[str, int]) -> None:
-    """Checks that a backup has as many rows as the tables, before they are emptied.
+def check_restorable(manifest: dict[str, Any], rows: dict[str, int]) -> None:
+    """Checks that a backup brings back all rows of the tables, before they are emptied.
 
     Raises:
-        BundleError: it has not.
+        Misconfigured: no restore brings some back; the message names table, column and a key.
+        BundleError: it does not have as many rows.
     """
+    for entry in manifest["tables"]:
+        for warning in entry.get("warnings", ()):
+            raise Misconfigured(f"nothing is emptied; {warning}")
     stored = row_counts(manifest["tables"])
     if stored != rows:
         raise BundleError(f"the backup has {stored} rows, the tables have {rows}")

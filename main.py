@@ -325,7 +325,7 @@ def truncar_tablas(request: flask.Request) -> flask.Response:
 
         def while_locked(connection: Connection, rows: dict[str, int]) -> str:
             answer["backup"] = backup.store(connection, location, deadline)
-            backup.check_counts(answer["backup"], rows)
+            backup.check_restorable(answer["backup"], rows)
             return str(answer["backup"]["backup"])
 
     answer["rows"] = truncation.truncate(

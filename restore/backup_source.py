@@ -4,7 +4,6 @@
 each object again through the same check. `backup.py` shows the layout of the folder.
 """
 
-import base64
 import contextlib
 import datetime
 import io
@@ -22,6 +21,7 @@ from hiring.errors import BadSource, BundleError
 from hiring.mysql.statements import quote
 from hiring.progress import CountRows
 from hiring.storage.folders import BUFFER_BYTES, Reader, SourceFolder
+from hiring.storage.invalid_records import printed
 from hiring.storage.manifest import MANIFEST, StoredFile, StoredTable, read_manifest
 from hiring.tables import TABLES
 from restore import transaction
@@ -186,7 +186,7 @@ class Backup:
             for line in stream:
                 rows += 1
                 yield {
-                    name: _printed(value) for name, value in dict(json.loads(line)["row"]).items()
+                    name: printed(value) for name, value in dict(json.loads(line)["row"]).items()
                 }
         self._check_rows(stored, rows)
 
@@ -280,11 +280,3 @@ def _check_sum(where: str, stored: StoredFile, reader: Reader) -> None:
         raise BadSource(
             f"{where} has the CRC32C {reader.crc32c}, its manifest says {stored.crc32c}"
         )
-
-
-def _printed(value: Any) -> bytes | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return value.encode()
-    return base64.b64decode(value["base64"])

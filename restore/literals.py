@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hiring.avro.mapping import BYTES
+from hiring.avro.mapping import BYTES, RAW, STRING
 from hiring.avro.schema import Column
 
 PrintedRow = Sequence[bytes | None]
@@ -16,11 +16,18 @@ def row(columns: Sequence[Column], printed: PrintedRow) -> bytes:
 
 
 def _literal(column: Column, printed: bytes | None) -> bytes:
-    if printed is None:
-        return b"NULL"
-    # https://dev.mysql.com/doc/refman/8.4/en/string-literals.html: nothing else needs an escape.
-    quoted = b"'" + printed.replace(b"\\", b"\\\\").replace(b"'", b"''") + b"'"
+    if printed is None or (column.is_geometry and not printed):
+        return b"NULL"  # MariaDB stores NULL as an empty geometry where it can't be NULL
+    if column.type is STRING and printed.startswith(RAW):
+        raw = printed.removeprefix(RAW)
+        return raw if column.has_members and raw.isdigit() else b"_binary" + _quoted(raw)
+    quoted = _quoted(printed)
     return b"_binary" + quoted if column.type is BYTES or not _is_text(printed) else quoted
+
+
+def _quoted(content: bytes) -> bytes:
+    # https://dev.mysql.com/doc/refman/8.4/en/string-literals.html: nothing else needs an escape.
+    return b"'" + content.replace(b"\\", b"\\\\").replace(b"'", b"''") + b"'"
 
 
 def _is_text(printed: bytes) -> bool:

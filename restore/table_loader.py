@@ -168,8 +168,12 @@ class TableLoader:
         columns = self.table.columns
         texts = [literals.row(columns, row) for _, row in batch]
         self._execute("SAVEPOINT tried")
+        statement = self._head + b",".join(texts)
+        if len(batch) == 1:
+            # SELECT stores NULL as an empty geometry, as VALUES does with several rows only.
+            statement = self._head.removesuffix(b"VALUES ") + b"SELECT " + texts[0][1:-1]
         try:
-            refusal = self._insert(self._head + b",".join(texts))
+            refusal = self._insert(statement)
         except RowRefused as error:
             refusal = str(error)
         if refusal is None:

@@ -8,10 +8,11 @@ compressor to pack it. So each step is a few NumPy operations on all rows of a m
 3. This module encodes each column as Avro does, and `layout` puts the columns' pieces in row order.
    https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
-A row with a value that Avro cannot hold is left out of its block and returned as it is. Rows in
-blocks and returned rows are together the rows that were read.
+A row with a value that Avro cannot hold, or that no restore brings back, is left out of its block
+and returned as it is. Rows in blocks and returned rows are together the rows that were read.
 """
 
+import operator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,10 +30,17 @@ KEPT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class InvalidRow:
-    """A row that Avro cannot hold: its values as MySQL prints them, and the reason."""
+    """A row that Avro cannot hold, or that no restore brings back.
+
+    Attributes:
+        values: as MySQL prints them.
+        reason: in words, after the column's name.
+        lost: the column whose value no restore brings back, if there is one.
+    """
 
     values: tuple[bytes | None, ...]
     reason: str
+    lost: str | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,11 @@ def encode(table: Table, rows: Rows) -> Block:
     if texts and not are_utf8(rows, [values for _, values in columns]):
         for column, values in texts:
             _mark_invalid_text(column, values, invalid)
+    for column, values in columns:
+        if column.auto_increment and column.nullable:
+            invalid |= values.nulls
+        if column.is_geometry:
+            invalid |= (values.lengths == 0) & ~values.nulls
     parts = [part for column, values in columns for part in _parts(column, values, invalid)]
     if invalid.any():
         parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
@@ -91,13 +104,30 @@ def encode(table: Table, rows: Rows) -> Block:
 
 def _invalid_row(columns: list[tuple[Column, Values]], row: int) -> InvalidRow:
     printed = tuple(values.get(row) for _, values in columns)
-    for (column, _), value in zip(columns, printed, strict=True):
-        try:
-            if value is not None:
-                column.type.convert(value)
-        except mapping.InvalidValue as error:
-            return InvalidRow(printed, f"{column.name}: {error}")
-    raise AssertionError("a valid row was marked as invalid")
+    faults = [
+        (isinstance(fault, mapping.LostValue) and not column.generated, column.name, str(fault))
+        for (column, _), value in zip(columns, printed, strict=True)
+        if (fault := _fault(column, value))
+    ]
+    # One that no restore brings back comes before the others.
+    lost, column, reason = max(faults, key=operator.itemgetter(0))
+    return InvalidRow(printed, f"{column}: {reason}", column if lost else None)
+
+
+def _fault(column: Column, value: bytes | None) -> mapping.InvalidValue | None:
+    """Why a value makes its row invalid, if it does."""
+    if value is None:
+        # Only MariaDB has such a column. It holds NULL where it was updated.
+        counts = column.auto_increment
+        return mapping.LostValue("NULL, which an INSERT replaces") if counts else None
+    if column.is_geometry and not value:
+        # MariaDB fills a new column with it.
+        return mapping.InvalidValue("empty, and no geometry")
+    try:
+        column.type.convert(value)
+    except mapping.InvalidValue as fault:
+        return fault
+    return None
 
 
 NULL_BRANCH, VALUE_BRANCH = 0, 2

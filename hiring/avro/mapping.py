@@ -17,8 +17,19 @@ Primitive = int | float | str | bytes
 """A value that fastavro writes without converting it."""
 
 
+RAW = b"\xff"
+"""Precedes a value that its text does not tell, as `Column.expression` selects it.
+
+No UTF-8 has this byte. The value follows: a text's own bytes, or the number of an ENUM or a SET.
+"""
+
+
 class InvalidValue(ValueError):
     """MySQL can hold this value and Avro cannot; the message says why."""
+
+
+class LostValue(InvalidValue):
+    """No restore brings this value back either."""
 
 
 # Values
@@ -53,7 +64,11 @@ def _text(printed: bytes) -> str:
     try:
         return printed.decode()
     except UnicodeDecodeError:
-        raise InvalidValue("not valid UTF-8") from None
+        if printed == RAW:
+            raise LostValue("too long for the server to convert") from None
+        if printed.startswith(RAW):
+            raise InvalidValue("its text does not tell its value") from None
+        raise LostValue("not valid UTF-8") from None
 
 
 # Types

@@ -10,10 +10,38 @@ from hiring.errors import Misconfigured
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import quote, select
 
+CONVERTED = {"utf8mb4", "utf8mb3", "utf8", "utf16", "utf16le", "latin1", "binary"}
+"""Character sets whose every text comes back from Unicode as the same bytes."""
+GEOMETRY = re.compile("geom|(multi)?(point|linestring|polygon)")
+MEMBER = re.compile("'((?:[^']|'')*)'")
+"""A member in the declaration of an ENUM or a SET."""
+
+TOLD_OR_RAW = """
+IF({column} IS NULL, NULL, COALESCE(
+    IF({told}, CAST(CONVERT({column} USING utf8mb4) AS BINARY), NULL),
+    CONCAT(x'FF', CAST({value} AS BINARY)),
+    x'FF'
+))
+"""
+"""A value as UTF-8 where its text tells it, else its own bytes or number after `mapping.RAW`.
+
+A conversion beyond max_allowed_packet is NULL.
+"""
+COMES_BACK = """
+CAST(CONVERT(CONVERT({column} USING utf16) USING {characters}) AS BINARY) = CAST({column} AS BINARY)
+"""
+"""Whether a text comes back from Unicode as the same bytes.
+
+Through UTF-16, because MariaDB converts half a surrogate pair to UTF-8 and back.
+"""
+
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the server describes it, and its Avro name and type."""
+    """A column as the server describes it, and its Avro name and type.
+
+    `character_set` is empty where the type has none.
+    """
 
     name: str
     avro_name: str
@@ -23,14 +51,45 @@ class Column:
     generated: bool
     invisible: bool
     comment: str = ""
+    character_set: str = ""
+    auto_increment: bool = False
+
+    @property
+    def is_geometry(self) -> bool:
+        """Whether the column holds geometry."""
+        return bool(GEOMETRY.match(self.mysql_type))
+
+    @property
+    def has_members(self) -> bool:
+        """Whether the column is an ENUM or a SET: its values are numbers, too."""
+        return self.mysql_type.startswith(("enum(", "set("))
 
     @property
     def expression(self) -> str:
-        """The expression to select so that the server prints every bit of the value."""
+        """The expression to select so that the server sends all of the value."""
+        column = quote(self.name)
         if self.type in (FLOAT, DOUBLE):
             # The server prints a FLOAT with six digits; as a DOUBLE it keeps all its bits.
-            return f"CAST({quote(self.name)} AS DOUBLE)"
-        return quote(self.name)
+            return f"CAST({column} AS DOUBLE)"
+        value = f"CAST({column} AS UNSIGNED)" if self.has_members else column
+        if not (told := self._told(column, value)):
+            return column
+        return TOLD_OR_RAW.format(column=column, value=value, told=told).strip()
+
+    def _told(self, column: str, value: str) -> str:
+        """The condition under which a value's text tells it; empty where it always does."""
+        conditions = []
+        if self.character_set and self.character_set not in CONVERTED:
+            conditions.append(COMES_BACK.format(column=column, characters=self.character_set))
+        members = MEMBER.findall(self.mysql_type) if self.has_members else []
+        if "" in members:
+            # As a number, an ENUM's error value is 0, and a SET has a bit for each member. An error
+            # value prints like the empty member; a SET prints alike with it and without it.
+            is_enum = self.mysql_type.startswith("enum")
+            conditions.append(
+                f"{value} <> 0" if is_enum else f"{value} & {1 << members.index('')} = 0"
+            )
+        return " AND ".join(conditions)
 
     @property
     def avro_field(self) -> dict[str, Any]:
@@ -81,7 +140,7 @@ class Table:
 
 COLUMNS = """
 SELECT column_name, data_type, column_type, is_nullable, numeric_precision, numeric_scale, extra,
-    column_comment
+    column_comment, character_set_name
 FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = %s
 ORDER BY ordinal_position
@@ -108,7 +167,8 @@ def read_table(connection: Connection, name: str) -> Table:
     avro_names = _avro_names([row[0] for row in rows])
     columns = []
     for row, avro_name in zip(rows, avro_names, strict=True):
-        column_name, data_type, column_type, is_nullable, precision, scale, extra, comment = row
+        column_name, data_type, column_type, is_nullable, precision, scale, extra, *described = row
+        comment, characters = described
         columns.append(
             Column(
                 name=column_name,
@@ -119,6 +179,8 @@ def read_table(connection: Connection, name: str) -> Table:
                 generated="VIRTUAL GENERATED" in extra or "STORED GENERATED" in extra,
                 invisible="INVISIBLE" in extra,
                 comment=comment,
+                character_set=characters or "",
+                auto_increment="auto_increment" in extra,
             )
         )
     primary_key = tuple(column for (column,) in select(connection, PRIMARY_KEY, name))
@@ -150,89 +212,6 @@ def _type_of(
             f"column {column} of table {table} has the type {column_type}, which has no Avro type"
         )
     return found
-
-
-OTHER_CHARACTERS = """
-SELECT column_name, character_set_name
-FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = %s AND character_set_name NOT IN
-    ('utf8mb4', 'utf8mb3', 'utf8', 'utf16', 'utf16le', 'utf32', 'ucs2', 'latin1', 'binary')
-"""
-"""Columns whose character set may hold characters without a Unicode counterpart: the server sends a
-`?` for each."""
-
-
-def check_characters(connection: Connection, name: str) -> None:
-    """Checks that converting a table's texts to utf8mb4 changes none of them.
-
-    Raises:
-        Misconfigured: a text would change; the message names table, column and character set.
-    """
-    for column, characters in select(connection, OTHER_CHARACTERS, name):
-        text = quote(column)
-        through = f"CONVERT(CONVERT({text} USING utf8mb4) USING {characters})"
-        binary = f"COLLATE {characters}_bin"
-        ((changed,),) = select(
-            connection,
-            # A conversion beyond max_allowed_packet is NULL, which <> would not count.
-            f"SELECT COUNT(*) FROM {quote(name)}"
-            f" WHERE NOT ({through} {binary} <=> {text} {binary})",
-        )
-        if changed:
-            raise Misconfigured(
-                f"column {column} of table {name} holds characters of {characters} that Unicode"
-                f" does not have, in {changed} rows; make it a binary column, or replace them"
-            )
-
-
-WITH_AN_EMPTY_MEMBER = """
-SELECT column_name, column_type
-FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = %s AND data_type = %s
-  AND column_type REGEXP "[(,]''[,)]"
-"""
-"""ENUM or SET columns with an empty member.
-
-An ENUM's prints like its error value (index 0), as ''; a SET prints alike with it and without it.
-"""
-
-
-def check_enums(connection: Connection, name: str) -> None:
-    """Checks that no ENUM holds an error value that reads like its empty member.
-
-    Raises:
-        Misconfigured: one does; the message names table and column.
-    """
-    for column, _ in select(connection, WITH_AN_EMPTY_MEMBER, name, "enum"):
-        ((errors,),) = select(
-            connection,
-            f"SELECT COUNT(*) FROM {quote(name)} WHERE {quote(column)} + 0 = 0",
-        )
-        if errors:
-            raise Misconfigured(
-                f"column {column} of table {name} holds the ENUM error value in {errors} rows,"
-                " which reads like its member ''; replace it"
-            )
-
-
-def check_sets(connection: Connection, name: str) -> None:
-    """Checks that no SET holds an empty member, which reads as if it were not there.
-
-    Raises:
-        Misconfigured: one does; the message names table and column.
-    """
-    for column, column_type in select(connection, WITH_AN_EMPTY_MEMBER, name, "set"):
-        # No member holds a comma. As a number, a SET has a bit for each member.
-        members = column_type.removeprefix("set(").removesuffix(")").split(",")
-        bit = 1 << members.index("''")
-        ((rows,),) = select(
-            connection, f"SELECT COUNT(*) FROM {quote(name)} WHERE {quote(column)} & {bit}"
-        )
-        if rows:
-            raise Misconfigured(
-                f"column {column} of table {name} holds the SET member '' in {rows} rows, which"
-                " read as if they did not; replace it"
-            )
 
 
 def _avro_names(names: list[str]) -> list[str]:

@@ -1,17 +1,24 @@
-"""Invalid records: rows with a value that Avro cannot hold, kept as JSON lines."""
+"""Invalid records: rows that Avro cannot hold or no restore brings back, kept as JSON lines."""
 
 import base64
 import contextlib
 import json
+from typing import Any
 
+from hiring import logs
 from hiring.avro.encoding import InvalidRow
-from hiring.avro.mapping import BYTES
+from hiring.avro.mapping import BYTES, RAW
 from hiring.avro.schema import Column, Table
 from hiring.storage.objects import ObjectWriter, OutputFolder
 
 
 class InvalidRecords:
-    """The invalid records of one table: JSON lines in an object that the first one creates."""
+    """The invalid records of one table: JSON lines in an object that the first one creates.
+
+    Attributes:
+        count: number of records.
+        lost: by column, the number of records that no restore brings back, and the first one.
+    """
 
     def __init__(
         self, folder: OutputFolder, table: Table, name: str, opened: contextlib.ExitStack
@@ -22,6 +29,7 @@ class InvalidRecords:
         self._opened = opened
         self._writer: ObjectWriter | None = None
         self.count = 0
+        self.lost: dict[str, tuple[int, str]] = {}
 
     def add(self, row: InvalidRow) -> None:
         """Stores a row as MySQL prints it."""
@@ -30,7 +38,7 @@ class InvalidRecords:
                 self._folder.create(self._name, "application/x-ndjson")
             )
         printed = {
-            column.name: _printed(column, value)
+            column.name: _as_json(column, value)
             for column, value in zip(self._table.columns, row.values, strict=True)
         }
         primary_key = {name: printed[name] for name in self._table.primary_key}
@@ -42,6 +50,22 @@ class InvalidRecords:
         }
         self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self.count += 1
+        if row.lost:
+            key = (
+                json.dumps(primary_key, ensure_ascii=False) if primary_key else "a row without key"
+            )
+            count, example = self.lost.get(row.lost, (0, f"{key}: {row.reason}"))
+            self.lost[row.lost] = count + 1, example
+
+    def warnings(self) -> list[str]:
+        """A sentence for each column with values that no restore brings back; logs it, too."""
+        sentences = [
+            f"no restore brings back {count} rows of {self._table.name}, such as {example}"
+            for count, example in self.lost.values()
+        ]
+        for sentence in sentences:
+            logs.event("rows cannot be restored", "WARNING", reason=sentence)
+        return sentences
 
 
 def invalid_name(name: str) -> str:
@@ -49,10 +73,38 @@ def invalid_name(name: str) -> str:
     return f"invalid/{name.removesuffix('.avro')}.jsonl"
 
 
-def _printed(column: Column, value: bytes | None) -> object:
+def _as_json(column: Column, value: bytes | None) -> object:
+    """A printed value as JSON; `printed` is the inverse."""
     if value is None:
         return None
-    if column.type is not BYTES:
-        with contextlib.suppress(UnicodeDecodeError):
-            return value.decode()
-    return {"base64": base64.b64encode(value).decode()}
+    if column.type is BYTES:
+        return {"base64": _base64(value)}
+    if value.startswith(RAW) and value != RAW:
+        raw = value.removeprefix(RAW)
+        if column.has_members:
+            # The byte is no member: a reader of version 1, which knows no number, leaves it out.
+            return {"base64": _base64(RAW), "number": raw.decode()}
+        return {"base64": _base64(raw), "character_set": column.character_set}
+    with contextlib.suppress(UnicodeDecodeError):
+        return value.decode()
+    return {"base64": _base64(value)}
+
+
+def printed(value: Any) -> bytes | None:
+    """A value of an invalid record as MySQL prints it.
+
+    Raises:
+        ValueError, KeyError, TypeError: a backup has no such value.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode()
+    if "number" in value:
+        return RAW + b"%d" % int(value["number"])
+    content = base64.b64decode(value["base64"])
+    return RAW + content if "character_set" in value else content
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -28,12 +28,16 @@ See = Callable[[encoding.Block], None]
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The manifest's entries for the objects that hold the rows of a statement."""
+    """The manifest's entries for the objects that hold the rows of a statement.
+
+    `warnings` are sentences about rows that no restore brings back.
+    """
 
     rows: int
     objects: list[dict[str, Any]]
     invalid_rows: int
     invalid_objects: list[dict[str, Any]]
+    warnings: list[str]
 
 
 class _Encoder:
@@ -116,4 +120,5 @@ def store_rows(
         [{"rows": rows, **folder.stored(name)}],
         invalid.count,
         [{"rows": invalid.count, **folder.stored(invalid_name(name))}] if invalid.count else [],
+        invalid.warnings(),
     )
