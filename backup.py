@@ -68,8 +68,8 @@ def _store_tables(
     entries = []
     for table in tables:
         name = f"{table.name}.avro"
-        see = hires.add if table.name == "employees" else None
-        stored = store_rows(connection, table, table.statement, folder, name, deadline, see)
+        on_block = hires.add if table.name == "employees" else None
+        stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
         entries.append(table_entry(table.name, [stored]))
     return {"tables": entries}
 

@@ -15,19 +15,16 @@ their former rows.
 """
 
 import argparse
-import dataclasses
 import sys
 
-import tabulate
-
 from hiring.errors import BundleError
-from hiring.progress import answer, status
-from hiring.settings import Settings, current_settings, storage_settings
+from hiring.progress import status
+from hiring.settings import current_settings, storage_settings
 from hiring.tables import TABLES
 from hiring.version import VERSION
-from operate import bigquery, checking, exit_statuses, listing, pruning
-from restore.plan import Declined
-from restore.steps import Options, Unfinished, load
+from operate import bigquery, checking, exit_statuses, listing, loading, pruning
+from operate.loading import Declined
+from restore.transaction import Unfinished
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,30 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tell_failure(options: argparse.Namespace, reason: str) -> None:
-    if options.run is _load:
+    if options.command in ("restore", "import"):
         status("nothing was loaded", "ERROR", reason=reason)
     else:
         status("command failed", "ERROR", command=options.command, reason=reason)
-
-
-def _load(settings: Settings, options: argparse.Namespace) -> int:
-    """Restores a backup or imports CSV files, and prints what became of each table."""
-    outcomes = load(
-        settings,
-        Options(
-            source=options.source,
-            is_import=options.command == "import",
-            table=options.table,
-            from_database=options.from_database,
-            replace=options.replace,
-            dry_run=options.dry_run,
-            ask=not options.yes,
-        ),
-    )
-    headers = ["table", "read", "valid" if options.dry_run else "loaded", "invalid", "where"]
-    rows = [dataclasses.astuple(outcome) for outcome in outcomes]
-    answer(tabulate.tabulate(rows, headers, intfmt=","))
-    return 0
 
 
 def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -124,16 +101,15 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     imported = commands.add_parser("import", help="fill the tables from CSV files")
     imported.add_argument("source", metavar="SOURCE", help="a folder, local or gs://bucket/path")
-    imported.set_defaults(table=None, from_database=None)
-    for loading in (restored, imported):
-        loading.add_argument(
+    for loads, run in ((restored, loading.run_restore), (imported, loading.run_import)):
+        loads.add_argument(
             "--replace", action="store_true", help="replace the rows; a terminal is asked first"
         )
-        loading.add_argument("--yes", action="store_true", help="do not ask")
-        loading.add_argument(
+        loads.add_argument("--yes", action="store_true", help="do not ask")
+        loads.add_argument(
             "--dry-run", action="store_true", help="check everything, change nothing"
         )
-        loading.set_defaults(run=_load, settings=current_settings)
+        loads.set_defaults(run=run, settings=current_settings)
     exported = commands.add_parser("bigquery", help="print the bq lines that load a backup")
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")

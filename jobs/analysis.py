@@ -149,7 +149,7 @@ def run() -> None:
         for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
         for year, rows in sorted(found[report.name].items())
     }
-    manifest = {"backup": backup.address, "taken_at": backup.taken_at}
+    manifest = {"backup": backup.address, "taken_at": backup.manifest.taken_at}
     results.store(location, "analyses", contents, manifest)
 
 

@@ -87,7 +87,8 @@ def read_history(backup: backup_source.Backup) -> History:
     """
     counted: Counter[tuple[int, str]] = Counter()
     departments = hire_history.names(backup, "departments", "department")
-    taken = _month(int(backup.taken_at[:4]), int(backup.taken_at[5:7]))
+    taken_at = backup.manifest.taken_at
+    taken = _month(int(taken_at[:4]), int(taken_at[5:7]))
     for part in hire_history.parts(backup, "employees"):
         for (year, month, department, _), number in hire_history.count(backup, part).items():
             if month and department in departments and _month(year, month) < taken:

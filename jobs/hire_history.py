@@ -27,7 +27,7 @@ class StoredPart:
 
 def parts(backup: backup_source.Backup, table: str) -> list[StoredPart]:
     """The objects that together hold a table."""
-    stored = backup.table(table)
+    stored = backup.manifest.tables[table]
     return [
         *(StoredPart(each, invalid=False) for each in stored.objects),
         *(StoredPart(each, invalid=True) for each in stored.invalid_objects),

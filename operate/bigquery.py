@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from hiring.avro import container
+from hiring.avro.fields import Field
 from hiring.errors import BadSource
 from hiring.progress import answer
 from hiring.settings import Settings
@@ -93,23 +94,23 @@ def _print_table(
     )
 
 
-def _fields(folder: CloudFolder, table: StoredTable) -> list[dict[str, Any]]:
-    """The fields of the table's Avro schema, without `null`."""
+def _fields(folder: CloudFolder, table: StoredTable) -> tuple[Field, ...]:
+    """The fields of the table's Avro schema."""
     name = table.objects[0].name
     try:
-        schema, _ = container.read(io.BufferedReader(folder.beginning(name), BUFFER_BYTES))
+        fields, _ = container.read(io.BufferedReader(folder.beginning(name), BUFFER_BYTES))
     except ValueError as error:
         raise BadSource(f"{folder.address}{name} can't be read: {error}") from error
-    return [{**field, "type": container.value_type(field["type"])} for field in schema["fields"]]
+    return fields
 
 
-def _target(field: dict[str, Any]) -> str | None:
+def _target(field: Field) -> str | None:
     """BigQuery's type for a decimal field; None for another field.
 
     https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
     """
-    kind = field["type"]
-    if not isinstance(kind, dict) or kind["logicalType"] != "decimal":
+    kind = field.type.value
+    if not isinstance(kind, dict) or field.type.logical != "decimal":
         return None
     scale, whole = kind["scale"], kind["precision"] - kind["scale"]
     if scale <= 9 and whole <= 29:
@@ -117,18 +118,18 @@ def _target(field: dict[str, Any]) -> str | None:
     return "BIGNUMERIC" if scale <= 38 and whole <= 38 else "STRING"
 
 
-def _decimal_targets(fields: list[dict[str, Any]]) -> list[str]:
+def _decimal_targets(fields: tuple[Field, ...]) -> list[str]:
     """The targets up to the widest that a field needs; none if all fit NUMERIC, the default."""
     needed = {_target(field) for field in fields}
     last = max((DECIMAL_TARGETS.index(each) for each in needed if each), default=0)
     return list(DECIMAL_TARGETS[: last + 1]) if last else []
 
 
-def _notes(fields: list[dict[str, Any]], table: StoredTable) -> list[str]:
+def _notes(fields: tuple[Field, ...], table: StoredTable) -> list[str]:
     """The differences between the table and its copy in BigQuery, a sentence each."""
     kept = {
         "STRING": [each for each in fields if _target(each) == "STRING" or _is_text(each)],
-        "BYTES": [each for each in fields if each["type"] == "bytes"],
+        "BYTES": [each for each in fields if each.type.value == "bytes"],
     }
     notes = [
         f"Stays {kind}: {', '.join(map(_described, found))}."
@@ -140,12 +141,12 @@ def _notes(fields: list[dict[str, Any]], table: StoredTable) -> list[str]:
     return notes
 
 
-def _is_text(field: dict[str, Any]) -> bool:
+def _is_text(field: Field) -> bool:
     """Whether a field is a string although its column is not a text in MySQL."""
-    return field["type"] == "string" and not re.match(
-        r"(var)?char|(tiny|medium|long)?text", field["mysqlType"]
+    return field.type.value == "string" and not re.match(
+        r"(var)?char|(tiny|medium|long)?text", field.mysql_type
     )
 
 
-def _described(field: dict[str, Any]) -> str:
-    return f"{field['mysqlName']} ({field['mysqlType']})"
+def _described(field: Field) -> str:
+    return f"{field.column} ({field.mysql_type})"

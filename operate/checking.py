@@ -59,7 +59,7 @@ def _faults_of_content(folder: catalog.Folder) -> list[str]:
     """The fault that reading every byte and decoding every row finds, if there is one."""
     try:
         backup = Backup(find(folder.address))
-        with Progress("checking", backup.all_rows()) as progress:
+        with Progress("checking", backup.manifest.all_rows()) as progress:
             backup.check(progress)
     except BadSource as error:
         return [str(error)]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hiring.avro import mapping
-from hiring.avro.columns import Cells, from_printed
+from hiring.avro.columns import ColumnChunk, from_printed
 from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource, Misconfigured
 from hiring.progress import status
@@ -104,9 +104,6 @@ class CsvFiles:
         BadSource: a file is missing, or two are for the same table.
     """
 
-    sql_mode = CSV_SQL_MODE
-    origin = "restore/schema.sql"
-
     def __init__(self, folder: SourceFolder) -> None:
         self._folder = folder
         self._names = _find_files(folder)
@@ -122,10 +119,6 @@ class CsvFiles:
         script = SCHEMA.read_text()
         found = re.finditer(r"^CREATE TABLE (\w+) \(.*?^\)[^;]*", script, re.MULTILINE | re.DOTALL)
         return {statement[1]: statement[0] for statement in found}
-
-    def next_ids(self) -> dict[str, int]:
-        """An empty mapping: the server continues after the highest loaded id."""
-        return {}
 
     def missing_table(self, name: str) -> Table:
         """A table as `statements` would create it, as far as the rules need it."""
@@ -153,7 +146,7 @@ class CsvFiles:
             table, columns=tuple(columns[name] for name in CSV_COLUMNS[table.name])
         )
 
-    def read_rows(self, table: Table, invalid: InvalidRows) -> Iterator[list[Cells]]:
+    def read_rows(self, table: Table, invalid: InvalidRows) -> Iterator[list[ColumnChunk]]:
         """A table's valid rows by column, some at a time; `invalid` gets the others.
 
         Read the tables in the order of `db.TABLES`: a row may refer to valid rows of the tables

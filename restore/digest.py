@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hiring.avro.buffers import Part, cells_from, joined
-from hiring.avro.columns import Cells
+from hiring.avro.buffers import Part, cells_from, joined, pieces_of
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.schema import Column
 from hiring.mysql.packets import WORD_BYTES, Ints, Words
 
@@ -51,11 +51,11 @@ class Digest:
         )
 
 
-def digest(columns: Sequence[Column], cells: Sequence[Cells]) -> Digest:
+def digest(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digest:
     """The digest of rows, given by column."""
-    rows = len(cells[0].nulls)
+    rows = len(chunks[0].nulls)
     state = np.full(rows, START)
-    for column, each in zip(columns, cells, strict=True):
+    for column, each in zip(columns, chunks, strict=True):
         if column.mysql_type == "json":
             each = _normalised(each)
         if each.numbers is None:
@@ -69,12 +69,12 @@ def digest(columns: Sequence[Column], cells: Sequence[Cells]) -> Digest:
     return Digest(rows, first, int(np.add.reduce(state)))
 
 
-def _words(cells: Cells) -> Words:
-    assert cells.numbers is not None
-    words = cells.numbers.view(np.uint64)
-    if cells.numbers.dtype == np.float64:
-        words = np.where(cells.numbers == 0, 0, words)  # MariaDB stores 0 for -0
-    return words if cells.odd is None else np.where(cells.odd, ODD_WORD, words)
+def _words(chunk: ColumnChunk) -> Words:
+    assert chunk.numbers is not None
+    words = chunk.numbers.view(np.uint64)
+    if chunk.numbers.dtype == np.float64:
+        words = np.where(chunk.numbers == 0, 0, words)  # MariaDB stores 0 for -0
+    return words if chunk.odd is None else np.where(chunk.odd, ODD_WORD, words)
 
 
 def _mix_in(state: Words, words: Words | np.uint64) -> None:
@@ -87,16 +87,16 @@ def _mix_in(state: Words, words: Words | np.uint64) -> None:
     state ^= state >> np.uint64(31)
 
 
-def _add_content(state: Words, cells: Cells, rows: Ints) -> None:
+def _add_content(state: Words, chunk: ColumnChunk, rows: Ints) -> None:
     """Mixes pieces into the states of their rows: the length, then the bytes, eight at a time."""
-    part = cells.content
+    part = chunk.content
     assert part is not None
     lengths = part.lengths[rows]
     mixed = state[rows]
     kind = lengths.astype(np.uint64)
-    if cells.odd is not None:
+    if chunk.odd is not None:
         kind ^= ODD_WORD
-    _mix_in(mixed, np.where(cells.nulls[rows], NULL_WORD, kind))
+    _mix_in(mixed, np.where(chunk.nulls[rows], NULL_WORD, kind))
     is_long = lengths > ONE_BY_ONE_BYTES
     if is_long.any():
         longs = np.flatnonzero(is_long)
@@ -104,7 +104,7 @@ def _add_content(state: Words, cells: Cells, rows: Ints) -> None:
         one_by_one = mixed[longs]
         _mix_in(one_by_one, words)
         mixed[longs] = one_by_one
-    left = np.where(is_long | cells.nulls[rows], 0, lengths)
+    left = np.where(is_long | chunk.nulls[rows], 0, lengths)
     at = part.starts[rows]
     while (more := left > 0).any():
         if more.all():
@@ -136,16 +136,14 @@ def _long_words(part: Part, rows: Ints) -> Words:
 # JSON
 
 
-def _normalised(cells: Cells) -> Cells:
+def _normalised(chunk: ColumnChunk) -> ColumnChunk:
     """JSON without what a MySQL JSON column does not keep.
 
     That is spaces, the order of members, and whether a number was DECIMAL or DOUBLE.
     """
-    part = cells.content
-    assert part is not None
-    spans = zip(part.starts.tolist(), part.lengths.tolist(), strict=True)
-    texts = [_normal_json(part.source[start : start + size].tobytes()) for start, size in spans]
-    return dataclasses.replace(cells, content=joined(texts))
+    assert chunk.content is not None
+    texts = [_normal_json(piece) for piece in pieces_of(chunk.content)]
+    return dataclasses.replace(chunk, content=joined(texts))
 
 
 def _normal_json(text: bytes) -> bytes:

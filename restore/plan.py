@@ -1,123 +1,118 @@
-"""The changes that a load plans: shown before the first one, and confirmed on a terminal."""
+"""What a restore or an import is going to do, read once from its options and its source."""
 
-import sys
 from dataclasses import dataclass
 
-import tabulate
-
-import db
-from hiring import logs
-from hiring.mysql.connection import Connection
-from hiring.mysql.session import is_mariadb
-from hiring.settings import Settings
-from hiring.storage import catalog
+from hiring.errors import BadSource
+from hiring.storage import folders
+from hiring.storage.manifest import MANIFEST
 from hiring.tables import TABLES
-from restore import backup_source, transaction
-
-
-class Declined(Exception):
-    """The operator did not confirm; nothing was changed."""
+from restore import choice
+from restore.backup_source import Backup
+from restore.csv_files import CsvFiles
+from restore.table_creation import next_id
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes that a load plans.
+    """What every load does to the database.
 
     Attributes:
-        into: user, host and database.
-        server: its kind and version.
-        source: the address of the backup or of the CSV files.
-        database: the database that was backed up; None for CSV files.
-        taken_at: time of the backup; None for CSV files.
-        age: of the backup, in words; None for CSV files.
-        now: present rows of each table; None for a missing table.
-        afterwards: rows of each table after the load; None if only reading the files shows it.
-        tables: that are filled; the others stay as they are.
+        address: of the source.
+        tables: to fill; the others stay as they are.
+        replace: whether to delete their present rows in the same transaction.
+        statements: the CREATE TABLE of each table that the source has one for.
+        origin: of these statements, for messages.
     """
 
-    into: str
-    server: str
-    source: str
-    database: str | None
-    taken_at: str | None
-    age: str | None
-    now: dict[str, int | None]
-    afterwards: dict[str, int | None]
+    address: str
     tables: tuple[str, ...]
+    replace: bool
+    statements: dict[str, str]
+    origin: str
 
 
-def read(
-    connection: Connection,
-    settings: Settings,
-    address: str,
-    backup: backup_source.Backup | None,
-    tables: tuple[str, ...],
-) -> Plan:
-    """Finds out what a load would change.
+@dataclass(frozen=True)
+class RestorePlan(Plan):
+    """The plan of a restore from a backup."""
+
+    backup: Backup
+
+    @property
+    def next_ids(self) -> dict[str, int]:
+        """The id of the next row of each table that has a counter and is filled."""
+        return {
+            table: next_id(self.statements[table])
+            for table in self.tables
+            if "AUTO_INCREMENT" in self.statements.get(table, "")
+        }
+
+
+@dataclass(frozen=True)
+class ImportPlan(Plan):
+    """The plan of an import of CSV files."""
+
+    files: CsvFiles
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Row counts for one table; `where` locates the invalid rows."""
+
+    table: str
+    read: int
+    loaded: int
+    invalid: int
+    where: str
+
+
+def plan_restore(
+    address: str, database: str, *, tables: tuple[str, ...] = TABLES, replace: bool = False
+) -> RestorePlan:
+    """Plans a restore.
 
     Args:
-        connection: to the database to fill.
-        settings: of the connection.
-        address: to read from.
-        backup: at the address; None for CSV files.
+        address: of a backup, or of a folder of backups.
+        database: whose backups count in a folder of backups.
         tables: to fill.
+        replace: whether to replace their rows.
+
+    Raises:
+        BadSource: the source is not a backup, or is incomplete.
+        StorageFailed: Cloud Storage refused or failed.
     """
-    missing = transaction.missing_tables(connection)
-    there = db.count_rows(connection, [name for name in TABLES if name not in missing])
-    now = {name: there.get(name) for name in TABLES}
-    filled = {name: backup.all_rows([name]) if backup else None for name in tables}
-    kind = "MariaDB" if is_mariadb(connection) else "MySQL"
-    return Plan(
-        into=f"{settings.user}@{settings.address}/{settings.database}",
-        server=f"{kind} {connection.server_version}",
-        source=backup.address if backup else address,
-        database=backup.database if backup else None,
-        taken_at=backup.taken_at if backup else None,
-        age=catalog.age_in_words(backup.age_seconds) if backup else None,
-        now=now,
-        afterwards=now | filled,
+    folder = folders.find(address)
+    backup = choice.find_backup(folder, database, tables)
+    if backup is None and CsvFiles.are_in(folder):
+        raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
+    if backup is None:
+        raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
+    return RestorePlan(
+        address=backup.address,
         tables=tables,
+        replace=replace,
+        statements=backup.statements(),
+        origin=f"the backup of a server {backup.manifest.server_version}",
+        backup=backup,
     )
 
 
-def show(plan: Plan) -> None:
-    """Writes the plan: as lines and a table on a terminal, elsewhere as one log line."""
-    if not sys.stderr.isatty():
-        logs.event("about to load", **vars(plan))
-        return
-    lines = [f"into {plan.into}, {plan.server}", f"from {plan.source}"]
-    if plan.database:
-        lines.append(f"     database {plan.database}, taken {plan.taken_at}, {plan.age} ago")
-    rows = [(name, _shown(plan.now[name], "missing"), _afterwards(plan, name)) for name in TABLES]
-    headers = ["table", "rows now", "afterwards"]
-    table = tabulate.tabulate(rows, headers, colalign=("left", "right", "right"))
-    sys.stderr.write("\n".join([*lines, table, ""]))
-
-
-def _afterwards(plan: Plan, table: str) -> str:
-    if table not in plan.tables:
-        return "unchanged"
-    return _shown(plan.afterwards[table], "as in the files")
-
-
-def _shown(rows: int | None, unknown: str) -> str:
-    return unknown if rows is None else f"{rows:,}"
-
-
-def confirm(database: str, table: str | None) -> None:
-    """Asks before rows are replaced, if a person can answer on a terminal.
+def plan_import(address: str, *, replace: bool = False) -> ImportPlan:
+    """Plans an import.
 
     Args:
-        database: whose rows.
-        table: the only one that is filled; None for all three.
+        address: of the folder of CSV files.
+        replace: whether to replace the rows of the tables.
 
     Raises:
-        Declined: the answer is not yes.
+        BadSource: a file is missing, or two are for the same table.
+        StorageFailed: Cloud Storage refused or failed.
     """
-    if not sys.stdin.isatty():
-        return
-    rows = f"the rows of {database}.{table}" if table else f"the rows of {database}"
-    sys.stderr.write(f"Replace {rows}? Type yes to go on: ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() != "yes":
-        raise Declined
+    files = CsvFiles(folders.find(address))
+    return ImportPlan(
+        address=address,
+        tables=TABLES,
+        replace=replace,
+        statements=files.statements(),
+        origin="restore/schema.sql",
+        files=files,
+    )

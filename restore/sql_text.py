@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hiring.avro import mapping
-from hiring.avro.buffers import Mask, Part, joined, lay_out, part_of
-from hiring.avro.columns import Cells
+from hiring.avro.buffers import Mask, Part, joined, lay_out, part_of, pieces_of
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.parsing import DECIMAL_DIGITS
 from hiring.avro.schema import Column
 from hiring.avro.times import MONTHS
@@ -37,36 +37,38 @@ LINES = Style(b"", b"\t", b"\n", b"\\N", b"", b"\t\n\\")
 """`1<TAB>Ana<TAB>\\N`: https://dev.mysql.com/doc/refman/8.4/en/load-data.html"""
 
 
-def write(style: Style, columns: Sequence[Column], cells: Sequence[Cells]) -> tuple[bytes, Ints]:
+def write(
+    style: Style, columns: Sequence[Column], chunks: Sequence[ColumnChunk]
+) -> tuple[bytes, Ints]:
     """Rows as text, and the end of each row in it."""
-    rows = len(cells[0].nulls)
+    rows = len(chunks[0].nulls)
     parts = [_constant(style.begin, rows)] if style.begin else []
-    for place, (column, each) in enumerate(zip(columns, cells, strict=True)):
+    for place, (column, each) in enumerate(zip(columns, chunks, strict=True)):
         after = style.separator if place < len(columns) - 1 else style.end
         parts += _parts(style, column, each, after)
     lengths = np.sum([part.lengths for part in parts], axis=0)
     return lay_out(parts), np.cumsum(lengths)
 
 
-def _parts(style: Style, column: Column, cells: Cells, after: bytes) -> list[Part]:
+def _parts(style: Style, column: Column, chunk: ColumnChunk, after: bytes) -> list[Part]:
     kind = column.type
-    if cells.odd is not None:
-        return _texts(style, style.quote, cells, after)
+    if chunk.odd is not None:
+        return _texts(style, style.quote, chunk, after)
     if kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return [_or_null(style, _times(style.quote, column, cells, after), cells.nulls, after)]
-    if cells.numbers is None:
+        return [_or_null(style, _times(style.quote, column, chunk, after), chunk.nulls, after)]
+    if chunk.numbers is None:
         if kind in (mapping.STRING, mapping.BYTES):
             binary = b"_binary" if kind is mapping.BYTES and style.quote else b""
-            return _texts(style, binary + style.quote, cells, after)
-        return [_or_null(style, _decimals(column, cells, after), cells.nulls, after)]
+            return _texts(style, binary + style.quote, chunk, after)
+        return [_or_null(style, _decimals(column, chunk, after), chunk.nulls, after)]
     if kind in (mapping.FLOAT, mapping.DOUBLE):
         # Unquoted, a number without an exponent would be a DECIMAL, and -0 would lose its sign.
         quote = style.quote.decode()
-        texts = [f"{quote}{value!r}{quote}".encode() + after for value in cells.numbers.tolist()]
-        return [_or_null(style, joined(texts), cells.nulls, after)]
+        texts = [f"{quote}{value!r}{quote}".encode() + after for value in chunk.numbers.tolist()]
+        return [_or_null(style, joined(texts), chunk.nulls, after)]
     # Quoted, 0 would be the YEAR 2000.
     least = 4 if column.mysql_type.startswith("year") else 1
-    return [_or_null(style, _digits(cells.numbers, after, least=least), cells.nulls, after)]
+    return [_or_null(style, _digits(chunk.numbers, after, least=least), chunk.nulls, after)]
 
 
 def _constant(text: bytes, rows: int) -> Part:
@@ -90,10 +92,10 @@ def _or_null(style: Style, part: Part, nulls: Mask, after: bytes) -> Part:
 # Texts
 
 
-def _texts(style: Style, opening: bytes, cells: Cells, after: bytes) -> list[Part]:
-    assert cells.content is not None
-    nulls, rows = cells.nulls, len(cells.nulls)
-    content = _escaped(style.escaped, cells.content)
+def _texts(style: Style, opening: bytes, chunk: ColumnChunk, after: bytes) -> list[Part]:
+    assert chunk.content is not None
+    nulls, rows = chunk.nulls, len(chunk.nulls)
+    content = _escaped(style.escaped, chunk.content)
     closing = style.quote + after
     parts = []
     if nulls.any():
@@ -171,18 +173,15 @@ def _digits(
     return Part(source, starts, lengths)
 
 
-def _decimals(column: Column, cells: Cells, after: bytes) -> Part:
-    part = cells.content
+def _decimals(column: Column, chunk: ColumnChunk, after: bytes) -> Part:
+    part = chunk.content
     assert part is not None
     assert isinstance(column.type.avro, dict)
     scale = column.type.avro["scale"]
     longest = int(part.lengths.max())
     if longest <= 8 and scale <= DECIMAL_DIGITS:
         return _digits(_whole_numbers(part, longest), after, scale=scale)
-    spans = zip(part.starts.tolist(), (part.starts + part.lengths).tolist(), strict=True)
-    return joined(
-        [_decimal(part.source[start:end].tobytes(), scale) + after for start, end in spans]
-    )
+    return joined([_decimal(piece, scale) + after for piece in pieces_of(part)])
 
 
 def _whole_numbers(part: Part, longest: int) -> Ints:
@@ -212,9 +211,9 @@ MONTH_DAYS = 146_097 / 4_800
 _DAY = 24 * 60 * 60 * 1_000_000
 
 
-def _times(quote: bytes, column: Column, cells: Cells, after: bytes) -> Part:
-    assert cells.numbers is not None
-    numbers = np.where(cells.nulls, 0, cells.numbers).astype(np.int64)
+def _times(quote: bytes, column: Column, chunk: ColumnChunk, after: bytes) -> Part:
+    assert chunk.numbers is not None
+    numbers = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
     template = _EMPTY_DATE
     days, micros = numbers, None
     if column.type is not mapping.DATE:

@@ -53,6 +53,12 @@ def joined(pieces: Sequence[bytes]) -> Part:
     return Part(source, np.cumsum(lengths) - lengths, lengths)
 
 
+def pieces_of(part: Part) -> list[bytes]:
+    """The piece of each row."""
+    spans = zip(part.starts.tolist(), (part.starts + part.lengths).tolist(), strict=True)
+    return [part.source[start:end].tobytes() for start, end in spans]
+
+
 def is_utf8(texts: Part) -> bool:
     """Whether each piece is UTF-8: all are together, and none starts inside a character."""
     text = lay_out([texts])

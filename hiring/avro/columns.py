@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Cells:
+class ColumnChunk:
     """One column of some rows.
 
     Attributes:
@@ -34,7 +34,7 @@ class Cells:
     odd: Mask | None = None
 
 
-def from_values(column: Column, values: Values) -> Cells:
+def from_values(column: Column, values: Values) -> ColumnChunk:
     """The column of values as the server prints them.
 
     Raises:
@@ -44,7 +44,7 @@ def from_values(column: Column, values: Values) -> Cells:
     odd = np.zeros(len(values.starts), np.bool_)
     printed = Part(values.packets, values.starts, values.lengths)
     if kind in (mapping.STRING, mapping.BYTES):
-        return Cells(values.nulls, None, printed)
+        return ColumnChunk(values.nulls, None, printed)
     numbers: Ints | Floats
     if kind in (mapping.INT, mapping.LONG):
         numbers = integers(column, values, odd)
@@ -53,8 +53,8 @@ def from_values(column: Column, values: Values) -> Cells:
     elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
         numbers = times(column, values, odd)
     else:
-        return Cells(values.nulls, None, decimals(column, values, odd))
-    return Cells(values.nulls, numbers, printed, odd if odd.any() else None)
+        return ColumnChunk(values.nulls, None, decimals(column, values, odd))
+    return ColumnChunk(values.nulls, numbers, printed, odd if odd.any() else None)
 
 
 def _floats(column: Column, values: Values, odd: Mask) -> Floats:
@@ -64,7 +64,9 @@ def _floats(column: Column, values: Values, odd: Mask) -> Floats:
     return numbers.astype(np.float64)
 
 
-def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]) -> list[Cells]:
+def from_rows(
+    columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]]
+) -> list[ColumnChunk]:
     """The columns of rows given as MySQL prints them; a column with other values is all `odd`."""
     found = []
     for place, column in enumerate(columns):
@@ -74,7 +76,7 @@ def from_rows(columns: Sequence[Column], rows: Sequence[Sequence[bytes | None]])
     return found
 
 
-def from_printed(column: Column, printed: Part, nulls: Mask) -> Cells:
+def from_printed(column: Column, printed: Part, nulls: Mask) -> ColumnChunk:
     """A column given as MySQL prints it; with any other value all of it is `odd`."""
     packets = printed.source if len(printed.source) else np.zeros(1, np.uint8)
     values = Values(packets, printed.starts, printed.lengths, nulls)
@@ -82,4 +84,4 @@ def from_printed(column: Column, printed: Part, nulls: Mask) -> Cells:
         return from_values(column, values)
     except (ValueError, ArithmeticError):
         # MySQL prints no such value for this column: the server decides what it becomes.
-        return Cells(nulls, None, Part(values.packets, values.starts, values.lengths), ~nulls)
+        return ColumnChunk(nulls, None, Part(values.packets, values.starts, values.lengths), ~nulls)

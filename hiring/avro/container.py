@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, Protocol
 
 import fastavro
 
+from hiring.avro.fields import Field, read_fields
+
 try:
     import deflate
 except ImportError:
@@ -37,13 +39,6 @@ MOST_ROW_BYTES = 2**30 + USUAL_BYTES
 """The longest row that a server can send: max_allowed_packet is at most 1 GiB."""
 MOST_HEADER_BYTES = 16 * 1024 * 1024
 """The longest header that is read; the schema of 4,096 columns takes less."""
-VALUE_TYPES = ("int", "long", "float", "double", "string", "bytes")
-LOGICAL_TYPES = (
-    ("int", "date"),
-    ("long", "local-timestamp-micros"),
-    ("long", "timestamp-micros"),
-    ("bytes", "decimal"),
-)
 
 
 def compress(content: bytes) -> bytes:
@@ -132,8 +127,8 @@ def _long(number: int) -> bytes:
     return bytes([*encoded, rest])
 
 
-def read(file: BinaryIO) -> tuple[dict[str, Any], Iterator[tuple[int, bytes]]]:
-    """The schema of a file, and its blocks: the number of rows, and the rows as they are encoded.
+def read(file: BinaryIO) -> tuple[tuple[Field, ...], Iterator[tuple[int, bytes]]]:
+    """The fields of a file, and its blocks: the number of rows, and the rows as they are encoded.
 
     Raises:
         ValueError: the file is damaged, or is not like those that `Writer` writes. The iterator
@@ -154,9 +149,8 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], Iterator[tuple[int, bytes]]]:
     if codec not in (CODEC, "null"):
         raise ValueError(f"its codec is {codec}")
     sync = _exactly(file, SYNC_BYTES)
-    schema = json.loads(metadata["avro.schema"])
-    _check_schema(schema)
-    return schema, _blocks(file, codec, sync)
+    fields = read_fields(json.loads(metadata["avro.schema"]))
+    return fields, _blocks(file, codec, sync)
 
 
 def _header_text(file: BinaryIO) -> str:
@@ -164,41 +158,6 @@ def _header_text(file: BinaryIO) -> str:
     if size > MOST_HEADER_BYTES:
         raise ValueError("its header is too long")
     return _exactly(file, size).decode()
-
-
-def _check_schema(schema: Any) -> None:
-    """Checks that a schema has the shape that a table's has: each row then takes a byte at least.
-
-    Raises:
-        ValueError: it has another, which a reader might never finish.
-    """
-    try:
-        ok = schema["type"] == "record" and all(
-            isinstance(field["name"], str)
-            and isinstance(field["mysqlName"], str)
-            and _is_value_type(field["type"])
-            for field in schema["fields"]
-        )
-        ok = ok and isinstance(schema["name"], str) and len(schema["fields"]) > 0
-    except (KeyError, TypeError):
-        ok = False
-    if not ok:
-        raise ValueError("its schema is not that of a table")
-
-
-def _is_value_type(avro: Any) -> bool:
-    if isinstance(avro, list):
-        is_nullable = len(avro) == 2 and avro[0] == "null" and not isinstance(avro[1], list)
-        return is_nullable and _is_value_type(avro[1])
-    if isinstance(avro, dict):
-        return (avro["type"], avro["logicalType"]) in LOGICAL_TYPES
-    return avro in VALUE_TYPES
-
-
-def value_type(avro: Any) -> str | dict[str, Any]:
-    """The type of a column's value that is not NULL: T of `["null", T]`, else the type itself."""
-    found: str | dict[str, Any] = avro[1] if isinstance(avro, list) else avro
-    return found
 
 
 def _blocks(file: BinaryIO, codec: str, sync: bytes) -> Iterator[tuple[int, bytes]]:

@@ -4,16 +4,16 @@ A row's length depends on its values, so one loop finds where each row starts, w
 group of columns. Everything else is a few NumPy operations on all rows of a block.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from hiring.avro.buffers import Mask, Part, cells_from, is_utf8
-from hiring.avro.columns import Cells
+from hiring.avro.buffers import Mask, Part, cells_from, is_utf8, pieces_of
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
+from hiring.avro.fields import AvroType
 from hiring.mysql.packets import Bytes, Ints
 
 INTEGERS, PIECES, FLOATS = ("int", "long"), ("string", "bytes"), {"float": 4, "double": 8}
@@ -22,36 +22,11 @@ SIGN = 0x80
 """This bit of a byte says that the number continues in the next byte."""
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column of a file: its primitive Avro type, and whether it is `["null", T]`."""
-
-    kind: str
-    nullable: bool
-
-
-def field_of(avro_type: Any) -> Field:
-    """The field of an Avro type.
-
-    Raises:
-        ValueError: this project never writes such a type.
-    """
-    nullable = isinstance(avro_type, list)
-    if nullable:
-        if len(avro_type) != 2 or avro_type[0] != "null":
-            raise ValueError(f"the type {json.dumps(avro_type)} is not that of a column")
-        avro_type = avro_type[1]
-    kind = avro_type["type"] if isinstance(avro_type, dict) else avro_type
-    if kind not in (*INTEGERS, *PIECES, *FLOATS):
-        raise ValueError(f"the type {json.dumps(avro_type)} is not that of a column")
-    return Field(kind, nullable)
-
-
-def decode(fields: Sequence[Field], rows: int, content: bytes) -> list[Cells]:
+def decode(types: Sequence[AvroType], rows: int, content: bytes) -> list[ColumnChunk]:
     """The columns of encoded rows.
 
     Args:
-        fields: the fields of a row.
+        types: those of the columns.
         rows: number of rows in the content, at least one.
         content: the rows, one after the other.
 
@@ -60,12 +35,12 @@ def decode(fields: Sequence[Field], rows: int, content: bytes) -> list[Cells]:
     """
     encoded = np.frombuffer(content, np.uint8)
     varints = _Varints(encoded)
-    starts = _find_rows(fields, rows, content, varints)
+    starts = _find_rows(types, rows, content, varints)
     at = starts
     columns = []
-    for field in fields:
-        cells, at = _column(field, encoded, varints, at)
-        columns.append(cells)
+    for kind in types:
+        chunk, at = _column(kind, encoded, varints, at)
+        columns.append(chunk)
     if not np.array_equal(at, np.append(starts[1:], len(encoded))):
         raise ValueError("a block does not hold the rows that it says")
     return columns
@@ -111,34 +86,55 @@ class _Varints:
         return numbers, at + lengths
 
 
-def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[Cells, Ints]:
+def _column(
+    kind: AvroType, encoded: Bytes, varints: _Varints, at: Ints
+) -> tuple[ColumnChunk, Ints]:
     """The column that starts at these places, and where the next one starts in each row."""
     nulls = np.zeros(len(at), np.bool_)
     wanted = None
-    if field.nullable:
+    if kind.nullable:
         branches = encoded[at]
         nulls = branches == NULL_BRANCH
         wanted = branches == VALUE_BRANCH
         if not (nulls | wanted).all():
             raise ValueError("a value is neither null nor there")
         at = at + 1
-    if field.kind in INTEGERS:
+    if kind.primitive in INTEGERS:
         numbers, at = varints.read(at, wanted)
-        return Cells(nulls, numbers, None), at
-    if field.kind in FLOATS:
-        width = FLOATS[field.kind]
+        return ColumnChunk(nulls, numbers, None), at
+    if kind.primitive in FLOATS:
+        width = FLOATS[kind.primitive]
         cells = cells_from(encoded, at, width)
         cells[nulls] = 0  # a NULL has no bytes: these are the next column's, of any value
         floats = cells.view(f"<f{width}").reshape(-1).astype(np.float64)
-        return Cells(nulls, floats, None), at + np.where(nulls, 0, width)
+        return ColumnChunk(nulls, floats, None), at + np.where(nulls, 0, width)
     lengths, at = varints.read(at, wanted)
     ends = at + lengths
     if lengths.min() < 0 or ends.max() > len(encoded):
         raise ValueError("a value has an impossible length")
     content = Part(encoded, at, lengths)
-    if field.kind == "string" and not is_utf8(content):
+    if kind.primitive == "string" and not is_utf8(content):
         raise ValueError("a text is not UTF-8")
-    return Cells(nulls, None, content), ends
+    return ColumnChunk(nulls, None, content), ends
+
+
+def python_values(kind: AvroType, chunk: ColumnChunk) -> list[Any]:
+    """A decoded column as Python's values: times without a zone, in UTC where they had one."""
+    values: list[Any]
+    if chunk.numbers is not None:
+        unit = {"date": "D", None: None}.get(kind.logical, "us")
+        values = (chunk.numbers.astype(f"datetime64[{unit}]") if unit else chunk.numbers).tolist()
+    else:
+        assert chunk.content is not None
+        values = [_piece_value(kind, piece) for piece in pieces_of(chunk.content)]
+    return [None if null else value for null, value in zip(chunk.nulls, values, strict=True)]
+
+
+def _piece_value(kind: AvroType, piece: bytes) -> str | bytes | Decimal:
+    if isinstance(kind.value, dict):
+        unscaled = int.from_bytes(piece, "big", signed=True)
+        return Decimal(f"{unscaled}E-{kind.value['scale']}")
+    return piece.decode() if kind.value == "string" else piece
 
 
 # Where rows start
@@ -146,15 +142,15 @@ def _column(field: Field, encoded: Bytes, varints: _Varints, at: Ints) -> tuple[
 _SKIP, _NUMBER_OR_NULL, _PIECE, _PIECE_OR_NULL, _FLOAT_OR_NULL, _NUMBERS = range(6)
 
 
-def _steps(fields: Sequence[Field]) -> list[tuple[int, int]]:
+def _steps(types: Sequence[AvroType]) -> list[tuple[int, int]]:
     """The steps from a row's start to the next row's start, each with a count."""
     steps: list[tuple[int, int]] = []
-    for field in fields:
-        if field.kind in PIECES:
-            steps.append((_PIECE_OR_NULL if field.nullable else _PIECE, 0))
-        elif field.kind in FLOATS:
-            steps.append((_FLOAT_OR_NULL if field.nullable else _SKIP, FLOATS[field.kind]))
-        elif field.nullable:
+    for kind in types:
+        if kind.primitive in PIECES:
+            steps.append((_PIECE_OR_NULL if kind.nullable else _PIECE, 0))
+        elif kind.primitive in FLOATS:
+            steps.append((_FLOAT_OR_NULL if kind.nullable else _SKIP, FLOATS[kind.primitive]))
+        elif kind.nullable:
             steps.append((_NUMBER_OR_NULL, 0))
         elif steps and steps[-1][0] == _NUMBERS:
             steps[-1] = (_NUMBERS, steps[-1][1] + 1)
@@ -163,9 +159,9 @@ def _steps(fields: Sequence[Field]) -> list[tuple[int, int]]:
     return steps
 
 
-def _find_rows(fields: Sequence[Field], rows: int, content: bytes, varints: _Varints) -> Ints:
+def _find_rows(types: Sequence[AvroType], rows: int, content: bytes, varints: _Varints) -> Ints:
     """The start of each row. Impossible values give wrong starts, which `decode` refuses."""
-    steps = _steps(fields)
+    steps = _steps(types)
     before, ends = varints.before.data, varints.ends.data
     starts = []
     at = 0

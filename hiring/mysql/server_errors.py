@@ -92,3 +92,10 @@ def translate(error: pymysql.err.Error) -> BundleError:
     if isinstance(error, pymysql.err.InterfaceError) or number is None or 2000 <= number < 3000:
         return DatabaseUnavailable("the database server is not available: the connection was lost")
     raise error
+
+
+def is_about_the_statement(number: object) -> bool:
+    """Whether an error number says that the server understood a statement and refuses it."""
+    # The server's error numbers begin at 1000; 2000 to 2999 are the client's.
+    known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
+    return isinstance(number, int) and number not in known and not 2000 <= number < 3000

@@ -23,8 +23,6 @@ from hiring.storage.objects import OutputFolder
 PROGRESS_SECONDS = 30
 """How often the log reports the progress of a table."""
 
-See = Callable[[encoding.Block], None]
-
 
 @dataclass(frozen=True)
 class StoredRows:
@@ -49,13 +47,13 @@ class _Encoder:
         writer: container.Writer,
         compressing: Stage,
         invalid: InvalidRecords,
-        see: See | None,
+        on_block: Callable[[encoding.Block], None] | None,
     ) -> None:
         self._table = table
         self._writer = writer
         self._compressing = compressing
         self._invalid = invalid
-        self._see = see
+        self._on_block = on_block
         self.rows = 0
 
     def add(self, received: packets.Rows) -> None:
@@ -63,8 +61,8 @@ class _Encoder:
         block = encoding.encode(self._table, received)
         if block.rows:
             self._compressing.submit(self._writer.write_block, block.rows, block.content)
-        if self._see:
-            self._see(block)
+        if self._on_block:
+            self._on_block(block)
         for row in block.invalid:
             self._invalid.add(row)
         self.rows += block.rows
@@ -77,7 +75,7 @@ def store_rows(
     folder: OutputFolder,
     name: str,
     deadline: Deadline,
-    see: See | None = None,
+    on_block: Callable[[encoding.Block], None] | None = None,
 ) -> StoredRows:
     """Stores the rows of a statement as one Avro object, and its invalid records as another.
 
@@ -88,7 +86,7 @@ def store_rows(
         folder: to store into.
         name: of the Avro object in the folder.
         deadline: when to give up.
-        see: called with each block in the encoding thread, if given.
+        on_block: called with each block in the encoding thread, if given.
 
     Raises:
         StorageFailed, TimedOut: as they say.
@@ -104,7 +102,7 @@ def store_rows(
         compressing_stage = opened.enter_context(Stage("compress", deadline))
         encoding_stage = opened.enter_context(Stage("encode", deadline))
         writer = container.Writer(output, table.avro_schema)
-        encoder = _Encoder(table, writer, compressing_stage, invalid, see)
+        encoder = _Encoder(table, writer, compressing_stage, invalid, on_block)
         for received in packets.read_rows(connection, statement, deadline):
             encoding_stage.submit(encoder.add, received)
             if time.monotonic() - told >= PROGRESS_SECONDS:

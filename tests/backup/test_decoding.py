@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiring.avro.buffers import Part, lay_out
-from hiring.avro.columns import Cells, from_rows
-from hiring.avro.decoding import Field, decode, field_of
+from hiring.avro.buffers import lay_out, pieces_of
+from hiring.avro.columns import ColumnChunk, from_rows
+from hiring.avro.decoding import decode
+from hiring.avro.fields import AvroType, read_fields, read_type
 from hiring.avro.mapping import type_mapping
 from hiring.avro.schema import Column, Table
 from restore import digest, literals, sql_text
@@ -98,26 +99,20 @@ def encode(table: Table, rows: Rows) -> bytes:
     return output.getvalue()
 
 
-def decoded(table: Table, rows: Rows) -> list[Cells]:
+def decoded(table: Table, rows: Rows) -> list[ColumnChunk]:
     """Rows, encoded by fastavro and decoded by us."""
-    fields = [field_of(field["type"]) for field in table.avro_schema["fields"]]
-    return decode(fields, len(rows), encode(table, rows))
+    types = [field.type for field in read_fields(table.avro_schema)]
+    return decode(types, len(rows), encode(table, rows))
 
 
-def pieces(part: Part) -> list[bytes]:
-    """The pieces of a part."""
-    spans = zip(part.starts.tolist(), part.lengths.tolist(), strict=True)
-    return [part.source[start : start + length].tobytes() for start, length in spans]
-
-
-def values_of(cells: Cells) -> list[Any]:
+def values_of(chunk: ColumnChunk) -> list[Any]:
     """A column as Python's values; texts are bytes."""
-    if cells.numbers is not None:
-        found: list[Any] = cells.numbers.tolist()
+    if chunk.numbers is not None:
+        found: list[Any] = chunk.numbers.tolist()
     else:
-        assert cells.content is not None
-        found = pieces(cells.content)
-    return [None if null else value for null, value in zip(cells.nulls, found, strict=True)]
+        assert chunk.content is not None
+        found = pieces_of(chunk.content)
+    return [None if null else value for null, value in zip(chunk.nulls, found, strict=True)]
 
 
 def as_bytes(value: Any) -> Any:
@@ -126,8 +121,8 @@ def as_bytes(value: Any) -> Any:
 
 def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
     """A NULL is decoded without a warning, although the bytes behind it are a signalling NaN."""
-    fields = [Field("float", nullable=True), Field("bytes", nullable=False)]
-    null, piece = decode(fields, 1, bytes.fromhex("00 08 00 80 7f 00"))
+    types = [AvroType("float", nullable=True), AvroType("bytes", nullable=False)]
+    null, piece = decode(types, 1, bytes.fromhex("00 08 00 80 7f 00"))
     assert null.numbers is not None
     assert piece.content is not None
     assert (null.nulls.tolist(), null.numbers.tolist()) == ([True], [0.0])
@@ -137,7 +132,7 @@ def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
 @pytest.mark.parametrize("kind", ["int", "string"])
 def test_no_number_has_to_follow_a_null(kind: str) -> None:
     """A NULL is decoded although each byte of the float after it, the last, has its highest bit."""
-    null, last = decode([Field(kind, True), Field("double", False)], 1, b"\0" + b"\xc1" * 8)
+    null, last = decode([AvroType(kind, True), AvroType("double", False)], 1, b"\0" + b"\xc1" * 8)
     assert null.nulls.tolist() == [True]
     assert last.numbers is not None
     assert last.numbers.tolist() == [struct.unpack("<d", b"\xc1" * 8)[0]]
@@ -147,7 +142,7 @@ def test_no_number_has_to_follow_a_null(kind: str) -> None:
 def test_any_row_is_decoded(made: tuple[Table, Rows]) -> None:
     """Any rows that fastavro encodes are decoded to the same values, column by column."""
     table, rows = made
-    columns = [values_of(cells) for cells in decoded(table, rows)]
+    columns = [values_of(chunk) for chunk in decoded(table, rows)]
     expected = [[as_bytes(value) for value in column] for column in zip(*rows, strict=True)]
     assert columns == expected
 
@@ -158,17 +153,17 @@ def test_bytes_that_are_not_these_rows_are_refused(
 ) -> None:
     """Bytes that end early, go on, or hold another number of rows are refused."""
     table, rows = made
-    fields = [field_of(field["type"]) for field in table.avro_schema["fields"]]
+    types = [field.type for field in read_fields(table.avro_schema)]
     content = encode(table, rows)
     damaged = content[: -min(cut, len(content))]
     with pytest.raises((ValueError, IndexError)):
-        decode(fields, len(rows), damaged)
+        decode(types, len(rows), damaged)
     if extra:
         with pytest.raises((ValueError, IndexError)):
-            decode(fields, len(rows), content + extra)
+            decode(types, len(rows), content + extra)
     if count and len(rows) + count > 0:
         with pytest.raises((ValueError, IndexError)):
-            decode(fields, len(rows) + count, content)
+            decode(types, len(rows) + count, content)
 
 
 @given(made=tables(), noise=st.binary(min_size=1, max_size=200), count=st.integers(1, 20))
@@ -177,9 +172,9 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
 ) -> None:
     """Any bytes are either an error, or exactly the rows that fastavro finds in them."""
     table, _ = made
-    fields = [field_of(field["type"]) for field in table.avro_schema["fields"]]
+    types = [field.type for field in read_fields(table.avro_schema)]
     try:
-        columns = decode(fields, count, noise)
+        columns = decode(types, count, noise)
     except (ValueError, IndexError):
         return
     schema = fastavro.parse_schema(plain_schema(table))
@@ -188,7 +183,7 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
     assert stream.read() == b""
     names = [column.avro_name for column in table.columns]
     expected = [[as_bytes(row[name]) for row in rows] for name in names]
-    assert repr([values_of(cells) for cells in columns]) == repr(expected)
+    assert repr([values_of(chunk) for chunk in columns]) == repr(expected)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +193,7 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
 def test_a_type_that_a_backup_never_has_is_refused(avro_type: Any) -> None:
     """A type that a backup never has is refused."""
     with pytest.raises(ValueError, match="is not that of a column"):
-        field_of(avro_type)
+        read_type(avro_type)
 
 
 def printed(column: Column, value: Any) -> bytes | None:

@@ -22,7 +22,7 @@ import db
 import reports
 from hiring.mysql import login
 from local.database import DatabaseServer
-from restore import transaction
+from restore.row_inserter import RowInserter
 
 UNAVAILABLE = (503, "database_unavailable")
 TIMED_OUT = (504, "timed_out")
@@ -217,17 +217,17 @@ def test_the_server_is_killed_during_a_load(
 ) -> None:
     """A load whose server is killed has exit status 5 and changes no row; the next one succeeds."""
     backup = take_backup()["backup"]
-    insert = transaction.insert
+    insert = RowInserter._insert
 
-    def killing(connection: Any, statement: bytes) -> str | None:
+    def killing(inserter: RowInserter, statement: bytes) -> str | None:
         if database.server.is_running:
-            warning = insert(connection, statement)
+            warning = insert(inserter, statement)
             database.server.kill()
             return warning
-        return insert(connection, statement)
+        return insert(inserter, statement)
 
     with environment.context() as patch:
-        patch.setattr(transaction, "insert", killing)
+        patch.setattr(RowInserter, "_insert", killing)
         assert run_restore(backup, "--replace").status == 5
     database.server.start()
     assert count(database) == FULL

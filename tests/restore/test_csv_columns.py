@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiring.avro.columns import Cells
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.mapping import type_mapping
 from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource
@@ -165,7 +165,7 @@ class Found(csv_files.InvalidRows):
         self.rows.append((file, line, reasons))
 
 
-def values(cells: list[Cells]) -> list[tuple[Any, ...]]:
+def values(cells: list[ColumnChunk]) -> list[tuple[Any, ...]]:
     """The rows of some columns."""
     columns = []
     for each in cells:

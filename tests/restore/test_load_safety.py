@@ -20,7 +20,7 @@ from conftest import Bucket, Database, Loader
 from faults import wait_until
 from support import content, insert_names, some
 
-from restore import steps
+from restore import table_creation
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]
@@ -236,13 +236,13 @@ def test_an_object_that_changes_after_the_check_rolls_everything_back(
     first_name, second_name = (
         name.format(each["backup"].split("/")[-2]) for each in (first, second)
     )
-    create = steps._create_missing_tables
+    create = table_creation.create_missing_tables
 
     def swap(*arguments: Any) -> None:
         create(*arguments)
         bucket.blob(first_name).upload_from_string(bucket.blob(second_name).download_as_bytes())
 
-    environment.setattr(steps, "_create_missing_tables", swap)
+    environment.setattr("restore.restoring.create_missing_tables", swap)
     loaded = run_restore(first["backup"], "--replace")
     assert (loaded.status, "employees.avro has " in loaded.error) == (3, True)
     assert content(database) == before

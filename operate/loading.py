@@ -1,0 +1,156 @@
+"""`manage.py restore` and `import`: show what will change, ask, load, print what became of it."""
+
+import argparse
+import dataclasses
+import datetime
+import sys
+
+import tabulate
+
+import db
+from hiring import logs
+from hiring.deadline import Deadline
+from hiring.mysql.session import is_mariadb
+from hiring.progress import answer
+from hiring.settings import Settings
+from hiring.storage import catalog
+from hiring.tables import TABLES
+from restore import importing, restoring
+from restore.plan import Outcome, Plan, plan_import, plan_restore
+from restore.table_creation import missing_tables
+from restore.transaction import LOAD_SECONDS
+
+
+class Declined(Exception):
+    """The operator did not confirm; nothing was changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Present:
+    """The database before the load: its place, its server, its rows; None for a missing table."""
+
+    into: str
+    server: str
+    rows: dict[str, int | None]
+
+
+def run_restore(settings: Settings, options: argparse.Namespace) -> int:
+    """Restores a backup, and prints what became of each table; returns the exit status.
+
+    Raises:
+        Declined: the operator did not confirm.
+        BundleError, Unfinished: as `restoring.restore`.
+    """
+    present = _look(settings)
+    plan = plan_restore(
+        options.source,
+        options.from_database or settings.database,
+        tables=(options.table,) if options.table else TABLES,
+        replace=options.replace,
+    )
+    manifest = plan.backup.manifest
+    age = datetime.datetime.now(datetime.UTC) - manifest.time
+    _show(
+        present,
+        plan,
+        {name: manifest.all_rows([name]) for name in plan.tables},
+        database=manifest.database,
+        taken_at=manifest.taken_at,
+        age=catalog.age_in_words(age.total_seconds()),
+    )
+    _confirm(settings, options, plan)
+    if options.dry_run:
+        _answer("valid", restoring.check(settings, plan))
+    else:
+        _answer("loaded", restoring.restore(settings, plan))
+    return 0
+
+
+def run_import(settings: Settings, options: argparse.Namespace) -> int:
+    """Imports CSV files, and prints what became of each table; returns the exit status.
+
+    Raises:
+        Declined: the operator did not confirm.
+        BundleError, Unfinished: as `importing.import_files`.
+    """
+    present = _look(settings)
+    plan = plan_import(options.source, replace=options.replace)
+    _show(present, plan, dict.fromkeys(plan.tables))
+    _confirm(settings, options, plan)
+    if options.dry_run:
+        _answer("valid", importing.check(settings, plan))
+    else:
+        _answer("loaded", importing.import_files(settings, plan))
+    return 0
+
+
+def _look(settings: Settings) -> Present:
+    """Logs in, before the source is read, which may take minutes; counts the present rows."""
+    with db.own_connection(settings, Deadline(LOAD_SECONDS)) as connection:
+        missing = missing_tables(connection)
+        there = db.count_rows(connection, [name for name in TABLES if name not in missing])
+        kind = "MariaDB" if is_mariadb(connection) else "MySQL"
+        return Present(
+            into=f"{settings.user}@{settings.address}/{settings.database}",
+            server=f"{kind} {connection.server_version}",
+            rows={name: there.get(name) for name in TABLES},
+        )
+
+
+def _show(present: Present, plan: Plan, filled: dict[str, int | None], **backup: str) -> None:
+    """Writes what will change: as lines and a table on a terminal, elsewhere as one log line.
+
+    Args:
+        present: the database.
+        plan: of the load.
+        filled: rows of each table afterwards; None if only reading the files shows it.
+        backup: database, time and age of a backup.
+    """
+    if not sys.stderr.isatty():
+        logs.event(
+            "about to load",
+            into=present.into,
+            server=present.server,
+            source=plan.address,
+            database=backup.get("database"),
+            taken_at=backup.get("taken_at"),
+            age=backup.get("age"),
+            now=present.rows,
+            afterwards=present.rows | filled,
+            tables=plan.tables,
+        )
+        return
+    lines = [f"into {present.into}, {present.server}", f"from {plan.address}"]
+    if backup:
+        lines.append("     database {database}, taken {taken_at}, {age} ago".format(**backup))
+    rows = [
+        (
+            name,
+            _shown(present.rows[name], "missing"),
+            _shown(filled[name], "as in the files") if name in filled else "unchanged",
+        )
+        for name in TABLES
+    ]
+    headers = ["table", "rows now", "afterwards"]
+    table = tabulate.tabulate(rows, headers, colalign=("left", "right", "right"))
+    sys.stderr.write("\n".join([*lines, table, ""]))
+
+
+def _shown(rows: int | None, unknown: str) -> str:
+    return unknown if rows is None else f"{rows:,}"
+
+
+def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> None:
+    """Asks before rows are replaced, if a person can answer on a terminal."""
+    if options.dry_run or options.yes or not plan.replace or not sys.stdin.isatty():
+        return
+    only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
+    sys.stderr.write(f"Replace the rows of {settings.database}{only}? Type yes to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise Declined
+
+
+def _answer(valid: str, outcomes: list[Outcome]) -> None:
+    headers = ["table", "read", valid, "invalid", "where"]
+    answer(tabulate.tabulate([dataclasses.astuple(each) for each in outcomes], headers, intfmt=","))
