@@ -5,7 +5,7 @@ compressor to pack it. So each step is a few NumPy operations on all rows of a m
 
 1. `packets` finds where each row starts.
 2. `parsing` finds where each value lies, and computes numbers; `times` computes dates and times.
-3. This module encodes each column as Avro does, and `buffers` puts the columns' pieces in row order.
+3. This module encodes each column as Avro does, and `buffers` puts their pieces in row order.
    https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
 A row with a value that Avro cannot hold, or that no restore brings back, is left out of its block

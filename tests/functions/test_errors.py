@@ -206,8 +206,10 @@ def test_a_name_that_is_looked_up_for_ever(
     assert answer == (
         503,
         "database_unavailable",
-        "the database server is not available: it can't be reached at database.example:3306:"
-        " the lookup of its name took longer than 1 s",
+        (
+            "the database server is not available: it can't be reached at database.example:3306:"
+            " the lookup of its name took longer than 1 s"
+        ),
     )
 
 
