@@ -417,4 +417,4 @@ def test_an_invalid_record_is_written_as_printed() -> None:
     assert literals.row(table.columns, [b"O'Neill\\", b"'\xff"]) == (
         b"('O''Neill\\\\',_binary'''\xff')"
     )
-    assert literals.row(table.columns, [b"\xff", None]) == b"(_binary'\xff',NULL)"
+    assert literals.row(table.columns, [b"\xfe", None]) == b"(_binary'\xfe',NULL)"
