@@ -220,7 +220,8 @@ def check_base_tables(
         tables: to check.
 
     Raises:
-        Misconfigured: a table is missing, a view, a MERGE table, or has another engine.
+        Misconfigured: a table is missing, a view, a MERGE table, hidden by a temporary table, or
+            has another engine.
     """
     kinds = {name: kind for name, *kind in select(connection, TABLE_KINDS, TABLES)}
     for table in tables:
@@ -239,6 +240,11 @@ def check_base_tables(
         if engine and table_engine != engine:
             raise Misconfigured(
                 f"table {table} is not {engine} but {table_engine}: it has no transactions"
+            )
+        ((_, statement),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+        if statement.startswith("CREATE TEMPORARY "):
+            raise Misconfigured(
+                f"a temporary table hides {table} from DB_USER; the server's init_connect makes it"
             )
 
 

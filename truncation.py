@@ -1,6 +1,7 @@
 """A truncation: checks, locks, then empties the three tables."""
 
 import contextlib
+import re
 from collections.abc import Callable
 
 import pymysql
@@ -46,8 +47,8 @@ def truncate(
         The rows that each table had.
 
     Raises:
-        Misconfigured: a table is not a base table, another table refers to one of the three, or
-            the account or the server does not let one of them be emptied.
+        Misconfigured: a table is not a base table, another table refers to one of the three or
+            may do so unseen, or the account or the server does not let one of them be emptied.
         Busy: a table could not be locked in time.
         DatabaseUnavailable, TimedOut: as they say; no row is gone.
         PartlyEmptied: emptying failed after the first table was empty.
@@ -61,6 +62,7 @@ def truncate(
         multi_statements=True,
     ) as connection:
         db.check_base_tables(connection)
+        _check_sees_foreign_keys(connection)
         db.check_not_referenced(connection)
         _check_not_read_only(connection)
         db.lock_tables(connection, "READ")
@@ -78,6 +80,36 @@ def truncate(
         deadline.remaining()
         _empty(settings, connection, order, backup)
         return rows
+
+
+EVERYWHERE = re.compile(r"GRANT (.+) ON \*\.\* TO ")
+EXCEPT = re.compile(r"REVOKE (.+) ON `(.+)`\.\* FROM ")
+SYSTEM_SCHEMAS = {"mysql", "sys", "performance_schema", "information_schema"}
+
+
+def _check_sees_foreign_keys(connection: Connection) -> None:
+    """Checks that the server shows every foreign key to the account, in whichever schema.
+
+    It hides those of tables on which the account has no right. SHOW GRANTS has the rights of the
+    active roles too: https://dev.mysql.com/doc/refman/8.4/en/show-grants.html
+    """
+    grants = [line for (line,) in select(connection, "SHOW GRANTS")]
+    granted = [right for line in grants for right in _rights(EVERYWHERE.match(line))]
+    hidden = [
+        found[2]
+        for found in map(EXCEPT.match, grants)
+        if found and "REFERENCES" in _rights(found) and found[2] not in SYSTEM_SCHEMAS
+    ]
+    if hidden or not {"REFERENCES", "ALL PRIVILEGES"}.intersection(granted):
+        where = f"`{hidden[0]}`" if hidden else "*"
+        raise Misconfigured(
+            "DB_USER may not see every foreign key that refers to the tables; an administrator can"
+            f" GRANT REFERENCES ON {where}.* to it"
+        )
+
+
+def _rights(found: re.Match[str] | None) -> list[str]:
+    return found[1].split(", ") if found else []
 
 
 COMPRESSED = """

@@ -252,12 +252,16 @@ class DatabaseServer:
                 cursor.execute(statement)
 
     def create_account(self, user: str, password: str, database: str) -> None:
-        """Creates `user` if needed, sets its password, and grants all rights on `database`."""
+        """Creates `user` if needed, sets its password, and grants all rights on `database`.
+
+        With the right to see foreign keys everywhere, which a truncation needs.
+        """
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
             cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
             pattern = quote_pattern(database).replace("%", "%%")
             cursor.execute(f"GRANT ALL ON {pattern}.* TO %s@'%%'", (user,))
+            cursor.execute("GRANT REFERENCES ON *.* TO %s@'%%'", (user,))
 
     def _failure(self, what: str) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]

@@ -155,7 +155,7 @@ class Database:
         server: that it is on.
         name: of the database.
         environment: the functions' settings for it; their account has all rights in this database
-            and none elsewhere.
+            and sees foreign keys elsewhere.
     """
 
     def __init__(self, server: DatabaseServer, name: str) -> None:

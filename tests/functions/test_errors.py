@@ -1,6 +1,5 @@
 """Each error that the functions may answer, caused for real: its answer and its log lines."""
 
-import contextlib
 import dataclasses
 import json
 import socket
@@ -14,6 +13,7 @@ import pytest
 import requests
 from conftest import ACCOUNT, PASSWORD, Bucket, Bundle, Database
 from faults import sessions, wait_until
+from support import for_all_sessions
 from werkzeug.test import Client
 
 import db
@@ -424,19 +424,6 @@ def test_many_callers_at_once(bundle: Bundle, database: Database) -> None:
         thread.join(60)
     expected = {"department": "Sales", "job": "Clerk", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}
     assert [(answer.status_code, answer.json()) for answer in answers] == [(200, [expected])] * 30
-
-
-@contextlib.contextmanager
-def for_all_sessions(database: Database, name: str, value: str) -> Iterator[None]:
-    """Sets a global variable of the server for a while."""
-    with database.connect() as administrator, administrator.cursor() as cursor:
-        cursor.execute(f"SELECT @@GLOBAL.{name}")
-        ((before,),) = cursor.fetchall()
-        cursor.execute(f"SET GLOBAL {name} = %s", (value,))
-        try:
-            yield
-        finally:
-            cursor.execute(f"SET GLOBAL {name} = %s", (before,))
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -16,7 +16,7 @@ import pymysql
 import pytest
 import stored_backup
 from conftest import ACCOUNT, PROJECT, Bucket, Database, Loader
-from support import count, get
+from support import count, for_all_sessions, get
 from werkzeug.test import Client
 
 import db
@@ -135,6 +135,7 @@ def test_a_column_that_the_account_may_not_read(client: Client, database: Databa
     """A column that the account may not read makes backup and truncation 500; every row stays."""
     database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
     database.execute(f"GRANT DROP, LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
+    database.execute(f"GRANT REFERENCES ON *.* TO {ACCOUNT}")
     for table, columns in {"departments": "id", "jobs": "id, job", "employees": "id, name"}.items():
         database.execute(f"GRANT SELECT ({columns}) ON {database.name}.{table} TO {ACCOUNT}")
     for url in ("/backup-data", f"{TRUNCATE}?backup_first=true"):
@@ -173,8 +174,6 @@ def test_a_fourth_table_that_refers_to_the_three(
             f"CREATE TABLE {other}.badges (id INT UNSIGNED, CONSTRAINT badge"
             f" FOREIGN KEY (id) REFERENCES {database.name}.{table} (id))"
         )
-        # The server shows foreign keys only to accounts with this right, which grants.sql gives.
-        database.execute(f"GRANT REFERENCES ON *.* TO {ACCOUNT}")
         refused(client, database, "misconfigured", f"{other}.badges would be orphaned")
     finally:
         database.execute(f"DROP TABLE IF EXISTS {other}.badges")
@@ -182,20 +181,61 @@ def test_a_fourth_table_that_refers_to_the_three(
             database.execute(f"DROP DATABASE {other}")
 
 
-def test_a_hidden_table_that_refers_to_employees(client: Client, database: Database) -> None:
-    """A foreign key to employees stops the truncation even if the account cannot see it."""
-    other = f"{database.name}_hidden"
-    database.execute(f"CREATE DATABASE {other}")
+NOT_SEEN = "DB_USER may not see every foreign key that refers to the tables"
+
+
+@pytest.mark.parametrize("grants", ["", "SELECT, DROP", "REFERENCES (id)"])
+def test_foreign_keys_that_the_account_cannot_see(
+    client: Client, database: Database, grants: str
+) -> None:
+    """Without REFERENCES on everything a truncation is refused, since tables may refer unseen."""
+    database.execute(f"REVOKE REFERENCES ON *.* FROM {ACCOUNT}")
+    if grants:
+        where = "*.*" if "(" not in grants else f"{database.name}.jobs"
+        database.execute(f"GRANT {grants} ON {where} TO {ACCOUNT}")
+    message = f"{NOT_SEEN}; an administrator can GRANT REFERENCES ON *.* to it"
+    refused(client, database, "misconfigured", message)
+
+
+def test_a_right_that_is_revoked_in_one_schema(client: Client, database: Database) -> None:
+    """A partial revoke hides foreign keys, unless it is for a schema of the server itself."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB has no partial revokes")
+    database.execute("SET GLOBAL partial_revokes = ON")
+    other = f"{database.name}_other"
     try:
-        database.execute(
-            f"CREATE TABLE {other}.badges (id INT UNSIGNED,"
-            f" FOREIGN KEY (id) REFERENCES {database.name}.employees (id))"
-        )
-        status, answer = get(client, TRUNCATE)
-        assert (status, answer["error"]["code"]) == (500, "misconfigured")
-        assert count(database) == FULL
+        database.execute(f"REVOKE REFERENCES ON mysql.* FROM {ACCOUNT}")
+        assert get(client, f"{TRUNCATE}?dry_run=true")[0] == 200
+        database.execute(f"CREATE DATABASE {other}")
+        database.execute(f"REVOKE REFERENCES ON {other}.* FROM {ACCOUNT}")
+        message = f"{NOT_SEEN}; an administrator can GRANT REFERENCES ON `{other}`.* to it"
+        refused(client, database, "misconfigured", message)
     finally:
-        database.execute(f"DROP DATABASE {other}")
+        database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+        database.execute("SET GLOBAL partial_revokes = OFF")
+        database.execute(f"DROP DATABASE IF EXISTS {other}")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_temporary_table_in_the_way(
+    client: Client, database: Database, run_restore: Loader, take_backup: Any, table: str
+) -> None:
+    """A temporary table that hides one of the three stops truncation, backup and restore."""
+    backup = take_backup()["backup"]
+    with for_all_sessions(
+        database,
+        "init_connect",
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {database.name}.{table} (id INT)",
+    ):
+        message = f"a temporary table hides {table} from DB_USER"
+        refused(client, database, "misconfigured", message)
+        status, answer = get(client, "/backup-data")
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+        assert message in answer["error"]["message"]
+        loaded = run_restore(backup, "--replace")
+    assert loaded.status == 2
+    assert message in loaded.error
+    assert count(database) == FULL
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -239,6 +279,7 @@ def test_an_account_that_may_not_drop_one_table(
                 f"{role} FOR {ACCOUNT}" if database.server.is_mariadb else f"{role} TO {ACCOUNT}"
             )
             database.execute(f"SET DEFAULT ROLE {words}")
+        database.execute(f"GRANT REFERENCES ON *.* TO {grantee}")
         for table in TABLES:
             if table != missing:
                 database.execute(f"GRANT DROP ON {database.name}.{table} TO {grantee}")

@@ -1,12 +1,13 @@
 """Helpers of several test files: parameters, rows, answers, and a copy of the project."""
 
+import contextlib
 import json
 import os
 import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,16 @@ def load_on_terminal(
         pass
     os.close(controller)
     return loading.wait(60), shown.decode()
+
+
+@contextlib.contextmanager
+def for_all_sessions(database: Database, name: str, value: str) -> Iterator[None]:
+    """Sets a global variable of the server for a while."""
+    with database.connect() as administrator, administrator.cursor() as cursor:
+        cursor.execute(f"SELECT @@GLOBAL.{name}")
+        ((before,),) = cursor.fetchall()
+        cursor.execute(f"SET GLOBAL {name} = %s", (value,))
+        try:
+            yield
+        finally:
+            cursor.execute(f"SET GLOBAL {name} = %s", (before,))
