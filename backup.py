@@ -118,7 +118,7 @@ def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
         BundleError: the backup failed; no manifest is left, and as far as possible no object.
     """
     location = settings.require_storage()
-    with db.snapshot(settings, deadline) as connection:
+    with db.snapshot(settings, deadline, patience=db.BACKUP_CONNECT_SECONDS) as connection:
         return store(connection, location, deadline)
 
 

@@ -6,21 +6,26 @@ commands share it too.
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
 
+from hiring import logs
 from hiring.deadline import Deadline
-from hiring.errors import Misconfigured, TimedOut
+from hiring.errors import DatabaseUnavailable, Misconfigured, TimedOut
 from hiring.mysql import login, session
 from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import translate
+from hiring.mysql.server_errors import may_pass, translate
 from hiring.mysql.statements import ping, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
 
+BACKUP_CONNECT_SECONDS = 60
+"""How long a backup goes on trying to connect: a failover takes about a minute."""
+PAUSE_SECONDS = 5
 LOCK_WAIT_SECONDS = 5
 REPORT_SECONDS = 30
 READ_SLACK_SECONDS = 5
@@ -132,17 +137,21 @@ def _living_connection() -> Connection | None:
 
 @contextlib.contextmanager
 def own_connection(
-    settings: Settings, deadline: Deadline, **variables: Any
+    settings: Settings, deadline: Deadline, *, patience: float = 0, **variables: Any
 ) -> Iterator[Connection]:
     """A connection for one backup, truncation or load, always closed at the end.
 
-    `variables` are those of `connect`.
+    Args:
+        settings: of the database.
+        deadline: of all that is done with it.
+        patience: seconds for which connecting is tried again.
+        variables: as of `connect`.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
-        connection = connect(settings, deadline.remaining(), **variables)
+        connection = _connect_patiently(settings, deadline, patience, **variables)
         connection.deadline = deadline
         try:
             yield connection
@@ -151,6 +160,24 @@ def own_connection(
             raise
         finally:
             _drop(connection)
+
+
+def _connect_patiently(
+    settings: Settings, deadline: Deadline, patience: float, **variables: Any
+) -> Connection:
+    """Connects, and tries again while the server is away; a refused login is refused at once."""
+    end = time.monotonic() + min(patience, deadline.remaining())
+    told = None
+    while True:
+        try:
+            with _translated_errors():
+                return connect(settings, deadline.remaining(), **variables)
+        except DatabaseUnavailable as error:
+            if not may_pass(error.__cause__) or time.monotonic() + PAUSE_SECONDS > end:
+                raise
+            if told != (told := str(error)):
+                logs.event("connecting again", "WARNING", reason=told, seconds=patience)
+        time.sleep(PAUSE_SECONDS)
 
 
 def count_rows(connection: Connection, tables: Iterable[str] = TABLES) -> dict[str, int]:
@@ -170,13 +197,16 @@ WHERE table_schema = DATABASE() AND table_name IN %s
 
 
 @contextlib.contextmanager
-def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
+def snapshot(
+    settings: Settings, deadline: Deadline, *, patience: float = 0
+) -> Iterator[Connection]:
     """A connection that reads the three tables as they were at one moment.
 
     The metadata locks come first: a table that is swapped or altered after the snapshot, but
     before it is read, would read as empty or fail. `SELECT ... LIMIT 0` takes the lock without
     opening a view; the first row read, of information_schema too, opens one view of all three.
-    Writers do not wait; ALTER and TRUNCATE wait until the end.
+    Writers do not wait; ALTER and TRUNCATE wait until the end. `patience` is that of
+    `own_connection`.
 
     Raises:
         Busy: a table is locked or being altered.
@@ -186,6 +216,7 @@ def snapshot(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
     with own_connection(
         settings,
         deadline,
+        patience=patience,
         net_write_timeout=NET_WRITE_SECONDS,
         wait_timeout=SNAPSHOT_IDLE_SECONDS,
     ) as connection:

@@ -12,6 +12,8 @@ from hiring.errors import Misconfigured
 
 RESERVED_SECONDS = 30
 """Seconds of the function's time limit that a backup or a truncation reserves for clean-up."""
+SOCKET_PATH_BYTES = 107
+"""Linux allows 108 bytes, the final zero byte included: unix(7)."""
 DEFAULT_FUNCTION_SECONDS = 3600
 """The longest time limit that an HTTP function can have; assumed if the platform names none."""
 
@@ -133,7 +135,14 @@ def _socket(instance: str, socket: str) -> str | None:
             "INSTANCE_CONNECTION_NAME is malformed; for example"
             " INSTANCE_CONNECTION_NAME=my-project:europe-west1:my-instance"
         )
-    return f"/cloudsql/{instance}" if instance else socket or None
+    path = f"/cloudsql/{instance}" if instance else socket
+    if len(path.encode()) > SOCKET_PATH_BYTES:
+        name = "INSTANCE_CONNECTION_NAME" if instance else "DB_SOCKET"
+        raise Misconfigured(
+            f"{name} is too long: the socket's path has {len(path.encode())} bytes, and the system"
+            f" takes at most {SOCKET_PATH_BYTES}; link it, for example to DB_SOCKET=/run/mysql.sock"
+        )
+    return path or None
 
 
 def _authorities(path: str, socket: str | None) -> str | None:

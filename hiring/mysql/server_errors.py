@@ -32,6 +32,13 @@ UNAVAILABLE = {
     CR.CR_AUTH_PLUGIN_ERR: "it asks for the password in clear; set DB_SSL_CA to verify it first",
     CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
 }
+REFUSED = {1045, 1698, 1820, 1862, 3118, 3955, 4151} | {
+    CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
+    CR.CR_AUTH_PLUGIN_ERR,
+    CR.CR_SSL_CONNECTION_ERROR,
+}
+"""A login that would be refused again; some more of them could lock the account."""
+
 # Something is read only; a privilege is missing; a database, a table or a column is missing or
 # wrong.
 MISCONFIGURED = (
@@ -52,7 +59,7 @@ def without_accounts(message: str) -> str:
     return ACCOUNT.sub("DB_USER", message)
 
 
-def error_number(error: Exception) -> int | None:
+def error_number(error: BaseException | None) -> int | None:
     """The number of an error of the server or of PyMySQL; None where it has none."""
     number = error.args[0] if isinstance(error, pymysql.err.Error) and error.args else None
     return number if isinstance(number, int) else None
@@ -70,6 +77,12 @@ def unreached(error: Exception, address: str) -> str:
     if 2000 <= number < 3000:  # PyMySQL's own
         return f"the connection to {address} was lost"
     return f"it ends the login at {address} with error {number}"
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether connecting again may succeed: the server is away or busy, and refuses no login."""
+    is_unverified = isinstance(error and error.__context__, ssl.SSLCertVerificationError)
+    return error_number(error) not in REFUSED and not is_unverified
 
 
 def translate(error: pymysql.err.Error) -> BundleError:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import faults
 import pymysql
 import pytest
-from conftest import ACCOUNT, PASSWORD, Bucket, Database, Loader
+from conftest import ACCOUNT, PASSWORD, Bucket, Database, Loader, forget_settings
 from faults import EMPTY, FULL, TRUNCATE
 from forwarder import Forwarder
 from support import count, error, get
@@ -233,6 +234,59 @@ def test_the_server_is_killed_during_a_load(
     assert count(database) == FULL
     assert run_restore(backup, "--replace").status == 0
     assert count(database) == FULL
+
+
+# A failover
+
+
+def test_a_backup_waits_for_a_server_that_fails_over(
+    client: Client,
+    database: Database,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A backup tries to connect for a minute; a report, a truncation and a dry run fail at once."""
+    environment.setattr(db, "BACKUP_CONNECT_SECONDS", 60)
+    environment.setattr(db, "PAUSE_SECONDS", 0.2)
+    database.server.kill()
+    for url in (REPORT, TRUNCATE, "/backup-data?dry_run=true"):
+        with within(2):
+            assert error(client, url) == UNAVAILABLE
+    backed_up = threading.Event()
+
+    def fail_over() -> None:
+        time.sleep(1)
+        database.server.start()
+        backed_up.wait(60)  # the server ends with the thread that started it
+        database.server.stop()
+
+    failover = threading.Thread(target=fail_over)
+    failover.start()
+    capsys.readouterr()
+    status, answer = get(client, "/backup-data")
+    backed_up.set()
+    failover.join()
+    assert status == 200
+    faults.check_whole(bucket, answer)
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    reasons = [line["reason"] for line in told if line["message"] == "connecting again"]
+    assert len(reasons) == len(set(reasons)) > 0
+
+
+def test_a_backup_does_not_wait_where_waiting_does_not_help(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A refused login is tried no more often, and no time is left for waiting in a short limit."""
+    environment.setattr(db, "BACKUP_CONNECT_SECONDS", 60)
+    environment.setenv("DB_PASS", "wrong")
+    with within(2):
+        assert error(client, "/backup-data") == UNAVAILABLE
+    forget_settings()
+    environment.setenv("DB_SOCKET", "/no/such/socket")
+    environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "31")
+    with within(2):
+        assert error(client, "/backup-data") == UNAVAILABLE
 
 
 # An administrator

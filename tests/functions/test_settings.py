@@ -73,6 +73,28 @@ def test_instance_connection_name(instance: str, socket: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "size"),
+    [
+        ("DB_SOCKET", "/run/" + 102 * "s", 107),
+        ("DB_SOCKET", "/run/" + 103 * "s", 108),
+        ("DB_SOCKET", "/run/" + 52 * "é", 109),
+        ("INSTANCE_CONNECTION_NAME", f"p:r:{94 * 'i'}", 108),
+    ],
+)
+def test_a_path_too_long_for_a_socket(name: str, value: str, size: int) -> None:
+    """A socket's path has at most 107 bytes; a longer one is named with its length."""
+    if size <= 107:
+        assert read_settings({**GOOD, name: value}).socket == value
+        return
+    with pytest.raises(Misconfigured) as refused:
+        read_settings({**GOOD, name: value})
+    assert str(refused.value) == (
+        f"{name} is too long: the socket's path has {size} bytes, and the system takes at most 107;"
+        " link it, for example to DB_SOCKET=/run/mysql.sock"
+    )
+
+
+@pytest.mark.parametrize(
     ("path", "location"),
     [
         ("bucket", ("bucket", "")),
