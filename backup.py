@@ -236,11 +236,11 @@ def _store_reports(
     stored = []
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
         if hires is None:
-            rows = reports.run(connection, report, year)
+            rows = list(reports.run(connection, report, year))
         else:
             rows = reports.run_on_counts(connection, report, hires)
         for suffix, (media_type, write) in REPORT_KINDS.items():
-            content = write(report.columns, rows).encode()
+            content = "".join(write(report.columns, rows)).encode()
             stored.append(folder.put(f"reports/{report.name}-{year}.{suffix}", media_type, content))
     return stored
 

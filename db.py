@@ -28,8 +28,6 @@ BACKUP_CONNECT_SECONDS = 60
 PAUSE_SECONDS = 5
 LOCK_WAIT_SECONDS = 5
 REPORT_SECONDS = 30
-READ_SLACK_SECONDS = 5
-"""Extra seconds the client waits beyond the server's own report limit."""
 NET_WRITE_SECONDS = 600
 """How long the server waits for a snapshot's client to read on: an upload may be slow."""
 SNAPSHOT_IDLE_SECONDS = 600
@@ -97,19 +95,18 @@ _kept = threading.local()
 
 
 @contextlib.contextmanager
-def report_connection(settings: Settings) -> Iterator[Connection]:
+def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connection]:
     """This thread's connection for reports, reused between requests and replaced when it is dead.
 
-    The server stops a statement on it after REPORT_SECONDS. The client stops a while later, however
-    slowly the answer arrives.
+    The deadline ends every wait for the server, however slowly its answer arrives, and the server
+    stops its statements a moment before.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
-        deadline = Deadline(REPORT_SECONDS + READ_SLACK_SECONDS)
         connection = _living_connection() or connect(
-            settings, REPORT_SECONDS + READ_SLACK_SECONDS, statement_seconds=REPORT_SECONDS
+            settings, REPORT_SECONDS, statement_seconds=REPORT_SECONDS
         )
         connection.deadline = deadline
         _kept.connection = None  # kept again only after this use succeeds

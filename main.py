@@ -24,10 +24,12 @@ import db
 import reports
 import truncation
 from hiring import logs
+from hiring.deadline import Deadline
 from hiring.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
 from hiring.mysql.connection import Connection
 from hiring.settings import current_settings
 from pages import page
+from pages.answer import collect
 from pages.assets import content_security_policy
 from pages.query import (
     CSV,
@@ -39,7 +41,6 @@ from pages.query import (
     TEXT,
     read_query,
 )
-from pages.rendered import RenderedAnswers
 from pages.spreadsheet import as_csv
 from pages.text import as_text
 
@@ -47,8 +48,6 @@ REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
 SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
-
-_rendered = RenderedAnswers()
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -237,13 +236,15 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
     wanted = asked.get("format") or _acceptable(request)
     query = read_query(report, asked, wanted)
-    with db.report_connection(current_settings()) as connection:
+    settings, deadline = current_settings(), Deadline(db.REPORT_SECONDS)
+    with db.report_connection(settings, deadline) as connection:
         if wanted == HTML:
-            found = page.read(connection, query)
-            content = _rendered.get(page.render, query, found, request.host)
+            pieces = page.render(query, page.read(connection, query), request.host)
         else:
-            rows = reports.run(connection, report, query.first, query.last)
-            content = _rendered.get(SHOW[wanted], query.columns, rows)
+            most = reports.TEXT_ROWS if wanted == TEXT else reports.ANSWER_ROWS
+            rows = reports.run(connection, report, query.first, query.last, most=most)
+            pieces = SHOW[wanted](query.columns, rows)
+        content = collect(pieces, deadline)
     response = flask.Response(content, mimetype=wanted)
     if wanted == HTML:
         response.headers["Content-Security-Policy"] = content_security_policy()

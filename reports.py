@@ -9,14 +9,16 @@ TABLES, where `backup_first` runs them, MySQL refuses one.
 
 import datetime
 import decimal
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pymysql
 
-from hiring.mysql.connection import Connection
+from hiring.errors import TooManyRows
+from hiring.mysql.connection import Connection, limited
 from hiring.mysql.server_errors import SLOW
 from hiring.mysql.statements import select
 
@@ -25,6 +27,12 @@ FIRST_YEAR, LAST_YEAR = 1000, 9998
 """The years whose first day, and the next year's, MySQL can hold."""
 MOST_YEARS = 50
 """Maximum number of years of a report."""
+ANSWER_ROWS, TEXT_ROWS = 100_000, 5_000
+"""Maximum number of rows of an answer; a grid of text is for people."""
+ANSWER_BYTES = 16_000_000
+"""Maximum length of an answer; Cloud Run's own is 32 MB."""
+COUNT_SECONDS = 5
+"""Time limit for counting the rows of a report that has too many."""
 
 NAMES = ("department", "job")
 """The columns that hold names; the others hold numbers."""
@@ -97,7 +105,7 @@ QUARTERLY_HIRED = Report(
     template="""
         SELECT {hires_year}departments.department, jobs.job,
             hires.q1, hires.q2, hires.q3, hires.q4,
-            departments.id, jobs.id
+            departments.id, jobs.id AS job_id
         FROM ({hires}) AS hires
         STRAIGHT_JOIN departments ON departments.id = hires.department_id
         STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
@@ -161,17 +169,8 @@ YEARS_SECONDS = 2
 YEARS_AROUND = 25
 """Years before and after the shown one that are searched: dates wrong by centuries cost nothing."""
 
-# The limit of one statement, for either server: what the one runs is a comment to the other.
-# https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
-# https://dev.mysql.com/doc/refman/8.4/en/optimizer-hints.html#optimizer-hints-execution-time
-_LIMITED_SELECT = (
-    f"/*M! SET STATEMENT max_statement_time={YEARS_SECONDS} FOR */"
-    f" SELECT /*+ MAX_EXECUTION_TIME({YEARS_SECONDS * 1000}) */"
-)
-
-FIRST_AND_LAST_YEAR = f"""
-{_LIMITED_SELECT}
-    YEAR(MIN(datetime)), LEAST(YEAR(MAX(datetime)), YEAR(UTC_DATE()) + 1)
+FIRST_AND_LAST_YEAR = """
+SELECT YEAR(MIN(datetime)), LEAST(YEAR(MAX(datetime)), YEAR(UTC_DATE()) + 1)
 FROM employees
 WHERE datetime >= '1000-01-01'
 """
@@ -198,8 +197,9 @@ def run(
     last: int | None = None,
     *,
     every_row: bool = False,
-) -> list[ReportRow]:
-    """The rows of a report on one year, or on several in one statement.
+    most: int | None = None,
+) -> Iterator[ReportRow]:
+    """Yields the rows of a report on one year, or on several in one statement, as they arrive.
 
     Args:
         connection: to read on.
@@ -207,18 +207,50 @@ def run(
         first: the year, or the first one: FIRST_YEAR to LAST_YEAR.
         last: the last year of several.
         every_row: whether the rows that the report leaves out are there too.
+        most: maximum number of rows.
 
-    Returns:
+    Yields:
         A tuple for each row, with a value for each of the report's columns, or more. For several
         years, the rows of one year after those of the other, each with its year in front.
+
+    Raises:
+        TooManyRows: there are more than `most` rows.
     """
     several_years = last is not None
     statement = report.statement(several_years=several_years, every_row=every_row)
     end = last if last is not None else first
     bounds = {"start": datetime.date(first, 1, 1), "end": datetime.date(end + 1, 1, 1)}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, bounds)
-        return list(cursor.fetchall())
+    if most is None:
+        yield from connection.stream(statement, bounds)
+        return
+    rows = connection.stream(f"{statement} LIMIT {most + 1}", bounds)
+    yield from itertools.islice(rows, most)
+    if list(rows):
+        raise too_many(_count(connection, statement, bounds))
+
+
+def _count(connection: Connection, statement: str, bounds: dict[str, datetime.date]) -> int | None:
+    """The number of rows of a statement, None where it is not known within COUNT_SECONDS."""
+    counting = limited(f"SELECT COUNT(*) FROM ({statement}) AS counted", COUNT_SECONDS)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(counting, bounds)
+            ((rows,),) = cursor.fetchall()
+    except pymysql.err.Error as error:
+        if error.args[0] in SLOW:
+            return None
+        raise
+    return int(rows)
+
+
+def too_many(rows: int | None = None) -> TooManyRows:
+    """The error for a report that is too large for an answer; `rows` is None if not known."""
+    return TooManyRows(
+        f"the report{f', {rows:,} rows,' if rows else ''} is too large for an answer:"
+        f" at most {TEXT_ROWS:,} rows as text, {ANSWER_ROWS:,} rows and"
+        f" {ANSWER_BYTES // 1_000_000} MB in any other format; ask for fewer years or for another"
+        " format, or read the reports that every backup stores"
+    )
 
 
 def run_on_counts(connection: Connection, report: Report, hires: str) -> list[ReportRow]:
@@ -245,7 +277,7 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
         The years in order, or None where they were not found within YEARS_SECONDS.
     """
     try:
-        ((first, last),) = select(connection, FIRST_AND_LAST_YEAR)
+        ((first, last),) = select(connection, limited(FIRST_AND_LAST_YEAR, YEARS_SECONDS))
         if first is None:
             return []
         earliest = max(first, around - YEARS_AROUND)
@@ -253,7 +285,7 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
         if not years:
             return []
         questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in years]
-        (answers,) = select(connection, _LIMITED_SELECT + ",".join(questions))
+        (answers,) = select(connection, limited(f"SELECT {','.join(questions)}", YEARS_SECONDS))
     except pymysql.err.Error as error:
         if error.args[0] in SLOW:
             return None
@@ -261,21 +293,25 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
     return [year for year, has_hires in zip(years, answers, strict=True) if has_hires]
 
 
-def as_json(columns: Sequence[str], rows: list[ReportRow]) -> str:
+def as_json(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     """Rows as a JSON list of objects, one a line, as an answer and as a backup hold them."""
-    return "[" + ",\n ".join(_objects(columns, rows)) + "]\n"
+    before = "["
+    for line in _objects(columns, rows):
+        yield before + line
+        before = ",\n "
+    yield "[]\n" if before == "[" else "]\n"
 
 
-def as_ndjson(columns: Sequence[str], rows: list[ReportRow]) -> str:
+def as_ndjson(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     """Rows as JSON objects, one a line and nothing else: https://github.com/ndjson/ndjson-spec"""
-    return "".join(f"{line}\n" for line in _objects(columns, rows))
+    for line in _objects(columns, rows):
+        yield f"{line}\n"
 
 
-def _objects(columns: Sequence[str], rows: list[ReportRow]) -> list[str]:
-    return [
-        json.dumps(dict(zip(columns, row, strict=False)), ensure_ascii=False, default=plain)
-        for row in rows
-    ]
+def _objects(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
+    encode = json.JSONEncoder(ensure_ascii=False, default=plain).encode
+    for row in rows:
+        yield encode(dict(zip(columns, row, strict=False)))
 
 
 def plain(value: object) -> int | str | None:

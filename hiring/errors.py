@@ -2,6 +2,7 @@
 
     BundleError
     ├── BadParameter          400 bad_parameter
+    │   └── TooManyRows       400 too_many_rows
     ├── PrefetchRefused       403 prefetch_refused
     ├── MethodNotAllowed      405 method_not_allowed
     ├── Busy                  409 busy
@@ -36,6 +37,12 @@ class BadParameter(BundleError):
 
     status = 400
     code = "bad_parameter"
+
+
+class TooManyRows(BadParameter):
+    """The report has more rows, or is longer, than an answer may be."""
+
+    code = "too_many_rows"
 
 
 class PrefetchRefused(BundleError):

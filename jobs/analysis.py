@@ -145,7 +145,7 @@ def run() -> None:
     spark = SparkSession.builder.appName("hiring-analysis").getOrCreate()
     found = analyse(spark, backup)
     contents = {
-        f"{report.name}-{year}.json": reports.as_json(report.columns, rows).encode()
+        f"{report.name}-{year}.json": "".join(reports.as_json(report.columns, rows)).encode()
         for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
         for year, rows in sorted(found[report.name].items())
     }

@@ -26,13 +26,17 @@ WIDE_LETTERS, NARROW_LETTERS = "mwMW@%&", "ijltfrI.,:;'|!()[]- "
 
 def visible(value: object) -> str:
     """A name or an id as text without control characters; empty for NULL."""
+    if type(value) is int:
+        return str(value)
     shown = reports.plain(value)
     return "" if shown is None else str(shown).translate(_PICTURES)
 
 
 def isolated(text: str) -> str:
     """A visible name for plain text, isolated if its script could reorder the text after it."""
-    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
+    if not text.isascii() and any(
+        unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text
+    ):
         return f"{ISOLATE}{text}{END_OF_ISOLATE}"
     return text
 

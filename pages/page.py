@@ -1,6 +1,7 @@
 """Renders the page of a report and the page of an error."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,22 +33,22 @@ class Found:
 
 def read(connection: Connection, query: ReportQuery) -> Found:
     """Reads the rows of the report and of the year before, and the years with hires."""
-    rows = reports.run(connection, query.report, query.first, query.last, every_row=True)
+    rows = list(reports.run(connection, query.report, query.first, query.last, every_row=True))
     before = []
     if query.last is None and query.first > reports.FIRST_YEAR:
-        before = reports.run(connection, query.report, query.first - 1, every_row=True)
+        before = list(reports.run(connection, query.report, query.first - 1, every_row=True))
     return Found(rows, before, reports.years_with_hires(connection, query.first))
 
 
-def render(query: ReportQuery, found: Found, host: str = "") -> str:
-    """The page of a report.
+def render(query: ReportQuery, found: Found, host: str = "") -> Iterator[str]:
+    """Yields the page of a report in pieces.
 
     Args:
         query: the request's.
         found: the rows to show.
         host: that the request was sent to.
     """
-    return _environment().get_template("report.html").render(view(query, found, host))
+    return _environment().get_template("report.html").generate(view(query, found, host))
 
 
 def render_error(status: int, code: str, message: str) -> str:

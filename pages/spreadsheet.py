@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import reports
 from reports import ReportRow
@@ -14,17 +15,21 @@ BYTE_ORDER_MARK = "\ufeff"
 """Without it, Excel reads a file in the encoding of its own region instead of UTF-8."""
 
 
-def as_csv(columns: Sequence[str], rows: list[ReportRow]) -> str:
-    """Rows as CSV, RFC 4180, with a header line; safe to open in a spreadsheet."""
+def as_csv(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
+    """Yields rows as CSV, RFC 4180, with a header line; safe to open in a spreadsheet."""
     output = io.StringIO()
-    output.write(BYTE_ORDER_MARK)
     writer = csv.writer(output)
-    writer.writerow(columns)
-    writer.writerows([_harmless(value) for value in row[: len(columns)]] for row in rows)
-    return output.getvalue()
+    yield BYTE_ORDER_MARK
+    for row in itertools.chain([columns], rows):
+        writer.writerow([_harmless(value) for value in row[: len(columns)]])
+        yield output.getvalue()
+        output.seek(0)
+        output.truncate()
 
 
 def _harmless(value: object) -> int | str | None:
     """Puts an apostrophe before a name that a spreadsheet would run as a formula."""
+    if type(value) is int:
+        return value
     shown = reports.plain(value)
     return f"'{shown}" if isinstance(shown, str) and shown.startswith(FORMULA_STARTS) else shown

@@ -10,7 +10,8 @@ the following; `tests/project/test_private.py` fails where one of the names is g
                                   the whole, which a long statement on a slow line exceeds.
     _create_ssl_ctx               one TLS context for all connections that verify nothing: PyMySQL
                                   loads every authority of the system for each, 20 ms each.
-    _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads.
+    _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads, and the
+                                  rest of those that nobody wants.
     _next_seq_id                  the number of the next packet, to check that none is missing.
     _sock, _read_timeout,         the socket, and the timeouts that PyMySQL believes it has.
     _current_timeout
@@ -27,10 +28,13 @@ import functools
 import io
 import socket
 import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pymysql import err
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import COMMAND, CR
+from pymysql.cursors import SSCursor
 from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from hiring.bounded import BoundedReader
@@ -38,6 +42,8 @@ from hiring.deadline import Deadline
 
 SENT_BYTES = 64 * 1024
 """Bytes of a statement, or of lines, that must be sent within the write timeout."""
+SERVER_PART = 0.95
+"""The part of the remaining time after which the server stops a SELECT: before the client does."""
 
 LOGIN_PLUGINS = (b"caching_sha2_password", b"sha256_password", b"mysql_native_password")
 CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")
@@ -92,6 +98,27 @@ class Connection(PyMySQLConnection):
             seconds = min(seconds, self.deadline.remaining())
         self._read_timeout = self._current_timeout = seconds
         return seconds
+
+    def stream(self, select: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Sends a SELECT and yields its rows as they arrive.
+
+        The server stops it before the deadline. A caller that stops early closes the connection:
+        the server would go on sending.
+
+        Raises:
+            TimedOut: the deadline has passed.
+            pymysql.err.Error: the server refuses or stops it, or the connection was lost.
+        """
+        if self.deadline:
+            select = limited(select, self.deadline.remaining() * SERVER_PART)
+        cursor = self.cursor(SSCursor)
+        try:
+            cursor.execute(select, parameters)
+            yield from iter(cursor.fetchone, None)
+        finally:
+            if self._result and self._result.unbuffered_active:
+                self._result.unbuffered_active = False
+                self._force_close()
 
     def start_rows(self, statement: str) -> int:
         """Sends a statement whose rows `receive` then reads; returns the first row's packet number.
@@ -166,6 +193,17 @@ class Connection(PyMySQLConnection):
 
     def _create_ssl_ctx(self, given: ssl.SSLContext | dict[str, object]) -> ssl.SSLContext:
         return given if isinstance(given, ssl.SSLContext) else _unverified()
+
+
+def limited(select: str, seconds: float) -> str:
+    """A SELECT that the server stops: what one kind of server runs is a comment to the other.
+
+    https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
+    https://dev.mysql.com/doc/refman/8.4/en/optimizer-hints.html#optimizer-hints-execution-time
+    """
+    hint = f"SELECT /*+ MAX_EXECUTION_TIME({max(1, round(seconds * 1000))}) */"
+    limit = f"/*M! SET STATEMENT max_statement_time={seconds:.3f} FOR */ "
+    return limit + select.replace("SELECT", hint, 1)
 
 
 @functools.cache

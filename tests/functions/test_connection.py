@@ -57,7 +57,7 @@ def test_every_session_has_the_same_rules(database: Database) -> None:
     """Every session has UTC, utf8mb4 and short lock waits, whatever the server's defaults are."""
     settings = read_settings(database.environment)
     limit = "@@max_statement_time" if database.server.is_mariadb else "@@max_execution_time"
-    with db.report_connection(settings) as connection:
+    with db.report_connection(settings, Deadline(30)) as connection:
         assert select(connection, RULES) == [("+00:00", "", 1, 5, 5, "utf8mb4", "utf8mb4")]
         ((found,),) = select(connection, f"SELECT {limit}")
         assert found == (30 if database.server.is_mariadb else 30000)

@@ -14,8 +14,10 @@ from conftest import Database
 from support import insert_names
 from werkzeug.test import Client
 
+import db
 import reports
-from hiring.tables import TABLES
+from hiring.deadline import Deadline
+from hiring.settings import read_settings
 
 Hire = tuple[int, str, str, int | None, int | None]
 
@@ -305,11 +307,11 @@ def test_reports_under_table_locks(database: Database) -> None:
     """Both statements work in a session that holds table locks, as `backup_first` needs."""
     fill(database, seed=5, hires=50)
     expected = quarterly(database, 2021), above_the_mean(database, 2021)
-    with database.connect() as connection:
-        locks = ", ".join(f"{table} WRITE" for table in TABLES)
-        connection.cursor().execute(f"LOCK TABLES {locks}")
+    with db.own_connection(read_settings(database.environment), Deadline(30)) as connection:
+        db.lock_tables(connection, "WRITE")
         found = [
-            json.loads(reports.as_json(report.columns, reports.run(connection, report, 2021)))
+            json.loads("".join(reports.as_json(report.columns, rows)))
             for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
+            for rows in [reports.run(connection, report, 2021)]
         ]
     assert tuple(found) == expected

@@ -1,0 +1,166 @@
+"""How large an answer may be, and how long it may take."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tabulate
+from conftest import Database
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.test import Client
+
+import db
+import reports
+from pages import page
+from pages.names import isolated, visible
+from pages.text import as_text
+
+QUARTERLY = "/quarterly-hired"
+HELP = (
+    "at most 5,000 rows as text, 100,000 rows and 16 MB in any other format;"
+    " ask for fewer years or for another format, or read the reports that every backup stores"
+)
+
+
+def fill(database: Database, departments: int, jobs: int) -> None:
+    """Inserts a hire of each pair of a department and a job in 2021."""
+    database.insert("departments", [(n, f"D{n}") for n in range(1, departments + 1)])
+    database.insert("jobs", [(n, f"営業 {n}") for n in range(1, jobs + 1)])
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        " SELECT 'x', '2021-05-06', departments.id, jobs.id FROM departments JOIN jobs"
+    )
+
+
+def refusal(client: Client, path: str) -> tuple[int, str, str]:
+    response = client.get(path)
+    error = response.get_json()["error"]
+    return response.status_code, error["code"], error["message"]
+
+
+def test_text_has_at_most_5000_rows(client: Client, database: Database) -> None:
+    """A report of 5,001 rows is refused as text, with their number, and answered as CSV."""
+    fill(database, 50, 100)
+    text = client.get(QUARTERLY).get_data(as_text=True)
+    assert text.count("| D") == 5000
+    database.execute("INSERT INTO departments VALUES (51, 'D51')")
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        " VALUES ('x', '2021-12-31', 51, 1)"
+    )
+    assert refusal(client, QUARTERLY) == (
+        400,
+        "too_many_rows",
+        f"the report, 5,001 rows, is too large for an answer: {HELP}",
+    )
+    lines = client.get(f"{QUARTERLY}?format=csv").get_data(as_text=True).splitlines()
+    assert len(lines) == 5002
+    # The kept connection still answers.
+    assert client.get(f"{QUARTERLY}?year=2020").status_code == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", ["json", "ndjson", "csv"])
+def test_an_answer_has_at_most_100000_rows(client: Client, database: Database, wanted: str) -> None:
+    """A report of 100,000 rows is answered whole; with one more it is refused with their number."""
+    fill(database, 250, 400)
+    answer = client.get(f"{QUARTERLY}?format={wanted}").get_data(as_text=True)
+    assert answer.count("\n") == 100_000 + (wanted == "csv")
+    database.execute("INSERT INTO jobs VALUES (401, 'J')")
+    database.execute(
+        "INSERT INTO employees (name, datetime, department_id, job_id)"
+        " VALUES ('x', '2021-12-31', 1, 401)"
+    )
+    assert refusal(client, f"{QUARTERLY}?format={wanted}") == (
+        400,
+        "too_many_rows",
+        f"the report, 100,001 rows, is too large for an answer: {HELP}",
+    )
+
+
+def test_the_number_of_rows_is_left_out_where_it_takes_long(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A report whose rows cannot be counted in time is refused without their number."""
+    fill(database, 60, 100)
+    environment.setattr(reports, "COUNT_SECONDS", 0.001)
+    status, code, message = refusal(client, QUARTERLY)
+    assert (status, code) == (400, "too_many_rows")
+    # A fast server counts them within the millisecond.
+    assert message in (
+        f"the report{rows} is too large for an answer: {HELP}" for rows in ("", ", 6,000 rows,")
+    )
+
+
+FORMATS = ["text", "json", "ndjson", "csv", "html"]
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_an_answer_is_no_longer_than_16_mb(
+    client: Client, database: Database, environment: pytest.MonkeyPatch, wanted: str
+) -> None:
+    """An answer that is longer than allowed is refused, however few rows it has."""
+    fill(database, 20, 20)
+    assert reports.ANSWER_BYTES == 16_000_000
+    environment.setattr(reports, "ANSWER_BYTES", 2000)
+    response = client.get(f"{QUARTERLY}?format={wanted}")
+    assert response.status_code == 400
+    assert "too_many_rows" in response.text
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_rendering_is_bounded_too(
+    client: Client, database: Database, environment: pytest.MonkeyPatch, wanted: str
+) -> None:
+    """An answer that is read in time but rendered too slowly is 504 at the limit."""
+    fill(database, 10, 20)
+    environment.setattr(db, "REPORT_SECONDS", 1)
+    run, view = reports.run, page.view
+
+    def slow_rows(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for row in list(run(*arguments, **options)):
+            time.sleep(0.05)
+            yield row
+
+    def slow_view(*arguments: Any) -> Any:
+        time.sleep(1)
+        return view(*arguments)
+
+    if wanted == "html":
+        environment.setattr(page, "view", slow_view)
+    else:
+        environment.setattr(reports, "run", slow_rows)
+    started = time.monotonic()
+    assert client.get(f"{QUARTERLY}?format={wanted}").status_code == 504
+    assert time.monotonic() - started < 12
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_refused_costs_no_memory(bundle: Any, database: Database) -> None:
+    """Reading a report that is too large stops at the limit: 400,000 rows are refused in time."""
+    fill(database, 800, 500)
+    started = time.monotonic()
+    response = bundle.get(f"{QUARTERLY}?format=json")
+    assert response.status_code == 400
+    assert ", 400,000 rows," in response.json()["error"]["message"]
+    assert time.monotonic() - started < 25
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Mn", "Me", "Mc", "Cf"], exclude_characters="\u115f")
+    | st.sampled_from("aé営🚧 ق"),
+    max_size=12,
+)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, *[st.integers(0, 99_999)] * 4), max_size=4))
+def test_the_grid_is_that_of_tabulate(rows: list[tuple[Any, ...]]) -> None:
+    """The grid is exactly the one that tabulate draws."""
+    columns = reports.QUARTERLY_HIRED.columns
+    shown = [[isolated(visible(cell)) for cell in row] for row in rows]
+    drawn = tabulate.tabulate(
+        shown, columns, "grid", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 4
+    )
+    assert "".join(as_text(columns, rows)) == drawn + "\n"
