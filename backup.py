@@ -6,8 +6,8 @@ is stored last and read back: a folder without one is not a backup.
     gs://bucket/prefix/backups/20261122T151624.123456Z/
         departments.avro  jobs.avro  employees.avro
         invalid/employees.jsonl     rows with a value that Avro cannot hold, if any
-        reports/...-2021.json       the reports on the same view of the tables,
-        reports/...-2021.ndjson     and the same rows as one object a line
+        reports/....json            the reports on every year, on the same view of the tables,
+        reports/....ndjson          and the same rows as one object a line
         schema.sql                  SHOW CREATE TABLE of the three
         manifest.json
 """
@@ -15,13 +15,13 @@ is stored last and read back: a folder without one is not a backup.
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import db
 import reports
 from hiring import logs
-from hiring.avro.hires import HireCounts
+from hiring.avro.hires import HireCounts, count_hires
 from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
@@ -58,7 +58,7 @@ def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _store_tables(
-    hires: HireCounts,
+    hires: HireCounts | None,
     connection: Connection,
     folder: OutputFolder,
     tables: list[Table],
@@ -68,7 +68,7 @@ def _store_tables(
     entries = []
     for table in tables:
         name = f"{table.name}.avro"
-        on_block = hires.add if table.name == "employees" else None
+        on_block = hires.add if hires and table.name == "employees" else None
         stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
         entries.append(table_entry(table.name, [stored]))
     return {"tables": entries}
@@ -173,7 +173,7 @@ def store(
     position = "" if place else read_position(connection)
     db.check_base_tables(connection, engine="InnoDB")
     tables = [read_table(connection, name) for name in TABLES]
-    hires = HireCounts(tables[TABLES.index("employees")], reports.DEFAULT_YEAR)
+    hires = count_hires(connection, {table.name: table for table in tables})
     store_tables = store_tables or functools.partial(_store_tables, hires)
     if place and place[0]:
         position = _position_at(connection, place)  # the view is open by now
@@ -190,9 +190,7 @@ def store(
             "database": database,
             "server_version": version,
             **stored,
-            "reports": _store_reports(
-                connection, folder, hires.as_json(row_counts(stored["tables"])["employees"])
-            ),
+            "reports": store_reports(connection, folder, hires),
             "schema": _store_schema(connection, folder),
         }
         store_manifest(folder, manifest)
@@ -221,28 +219,46 @@ def check_restorable(manifest: dict[str, Any], rows: dict[str, int]) -> None:
         raise BundleError(f"the backup has {stored} rows, the tables have {rows}")
 
 
-REPORT_KINDS = {
-    "json": ("application/json", reports.as_json),
-    "ndjson": ("application/x-ndjson", reports.as_ndjson),
-}
-"""Media type and writer of each form of a stored report, by the extension of its file."""
-
-
-def _store_reports(
-    connection: Connection, folder: OutputFolder, hires: str | None
+def store_reports(
+    connection: Connection, folder: OutputFolder, hires: HireCounts | None
 ) -> list[dict[str, Any]]:
-    """Stores the reports from the hires that were counted, None where the server has to count."""
-    year = reports.DEFAULT_YEAR
+    """Stores the reports on every year; returns the manifest's entries.
+
+    Args:
+        connection: to read on where the server has to count.
+        folder: to store into.
+        hires: the counts of all rows of employees, if there are any.
+    """
     stored = []
     for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
-        if hires is None:
-            rows = list(reports.run(connection, report, year))
+        if hires is None or not hires.possible:
+            rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
+        elif report is reports.QUARTERLY_HIRED:
+            rows = hires.quarterly_hired()
         else:
-            rows = reports.run_on_counts(connection, report, hires)
-        for suffix, (media_type, write) in REPORT_KINDS.items():
-            content = "".join(write(report.columns, rows)).encode()
-            stored.append(folder.put(f"reports/{report.name}-{year}.{suffix}", media_type, content))
+            rows = hires.hiring_by_department()
+        stored += _store_report(folder, report, rows)
     return stored
+
+
+def _store_report(
+    folder: OutputFolder, report: reports.Report, rows: Iterator[reports.ReportRow]
+) -> list[dict[str, Any]]:
+    """Stores rows, each with its year in front, as JSON and as one object a line."""
+    columns = ("year", *report.columns)
+    names = [f"reports/{report.name}.{suffix}" for suffix in ("json", "ndjson")]
+    with (
+        folder.create(names[0], "application/json") as whole,
+        folder.create(names[1], "application/x-ndjson") as lines,
+    ):
+        between = b"["
+        for row in reports.as_objects(columns, rows):
+            printed = row.encode()
+            whole.write(between + printed)
+            lines.write(printed + b"\n")
+            between = b",\n "
+        whole.write(b"[]\n" if between == b"[" else b"]\n")
+    return [folder.stored(name) for name in names]
 
 
 def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:

@@ -52,12 +52,6 @@ _SEVERAL_YEARS = {
     "within_year": "PARTITION BY hires.year",
 }
 
-_COUNTED_BEFORE = """JSON_TABLE(%(hires)s, '$[*]' COLUMNS (
-            department_id BIGINT PATH '$[0]', job_id BIGINT PATH '$[1]',
-            q1 BIGINT PATH '$[2]', q2 BIGINT PATH '$[3]',
-            q3 BIGINT PATH '$[4]', q4 BIGINT PATH '$[5]'
-        )) AS counted_before"""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -68,8 +62,7 @@ class Report:
         title: for people.
         columns: what each row shows; the statement may select more, for the page alone.
         template: the statement, with places for the hires and for what several years add.
-        hires: the hires in groups, counted by the server from employees.
-        counted_hires: the same groups, from hires that were counted before.
+        hires: the hires in groups.
         condition: the rows to show; the page shows the others too.
     """
 
@@ -78,7 +71,6 @@ class Report:
     columns: tuple[str, ...]
     template: str
     hires: str
-    counted_hires: str
     condition: str = ""
 
     def statement(self, *, several_years: bool = False, every_row: bool = False) -> str:
@@ -92,10 +84,6 @@ class Report:
         hires = self.hires.format(**years)
         condition = "" if every_row else self.condition
         return self.template.format(hires=hires, condition=condition, **years)
-
-    def statement_on_counts(self) -> str:
-        """The SQL for one year, which takes `hires`, as `run_on_counts` does."""
-        return self.template.format(hires=self.counted_hires, condition=self.condition, **_ONE_YEAR)
 
 
 QUARTERLY_HIRED = Report(
@@ -121,7 +109,6 @@ QUARTERLY_HIRED = Report(
         WHERE datetime >= %(start)s AND datetime < %(end)s
         GROUP BY {by_year}department_id, job_id
         """,
-    counted_hires=f"SELECT * FROM {_COUNTED_BEFORE}",
 )
 """Hires by department and job per quarter: a row for each pair with a hire that year.
 
@@ -150,11 +137,6 @@ HIRING_BY_DEPARTMENT = Report(
         FROM employees
         WHERE datetime >= %(start)s AND datetime < %(end)s
         GROUP BY {by_year}department_id
-        """,
-    counted_hires=f"""
-        SELECT department_id, SUM(q1 + q2 + q3 + q4) AS hired
-        FROM {_COUNTED_BEFORE}
-        GROUP BY department_id
         """,
     condition="WHERE hired * hiring_departments > total",
 )
@@ -253,19 +235,6 @@ def too_many(rows: int | None = None) -> TooManyRows:
     )
 
 
-def run_on_counts(connection: Connection, report: Report, hires: str) -> list[ReportRow]:
-    """The rows of a report on one year whose hires were counted before.
-
-    Args:
-        connection: to read the names on, and their order.
-        report: which.
-        hires: JSON, a list of `[department_id, job_id, Q1, Q2, Q3, Q4]`, whole numbers.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(report.statement_on_counts(), {"hires": hires})
-        return list(cursor.fetchall())
-
-
 def years_with_hires(connection: Connection, around: int) -> list[int] | None:
     """The years to offer beside the one shown; a hire counts whatever its department and job.
 
@@ -296,7 +265,7 @@ def years_with_hires(connection: Connection, around: int) -> list[int] | None:
 def as_json(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     """Rows as a JSON list of objects, one a line, as an answer and as a backup hold them."""
     before = "["
-    for line in _objects(columns, rows):
+    for line in as_objects(columns, rows):
         yield before + line
         before = ",\n "
     yield "[]\n" if before == "[" else "]\n"
@@ -304,11 +273,12 @@ def as_json(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
 
 def as_ndjson(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     """Rows as JSON objects, one a line and nothing else: https://github.com/ndjson/ndjson-spec"""
-    for line in _objects(columns, rows):
+    for line in as_objects(columns, rows):
         yield f"{line}\n"
 
 
-def _objects(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
+def as_objects(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
+    """Rows as JSON objects."""
     encode = json.JSONEncoder(ensure_ascii=False, default=plain).encode
     for row in rows:
         yield encode(dict(zip(columns, row, strict=False)))

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by the three submit scripts: options, the jobs' account, and the packing for Dataproc.
+# Shared by the submit scripts: options, the jobs' account, and the packing for Dataproc.
 # Sourced from the project's folder.
 
 # shellcheck source=deploy/gcloud.sh
@@ -65,7 +65,7 @@ storage_address() {
 ensure_jobs_account() {
     local member
     member=serviceAccount:$(account "$JOBS_ACCOUNT")
-    ensure_account "$JOBS_ACCOUNT" "Backups, analyses and forecasts on Dataproc and Vertex AI"
+    ensure_account "$JOBS_ACCOUNT" "Backups and forecasts on Dataproc and Vertex AI"
     grant_bucket "$(bucket)" "$JOBS_ACCOUNT"
     step "rights of $JOBS_ACCOUNT: $1"
     run projects add-iam-policy-binding "$PROJECT_ID" --condition=None --member="$member" --role="$1"

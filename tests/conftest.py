@@ -60,7 +60,6 @@ TOGETHER = {
     "tests/functions/test_faults_database.py": "a server to kill",
     "tests/functions/test_login.py": "a server without TLS",
     "tests/functions/test_tls.py": "a server with a certificate",
-    "tests/jobs/test_analysis.py": "Spark",
     "tests/jobs/test_distributed_backup.py": "Spark",
     "tests/restore/test_load_across.py": "a server of the other kind",
 }

@@ -52,12 +52,15 @@ class Block:
         content: the rows as Avro.
         invalid: the rows that Avro cannot hold.
         columns: the values of all rows as the server printed them, in the bytes of `Rows`.
+        numbers: of each column: whole numbers, and times as Avro has them; NULL is 0. None for
+            other types.
     """
 
     rows: int
     content: bytes
     invalid: list[InvalidRow]
     columns: list[Values]
+    numbers: list[Ints | None]
 
 
 def keep_freed_memory() -> None:
@@ -91,7 +94,12 @@ def encode(table: Table, rows: Rows) -> Block:
             invalid |= values.nulls
         if column.is_geometry:
             invalid |= (values.lengths == 0) & ~values.nulls
-    parts = [part for column, values in columns for part in _parts(column, values, invalid)]
+    numbers = [_numbers(column, values, invalid) for column, values in columns]
+    parts = [
+        part
+        for (column, values), known in zip(columns, numbers, strict=True)
+        for part in _parts(column, values, known, invalid)
+    ]
     if invalid.any():
         parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
     return Block(
@@ -99,6 +107,7 @@ def encode(table: Table, rows: Rows) -> Block:
         lay_out(parts),
         [_invalid_row(columns, row) for row in np.flatnonzero(invalid).tolist()],
         [values for _, values in columns],
+        numbers,
     )
 
 
@@ -160,9 +169,17 @@ def _floats(column: Column, values: Values, invalid: Mask) -> Part:
     return part_of(cells, np.full(len(numbers), number.itemsize))
 
 
-def _parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
+def _numbers(column: Column, values: Values, invalid: Mask) -> Ints | None:
+    if column.type in (mapping.INT, mapping.LONG):
+        return integers(column, values, invalid)
+    if column.type in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
+        return times(column, values, invalid)
+    return None
+
+
+def _parts(column: Column, values: Values, numbers: Ints | None, invalid: Mask) -> list[Part]:
     """A column as Avro encodes it; marks the rows whose value Avro cannot hold."""
-    parts = _value_parts(column, values, invalid)
+    parts = [_varints(numbers)] if numbers is not None else _value_parts(column, values, invalid)
     if not column.nullable:
         if values.nulls.any():
             raise ValueError(f"{column.name} is NULL although the server declares it NOT NULL")
@@ -177,10 +194,6 @@ def _parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
 def _value_parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
     """A column without the union's branches; what it has for a NULL does not count."""
     kind = column.type
-    if kind in (mapping.INT, mapping.LONG):
-        return [_varints(integers(column, values, invalid))]
-    if kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return [_varints(times(column, values, invalid))]
     if kind in (mapping.FLOAT, mapping.DOUBLE):
         return [_floats(column, values, invalid)]
     content = Part(values.packets, values.starts, values.lengths)

@@ -38,7 +38,7 @@ REMOVERS = 16
 _TABLES = "|".join(TABLES)
 OWN_NAMES = re.compile(
     rf"(invalid/)?({_TABLES})(-\d{{5,}}-\d+)?\.(avro|jsonl)"
-    r"|reports/[a-z-]+-\d{4}\.(json|ndjson)|schema\.sql|manifest\.json",
+    r"|reports/[a-z-]+(-\d{4})?\.(json|ndjson)|schema\.sql|manifest\.json",
     re.ASCII,
 )
 """The names that this project gives to the objects of a backup."""

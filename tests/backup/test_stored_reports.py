@@ -1,32 +1,35 @@
-"""The reports that a backup stores: counted from the rows it reads, and as the functions answer."""
+"""The reports on every year that a backup stores, whoever counts their hires."""
 
+import collections
+import json
 from typing import Any
 
 import pytest
 import stored_backup
 from conftest import Bucket, Database
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
 import reports
 from hiring.avro import hires
 from hiring.mysql import packets
+from hiring.storage import objects
 
 TABLES = ("employees", "departments", "jobs")
 NAMES = ["sales", "Sales", "Straße", "strasse", "Äpfel", "apfel", ""]
 DAYS = ["2021-01-01", "2021-03-31 23:59:59", "2021-04-01", "2021-08-15", "2021-12-31 23:59:59"]
-OUTSIDE = ["2020-12-31 23:59:59", "2022-01-01", None]
-NEVER = ["2021-00-15", "2022-00-15", "2021-05-00", "0000-00-00"]
-"""Dates that Avro cannot hold, some of which are in the reports' year."""
+OTHERS = ["1000-01-01", "2020-12-31 23:59:59", "2022-01-01", "2022-10-01", "9998-12-31 23:59:59"]
+NEVER = ["0999-12-31", "9999-01-01", None]
+"""Dates of no report."""
+INVALID = ["2021-00-15", "2022-00-15", "2021-05-00", "0000-00-00"]
+"""Dates that Avro cannot hold, some of which are in a report."""
 
-IDS = st.none() | st.integers(0, 5)
-HIRES = st.tuples(st.sampled_from(DAYS + OUTSIDE), IDS, IDS)
-INVALID = st.tuples(st.sampled_from(NEVER), IDS, IDS)
+IDS = st.none() | st.integers(-1, 5)
+HIRES = st.tuples(st.sampled_from(DAYS + OTHERS + NEVER), IDS, IDS)
+OF_INVALID = st.tuples(st.sampled_from(INVALID), IDS, IDS)
+TIES = [("2021-04-01", department, job) for department in (1, 2) for job in (1, 2)]
 NAMED = st.lists(st.sampled_from(NAMES), max_size=5)
-
-COUNTED = "counted while reading"
-BY_SERVER = "counted by the server"
 
 
 def fill(database: Database, departments: list[str], jobs: list[str], rows: list[Any]) -> None:
@@ -51,26 +54,76 @@ def make_nullable(database: Database, id_type: str = "INT UNSIGNED") -> None:
     )
 
 
-def check(client: Client, bucket: Bucket) -> None:
-    """Takes a backup, and compares its reports with what the functions answer."""
-    answer = client.get("/backup-data")
+def places(database: Database, table: str, name: str) -> dict[int, int]:
+    """The place of each id in the order of the names: the one thing that Python cannot know."""
+    return dict(database.execute(f"SELECT id, DENSE_RANK() OVER (ORDER BY {name}) FROM {table}"))
+
+
+def expected(
+    database: Database, departments: list[str], jobs: list[str], rows: list[Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """Both reports on every year, counted in plain Python."""
+    department_places = places(database, "departments", "department")
+    job_places = places(database, "jobs", "job")
+    pairs: dict[Any, list[int]] = collections.defaultdict(lambda: [0] * 4)
+    hired: dict[int, collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    for day, department, job in rows:
+        if day in NEVER or day == "0000-00-00" or department not in department_places:
+            continue
+        year, month = int(day[:4]), int(day[5:7])
+        year, month = (year, month) if month else (year - 1, 0)
+        hired[year][department] += 1
+        if job in job_places:
+            quarters = pairs[year, department, job]
+            if month:  # QUARTER() of a date without a month is 0
+                quarters[(month - 1) // 3] += 1
+    return {
+        "quarterly-hired": [
+            {"year": year, "department": departments[department - 1], "job": jobs[job - 1]}
+            | dict(zip(("Q1", "Q2", "Q3", "Q4"), quarters, strict=True))
+            for (year, department, job), quarters in sorted(
+                pairs.items(),
+                key=lambda pair: (
+                    pair[0][0],
+                    department_places[pair[0][1]],
+                    job_places[pair[0][2]],
+                    pair[0],
+                ),
+            )
+        ],
+        "hiring-by-department": [
+            {"year": year, "id": key, "department": departments[key - 1], "hired": number}
+            for year, of_year in sorted(hired.items())
+            for key, number in sorted(
+                of_year.items(), key=lambda each: (-each[1], department_places[each[0]], each[0])
+            )
+            if number * len(of_year) > sum(of_year.values())
+        ],
+    }
+
+
+def stored(bucket: Bucket, answer: Any) -> dict[str, list[dict[str, Any]]]:
+    """The reports that a backup stored; both forms must hold the same rows."""
     assert answer.status_code == 200, answer.get_data(as_text=True)
-    folder = stored_backup.path(answer.get_json())
-    stored = {
-        name.removeprefix(f"{folder}reports/"): content
-        for name, content in bucket.blobs(f"{folder}reports/").items()
-    }
-    assert stored == {
-        f"{report}-2021.{form}": client.get(f"/{report}?format={form}").get_data()
-        for report in ("quarterly-hired", "hiring-by-department")
-        for form in ("json", "ndjson")
-    }
+    manifest = answer.get_json()
+    if isinstance(manifest["backup"], dict):  # under the answer of a truncation
+        manifest = manifest["backup"]
+    folder = stored_backup.path(manifest)
+    found = {}
+    for name in ("quarterly-hired", "hiring-by-department"):
+        content = bucket.blob(f"{folder}reports/{name}.json").download_as_bytes().decode()
+        lines = bucket.blob(f"{folder}reports/{name}.ndjson").download_as_bytes().decode()
+        assert content == "[" + ",\n ".join(lines.splitlines()) + "]\n"
+        found[name] = json.loads(content)
+    return found
 
 
 @pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(NAMED, NAMED, st.lists(HIRES, max_size=40), st.lists(INVALID, max_size=1))
-def test_the_stored_reports_are_the_functions_answers(
+@given(NAMED, NAMED, st.lists(HIRES, max_size=40), st.lists(OF_INVALID, max_size=1), st.booleans())
+@example([], [], [], [], True)
+@example(["sales", "Sales"], ["apfel", "Äpfel"], TIES, [], False)
+def test_the_stored_reports_are_those_of_every_year(
     client: Client,
     database: Database,
     bucket: Bucket,
@@ -78,48 +131,69 @@ def test_the_stored_reports_are_the_functions_answers(
     jobs: list[str],
     rows: list[Any],
     invalid: list[Any],
+    truncated: bool,
 ) -> None:
-    """Whatever the hires, their departments and jobs, a backup stores what the functions answer."""
+    """Whatever the hires, a backup, before a truncation too, stores what plain Python counts."""
     if ("YES",) not in database.execute(
         "SELECT is_nullable FROM information_schema.columns WHERE column_name = 'job_id'"
         " AND table_schema = DATABASE()"
     ):
-        make_nullable(database)
+        make_nullable(database, "BIGINT")
     fill(database, departments, jobs, rows + invalid)
-    check(client, bucket)
+    reports_of_all = expected(database, departments, jobs, rows + invalid)
+    # A truncation may refuse what its backup cannot hold.
+    first = truncated and not invalid
+    address = "/truncate-tables?backup_first=true" if first else "/backup-data"
+    assert stored(bucket, client.post(address)) == reports_of_all
 
 
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What notes how each report of a backup is made."""
+    """What notes the reports of a backup that the server counts."""
     found = []
+    run = reports.run
 
-    def noting(way: str, run: Any) -> Any:
-        def noted(*arguments: Any, **options: Any) -> Any:
-            found.append(way)
-            return run(*arguments, **options)
+    def noted(
+        connection: Any, report: reports.Report, first: int, *others: Any, **more: Any
+    ) -> Any:
+        if first == reports.FIRST_YEAR:
+            found.append(report.name)
+        return run(connection, report, first, *others, **more)
 
-        return noted
-
-    monkeypatch.setattr(reports, "run_on_counts", noting(COUNTED, reports.run_on_counts))
-    monkeypatch.setattr(reports, "run", noting(BY_SERVER, reports.run))
+    monkeypatch.setattr(reports, "run", noted)
     return found
 
 
-ROWS = [(day, number % 3 + 1, number % 2 + 1) for number, day in enumerate(DAYS * 9)]
+ROWS = [(day, number % 3 + 1, number % 2 + 1) for number, day in enumerate((DAYS + OTHERS) * 5)]
+COUNTED: list[str] = []
+BY_SERVER = ["quarterly-hired", "hiring-by-department"]
+
+
+def answers(client: Client) -> dict[str, list[dict[str, Any]]]:
+    """What the functions answer for every year of the rows: a range has at most 50."""
+    return {
+        name: [
+            row
+            for first, last in ((1000, 1001), (2020, 2022), (9997, 9998))
+            for row in client.get(f"/{name}?year={first}-{last}&format=json").get_json()
+        ]
+        for name in BY_SERVER
+    }
 
 
 @pytest.mark.parametrize(
-    ("change", "way"),
+    ("change", "counted_by"),
     [
         ("", COUNTED),
-        ("MODIFY datetime DATE NULL", COUNTED),
-        ("MODIFY datetime TIMESTAMP(6) NULL, MODIFY job_id BIGINT NULL", COUNTED),
-        ("MODIFY department_id INT(9) ZEROFILL NULL", COUNTED),
-        ("ADD extra VARCHAR(9) NOT NULL DEFAULT 'x' INVISIBLE FIRST", COUNTED),
-        ("RENAME COLUMN datetime TO DateTime", COUNTED),
-        ("MODIFY department_id VARCHAR(9) NULL", BY_SERVER),
-        ("MODIFY job_id DECIMAL(9, 2) NULL", BY_SERVER),
-        ("MODIFY job_id BIGINT UNSIGNED NULL", BY_SERVER),
+        ("ALTER TABLE employees MODIFY datetime DATE NULL", COUNTED),
+        ("ALTER TABLE employees MODIFY department_id INT(9) ZEROFILL NULL", COUNTED),
+        ("ALTER TABLE employees ADD extra INT NOT NULL DEFAULT 1 INVISIBLE FIRST", COUNTED),
+        ("ALTER TABLE employees RENAME COLUMN datetime TO DateTime", COUNTED),
+        ("INSERT INTO employees VALUES (0, 'Ada', '2021-05-06', -9223372036854775808, 7)", COUNTED),
+        ("ALTER TABLE employees MODIFY department_id VARCHAR(9) NULL", BY_SERVER),
+        ("ALTER TABLE employees MODIFY job_id DECIMAL(9, 2) NULL", BY_SERVER),
+        ("ALTER TABLE departments MODIFY id BIGINT UNSIGNED", BY_SERVER),
+        ("INSERT INTO jobs VALUES (2000000000, 'far')", BY_SERVER),
+        ("INSERT INTO employees VALUES (0, 'Ada', '2021-00-15', 1, 1)", BY_SERVER),
     ],
 )
 def test_hires_are_counted_while_their_rows_are_read(
@@ -128,64 +202,46 @@ def test_hires_are_counted_while_their_rows_are_read(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
     change: str,
-    way: str,
+    counted_by: list[str],
 ) -> None:
     """Where ids are whole numbers, the server counts no hire for a backup; the figures agree."""
     monkeypatch.setattr(packets, "READ_BYTES", 300)
-    make_nullable(database)
+    make_nullable(database, "BIGINT")
     fill(database, ["b", "a"], ["x"], ROWS)
     if change:
-        database.execute(f"ALTER TABLE employees {change}")
+        with database.connect(init_command="SET sql_mode = ''") as connection:
+            connection.cursor().execute(change)
+            connection.commit()
     found = ways(monkeypatch)
-    check(client, bucket)
-    assert found == [way] * 2 + [BY_SERVER] * 4
+    answer = stored(bucket, client.get("/backup-data"))
+    assert found == counted_by
+    assert answer == answers(client)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(("2021-00-15", 1, 1), id="invalid"),
-        pytest.param(("2021-05-06", -1, 1), id="negative"),
-        pytest.param(("2021-05-06", 2**29, 1), id="large department"),
-        pytest.param(("2021-05-06", 1, 2**31 - 1), id="large job"),
-    ],
-)
-def test_the_server_counts_what_cannot_be_counted_while_reading(
-    client: Client,
-    database: Database,
-    bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-    row: tuple[str, int, int],
-) -> None:
-    """An invalid date or an id out of the counted range makes the server count all hires."""
-    make_nullable(database, "BIGINT")
-    fill(database, ["b", "a"], ["x"], [*ROWS, row])
-    found = ways(monkeypatch)
-    check(client, bucket)
-    assert found[:2] == [BY_SERVER] * 2
-
-
-def test_very_many_groups_are_counted_by_the_server(
+def test_very_many_counts_are_the_servers(
     client: Client, database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counting takes bounded memory: beyond so many groups, the server counts."""
+    """Counting takes bounded memory: beyond so many counts, the server counts."""
     make_nullable(database)
     fill(database, ["b", "a"], ["x"], ROWS)
-    monkeypatch.setattr(hires, "MOST_GROUPS", 3)
+    monkeypatch.setattr(hires, "MOST_CELLS", 3 * 2 * 4 * 5)
     found = ways(monkeypatch)
-    check(client, bucket)
-    assert found[:2] == [BY_SERVER] * 2
+    answer = stored(bucket, client.get("/backup-data"))
+    assert found == BY_SERVER
+    assert answer == answers(client)
 
 
-def test_backup_first_counts_under_its_locks(
+def test_a_report_that_cannot_be_stored_leaves_nothing(
     client: Client, database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The backup before a truncation counts its hires too, although the tables are locked."""
-    fill(database, ["b", "a"], ["x"], [("2021-02-03", 1, 1)] * 3 + [("2021-02-03", 2, 1)])
-    found = ways(monkeypatch)
-    answer = client.post("/truncate-tables?backup_first=true")
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    assert found == [COUNTED] * 2
-    folder = stored_backup.path(answer.get_json()["backup"])
-    stored = bucket.blob(f"{folder}reports/hiring-by-department-2021.ndjson").download_as_bytes()
-    assert stored == b'{"id": 1, "department": "b", "hired": 3}\n'
+    """A failure while the server sends a report ends the backup at once, without its rows."""
+    database.insert("departments", [(number, "x" * 200) for number in range(1, 5001)])
+    database.insert("jobs", [(1, "x")])
+    hired = [(number, "Ada", "2021-02-03", number, 1) for number in range(1, 5001)]
+    database.insert("employees", hired)
+    monkeypatch.setattr(hires, "MOST_CELLS", 1)
+    monkeypatch.setattr(objects, "CHUNK_BYTES", objects.PIECE_BYTES)
+    bucket.storage.fail("quarterly-hired.json", method="PUT", status=403, times=None)
+    answer = client.get("/backup-data")
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (502, "storage_failed")
+    assert bucket.blobs() == {}

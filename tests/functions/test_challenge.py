@@ -84,8 +84,9 @@ def test_the_real_data_through_all_four_functions(
     for table in ("departments", "jobs", "employees"):
         found = [tuple(row.values()) for row in stored_backup.records(bucket, answer, table)]
         assert found == database.execute(f"SELECT * FROM {table} ORDER BY id")
-    stored = bucket.blob(f"{stored_backup.path(answer)}reports/quarterly-hired-2021.json")
-    assert json.loads(stored.download_as_bytes()) == quarterly(hires)
+    stored = bucket.blob(f"{stored_backup.path(answer)}reports/quarterly-hired.json")
+    rows = [row for row in json.loads(stored.download_as_bytes()) if row.pop("year") == 2021]
+    assert rows == quarterly(hires)
 
     truncated = bundle.get("/truncate-tables").json()
     assert truncated["rows"] == {"departments": 12, "jobs": 183, "employees": 1929}

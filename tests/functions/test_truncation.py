@@ -316,14 +316,14 @@ class Paused:
         self.answer: Any = None
         import backup
 
-        store_reports = backup._store_reports
+        store_reports = backup.store_reports
 
         def pause(*arguments: Any) -> Any:
             self.reached.set()
             assert self.go_on.wait(30)
             return store_reports(*arguments)
 
-        environment.setattr(backup, "_store_reports", pause)
+        environment.setattr(backup, "store_reports", pause)
 
         def run() -> None:
             self.answer = request()

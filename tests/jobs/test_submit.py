@@ -1,7 +1,6 @@
 """The jobs' submit scripts: the gcloud commands that they run, and the modules that they pack."""
 
 import io
-import json
 import os
 import re
 import shlex
@@ -26,7 +25,7 @@ SETTINGS = {
     "DB_USER_REPORTS": "reader",
     "JOBS_DB_HOST": "10.1.2.3",
 }
-JOBS = ("backup", "analysis", "forecast")
+JOBS = ("backup", "forecast")
 JOBS_ACCOUNT = "hiring-jobs@acme.iam.gserviceaccount.com"
 MEMBER = f"serviceAccount:{JOBS_ACCOUNT}"
 BUILDER = "hiring-build@acme.iam.gserviceaccount.com"
@@ -116,7 +115,7 @@ def commands(text: str) -> list[str]:
 
 ACCOUNT = f"""
 iam service-accounts create hiring-jobs
-    --display-name="Backups, analyses and forecasts on Dataproc and Vertex AI" --project=acme
+    --display-name="Backups and forecasts on Dataproc and Vertex AI" --project=acme
 storage buckets add-iam-policy-binding gs://acme-backups --condition=None --member={MEMBER}
     --role=roles/storage.objectUser --project=acme
 """
@@ -143,12 +142,6 @@ BATCH = """--region=europe-west1 --version=2.3
     --service-account=hiring-jobs@acme.iam.gserviceaccount.com --deps-bucket=gs://acme-backups
     --archives=gs://acme-backups/hiring/jobs/RUN/packages.tar.gz#packages"""
 
-ANALYSIS = f"""
-services enable dataproc.googleapis.com --project=acme
-{ACCOUNT}{WORKER}{UPLOAD}
-dataproc batches submit pyspark jobs/analysis.py --batch=hiring-analysis-RUN {BATCH}
-    {PROPERTIES},spark.dataproc.driverEnv.DB_NAME=hiring --project=acme
-"""
 BACKUP = f"""
 services enable dataproc.googleapis.com --project=acme
 {ACCOUNT}{WORKER}
@@ -177,7 +170,7 @@ ai custom-jobs create --region=europe-west1 --display-name=hiring-forecast-RUN
     --command=env,GCS_PATH=gs://acme-backups/hiring,DB_NAME=hiring,GOOGLE_CLOUD_PROJECT=acme,python,-m,jobs.forecast
     --project=acme
 """
-EXPECTED = {"backup": BACKUP, "analysis": ANALYSIS, "forecast": FORECAST}
+EXPECTED = {"backup": BACKUP, "forecast": FORECAST}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -191,7 +184,7 @@ def test_dry_run_calls_nothing_and_prints_every_command(source: Path, job: str) 
 
 @pytest.mark.parametrize(
     ("job", "missing"),
-    [("backup", ["DB_NAME", "JOBS_DB_HOST"]), ("analysis", ["GCS_PATH"]), ("forecast", ["REGION"])],
+    [("backup", ["DB_NAME", "JOBS_DB_HOST"]), ("forecast", ["REGION"])],
 )
 def test_missing_settings_are_named_before_anything_is_called(
     source: Path, job: str, missing: list[str]
@@ -205,9 +198,7 @@ def test_missing_settings_are_named_before_anything_is_called(
     assert (answer.returncode, answer.stdout) == (1, "")
 
 
-@pytest.mark.parametrize(
-    ("job", "argument"), [("analysis", "--ranges=8"), ("backup", "--ranges=0"), ("forecast", "x")]
-)
+@pytest.mark.parametrize(("job", "argument"), [("backup", "--ranges=0"), ("forecast", "x")])
 def test_an_unknown_argument_is_refused(source: Path, job: str, argument: str) -> None:
     """A mistyped argument is named, and nothing is called."""
     answer = run_script(source, {}, job, argument)
@@ -262,20 +253,7 @@ def test_a_backup_is_submitted_with_its_options_and_every_module(
     with tarfile.open(fileobj=io.BytesIO(project.objects["acme-backups", name])) as archive:
         archive.extractall(tmp_path / "packages", filter="data")
     pytest.importorskip("pyspark", reason="pyspark is not installed")
-    for module in ("jobs.distributed_backup", "jobs.analysis"):
-        imports(tmp_path / "packages", module)
-
-
-@pytest.mark.deployment
-def test_an_analysis_is_submitted(submit: Submit, project: Project) -> None:
-    """The batch of the reports gets no password and no subnet that was not asked for."""
-    batch = submitted(project, submit("analysis"))
-    assert batch["environmentConfig"]["executionConfig"] == {"serviceAccount": JOBS_ACCOUNT}
-    assert "DB_PASS" not in json.dumps(batch)
-    assert rights_of(project, MEMBER) == {
-        ("bucket acme-backups", "roles/storage.objectUser"),
-        ("project", "roles/dataproc.worker"),
-    }
+    imports(tmp_path / "packages", "jobs.distributed_backup")
 
 
 @pytest.mark.deployment
@@ -321,7 +299,6 @@ def test_a_build_that_fails_is_named_and_nothing_is_submitted(
 @pytest.mark.parametrize(
     ("job", "missing"),
     [
-        ("analysis", "bucket gs://acme-backups"),
         ("backup", "secret hiring-reports-password"),
         ("forecast", "service account hiring-build"),
     ],
@@ -332,8 +309,6 @@ def test_what_deploy_makes_is_asked_for_before_anything_is_made(
     """A submission before a deployment says at once to run deploy.sh first."""
     project.accounts.clear()
     project.secrets.clear()
-    if job == "analysis":
-        project.buckets.clear()
     answer = submit(job)
     assert (answer.returncode, project.accounts, project.now) == (1, {}, 0)
     assert answer.stderr == (

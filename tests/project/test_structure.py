@@ -33,8 +33,6 @@ BELOW = {
 
 SAME_NAME_ALLOWED = {
     "FORMAT": "the manifest of a backup and that of a job's results have a version each",
-    "QUARTERLY_HIRED": "the report's statement for MySQL, and for Spark",
-    "HIRING_BY_DEPARTMENT": "the report's statement for MySQL, and for Spark",
 }
 """Names that two modules share, each with the reason."""
 
