@@ -5,7 +5,7 @@
     python manage.py prune --keep-last N --keep-days D [--dry-run]
     python manage.py restore SOURCE [--table NAME] [--from-database NAME] [--replace] [--yes]
                              [--dry-run]
-    python manage.py import SOURCE [--replace] [--yes] [--dry-run]
+    python manage.py import SOURCE [--replace] [--yes] [--max-invalid PERCENT] [--dry-run]
     python manage.py bigquery ADDRESS --dataset DATASET
 
 The settings are those of the functions; only `restore` and `import` need a database. The exit
@@ -101,6 +101,13 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     imported = commands.add_parser("import", help="fill the tables from CSV files")
     imported.add_argument("source", metavar="SOURCE", help="a folder, local or gs://bucket/path")
+    imported.add_argument(
+        "--max-invalid",
+        metavar="PERCENT",
+        type=_percent,
+        default="10%",
+        help="load nothing if more of the rows of one file are invalid; by default 10%%",
+    )
     for loads, run in ((restored, loading.run_restore), (imported, loading.run_import)):
         loads.add_argument(
             "--replace", action="store_true", help="replace the rows; a terminal is asked first"
@@ -121,6 +128,13 @@ def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 6:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 99999")
+
+
+def _percent(text: str) -> int:
+    number = text.removesuffix("%")
+    if text != number and number.isascii() and number.isdigit() and int(number) <= 100:
+        return int(number)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0% to 100%")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,18 @@ failure anywhere reaches the caller.
 
 import concurrent.futures
 import contextvars
+import functools
+import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from hiring.deadline import Deadline
+from hiring.mysql.connection import Connection
+from hiring.mysql.statements import KEEP_ALIVE_SECONDS, keep_alive
+
+T = TypeVar("T")
 
 AHEAD = 2
 """Maximum number of unfinished tasks before `submit` blocks."""
@@ -91,3 +98,29 @@ class Stage:
         if done:
             self._pending.popleft().result()
         return bool(done)
+
+
+def read_ahead(
+    items: Iterator[T], connection: Connection, deadline: Deadline
+) -> Generator[T, None, None]:
+    """The items; each is made in a thread while the one before it is being used.
+
+    Args:
+        items: such as blocks of rows that are read.
+        connection: kept alive while an item takes long.
+        deadline: after which waiting for an item raises TimedOut.
+    """
+    made: list[list[T]] = []
+
+    def make_one() -> None:
+        made.append(list(itertools.islice(items, 1)))
+
+    with Stage("read", deadline) as reading:
+        reading.submit(make_one)
+        while True:
+            reading.drain(functools.partial(keep_alive, connection), KEEP_ALIVE_SECONDS)
+            item = made.pop()
+            if not item:
+                return
+            reading.submit(make_one)
+            yield item[0]

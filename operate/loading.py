@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import datetime
 import sys
+from collections.abc import Sequence
 
 import tabulate
 
@@ -16,6 +17,7 @@ from hiring.settings import Settings
 from hiring.storage import catalog
 from hiring.tables import TABLES
 from restore import importing, restoring
+from restore.importing import ImportOutcome
 from restore.plan import Outcome, Plan, plan_import, plan_restore
 from restore.table_creation import missing_tables
 from restore.transaction import LOAD_SECONDS
@@ -74,7 +76,7 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
         BundleError, Unfinished: as `importing.import_files`.
     """
     present = _look(settings)
-    plan = plan_import(options.source, replace=options.replace)
+    plan = plan_import(options.source, options.max_invalid, replace=options.replace)
     _show(present, plan, dict.fromkeys(plan.tables))
     _confirm(settings, options, plan)
     if options.dry_run:
@@ -151,6 +153,7 @@ def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> Non
         raise Declined
 
 
-def _answer(valid: str, outcomes: list[Outcome]) -> None:
-    headers = ["table", "read", valid, "invalid", "where"]
-    answer(tabulate.tabulate([dataclasses.astuple(each) for each in outcomes], headers, intfmt=","))
+def _answer(valid: str, outcomes: Sequence[Outcome | ImportOutcome]) -> None:
+    rows = [dataclasses.asdict(each) for each in outcomes]
+    headers = {name: valid if name == "loaded" else name for name in rows[0]}
+    answer(tabulate.tabulate(rows, headers, intfmt=","))

@@ -1,135 +1,158 @@
-"""Finds the valid rows of CSV files: every field by its rule, new ids, references to valid rows.
+"""Finds the valid rows of CSV files: fields by their rules, new ids, references to valid rows.
 
-Most rows pass the checks of whole columns in `csv_columns`. `Checker._judge` judges the others, one
-by one: it alone names reasons.
+The table decides last: `insert` rejects rows, and a later row may then use such a row's id.
 """
 
-import contextlib
-from collections.abc import Callable
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from hiring.avro.buffers import Mask, Part, joined
 from hiring.avro.schema import Table
-from hiring.mysql.packets import Ints
-from restore import csv_columns, csv_rules
-from restore.csv_columns import Checked
-from restore.csv_lines import CsvRows
+from restore import csv_rules
+from restore.csv_reader import Line
 from restore.csv_rules import RULES, BrokenRule
-from restore.ids import Ids
 
 REFERS_TO = {"department_id": "departments", "job_id": "jobs"}
+SHOWN_REASONS = 5
+BATCH_ROWS = 500
+BATCH_CHARACTERS = 64 * 1024
+"""A batch ends after so many rows or characters."""
 
 
-class Line(NamedTuple):
-    """A row of a CSV file: the number of its first line, from 1, and its fields."""
+class Row(NamedTuple):
+    """A row, its valid values by column, as MySQL would print them, and the broken rules."""
 
-    number: int
-    fields: list[str]
+    line: Line
+    values: dict[str, str]
+    reasons: list[str]
+
+
+Insert = Callable[[Sequence[Row]], Iterable[tuple[Row, str]]]
+"""Inserts rows; returns those that the table does not take, each with the reason."""
+
+
+class Ids:
+    """A set of whole numbers; 64 consecutive ones are one entry of a dictionary."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, int] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return bool(self._pages.get(number >> 6, 0) >> (number & 63) & 1)
+
+    def add(self, number: int) -> None:
+        """Adds a number."""
+        self._pages[number >> 6] = self._pages.get(number >> 6, 0) | 1 << (number & 63)
+
+
+def batches(table: Table, lines: Iterable[Line]) -> Iterator[list[Row]]:
+    """The rows of a file, some at a time, after the rules for single fields."""
+    batch: list[Row] = []
+    characters = 0
+    for line in lines:
+        batch.append(_row(table, line))
+        characters += sum(map(len, line.fields))
+        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _row(table: Table, line: Line) -> Row:
+    expected, found = len(table.columns), len(line.fields)
+    if found != expected:
+        return Row(line, {}, [f"{expected} fields are expected, there are {found}"])
+    values: dict[str, str] = {}
+    reasons = []
+    for column, field in zip(table.columns, line.fields, strict=True):
+        if not field.strip():
+            reasons.append(f"{column.name} is empty")
+            continue
+        try:
+            values[column.name] = RULES[column.name](column, field)
+        except BrokenRule as broken:
+            reasons.append(str(broken))
+    return Row(line, values, reasons)
 
 
 class Checker:
-    """Finds the valid rows of one table's file.
+    """Finds the valid rows of one file.
 
     Args:
-        table: with the columns that the file fills.
-        valid: the ids of the valid rows of the tables that this one may refer to, by table.
+        table: that they are for.
+        valid: the ids of the valid rows of each table before this one; those of this one are added.
+        insert: for the rows that seem valid; None takes all of them.
 
     Attributes:
-        ids: those of the valid rows so far.
+        table: that they are for.
+        read: the number of rows so far.
+        invalid: the number of invalid rows.
+        blanks: the number of names in valid rows that begin or end with a blank.
+        cut: the number of those that the column holds without the blanks at their end.
     """
 
-    def __init__(self, table: Table, valid: dict[str, Ids]) -> None:
-        self._columns = table.columns
-        self._names = [column.name for column in table.columns]
+    def __init__(self, table: Table, valid: dict[str, Ids], insert: Insert | None = None) -> None:
+        self.table = table
         self._valid = valid
-        self.ids = Ids()
+        self._ids = valid[table.name] = Ids()
+        self._insert = insert
+        self.read = self.invalid = self.blanks = self.cut = 0
+        self._kinds: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        rules = enumerate(column.name for column in table.columns)
+        self._texts = [(place, each) for place, each in rules if RULES[each] is csv_rules.name]
 
-    def accept(self, rows: CsvRows, reject: Callable[[Line, list[str]], None]) -> list[Part]:
-        """The values of the valid rows, as MySQL would print them, by column.
+    def add(self, batch: Sequence[Row]) -> list[tuple[Line, list[str]]]:
+        """Inserts the valid rows of a batch; returns the invalid ones and their reasons."""
+        invalid: list[tuple[Line, list[str]]] = []
+        left = batch
+        while left:
+            tried: dict[str, Row] = {}
+            repeated = []
+            for row in left:
+                if row.values.get("id") in tried:
+                    repeated.append(row)
+                elif reasons := [*row.reasons, *self._conflicts(row)]:
+                    invalid.append((row.line, reasons))
+                else:
+                    tried[row.values["id"]] = row
+            for row, reason in self._insert(list(tried.values())) if self._insert else ():
+                invalid.append((row.line, [reason]))
+                del tried[row.values["id"]]
+            for number, row in tried.items():
+                self._ids.add(int(number))
+                self._count_blanks(row)
+            left = repeated  # the table may have refused the rows whose ids they repeat
+        self.read += len(batch)
+        self.invalid += len(invalid)
+        for reason in itertools.chain.from_iterable(reasons for _, reasons in invalid):
+            kind = reason.partition(": ")[0]
+            self._kinds[kind] += 1
+            self._examples.setdefault(kind, reason)
+        return sorted(invalid)
 
-        Args:
-            rows: the next ones of the file, at least one.
-            reject: called with each other row and its reasons.
-        """
-        columns = zip(self._columns, rows.columns, strict=True)
-        checked = {column.name: csv_columns.check(column, part) for column, part in columns}
-        valid = self._surely_valid(rows, checked)
-        judged: dict[int, dict[str, str]] = {}
-        ids: set[int] = set()
-        for place in np.flatnonzero(~valid).tolist():
-            fields = rows.fields(place)
-            values, reasons = self._judge(fields, ids)
-            if reasons:
-                reject(Line(rows.numbers[place], fields), reasons)
-            else:
-                ids.add(int(values["id"]))
-                judged[place] = values
-        self.ids.add(checked["id"].numbers[valid])
-        self.ids.add_any(ids)
-        valid[list(judged)] = True
-        return [
-            _chosen(checked[name].printed, {at: row[name] for at, row in judged.items()}, valid)
-            for name in self._names
-        ]
+    @property
+    def counted_reasons(self) -> str:
+        """The most frequent kinds of reasons: how often each was given, and the first one."""
+        return ", ".join(
+            f"{count:,} x {self._examples[kind]}"
+            for kind, count in self._kinds.most_common(SHOWN_REASONS)
+        )
 
-    def _surely_valid(self, rows: CsvRows, checked: dict[str, Checked]) -> Mask:
-        """The rows that are valid whatever the others turn out to be."""
-        sure: Mask = np.logical_and.reduce([each.sure for each in checked.values()])
-        for name, parent in REFERS_TO.items():
-            if name in checked:
-                sure &= self._valid[parent].holds(checked[name].numbers)
-        numbers, is_sure = checked["id"].numbers, checked["id"].sure
-        sure &= ~self.ids.holds(numbers)
-        # Of several rows with one id, the first valid one counts, which is not known yet.
-        ids, counts = np.unique(numbers[is_sure], return_counts=True)
-        unusual = self._ids(rows, np.flatnonzero(~is_sure).tolist())
-        sure &= ~np.isin(numbers, ids[counts > 1]) & ~np.isin(numbers, unusual)
-        return sure
-
-    def _ids(self, rows: CsvRows, places: list[int]) -> Ints:
-        """The ids of those of some rows that have a valid one."""
-        column = self._names.index("id")
-        found = []
-        for place in places:
-            with contextlib.suppress(BrokenRule):
-                found.append(csv_rules.number(self._columns[column], rows.field(place, column)))
-        # What an array cannot hold is none of the ids that are looked for.
-        return np.array([min(int(each), np.iinfo(np.int64).max) for each in found], np.int64)
-
-    def _judge(self, fields: list[str], ids: set[int]) -> tuple[dict[str, str], list[str]]:
-        """The valid values by column, and a reason for each broken rule.
-
-        Args:
-            fields: of the row.
-            ids: those of the valid rows that are not in `self.ids` yet.
-        """
-        if len(fields) != len(self._columns):
-            return {}, [f"{len(self._columns)} fields are expected, there are {len(fields)}"]
-        values, reasons = {}, []
-        for column, field in zip(self._columns, fields, strict=True):
-            if not field.strip():
-                reasons.append(f"{column.name} is empty")
-                continue
-            try:
-                values[column.name] = RULES[column.name](column, field)
-            except BrokenRule as reason:
-                reasons.append(str(reason))
-        if "id" in values and (int(values["id"]) in self.ids or int(values["id"]) in ids):
-            reasons.append(f"id {values['id']} is that of an earlier row")
+    def _conflicts(self, row: Row) -> list[str]:
+        """Why a row cannot be beside the valid rows."""
+        values, reasons = row.values, []
+        if "id" in values and int(values["id"]) in self._ids:
+            reasons.append(f"id is that of an earlier row: {values['id']}")
         for name, parent in REFERS_TO.items():
             if name in values and int(values[name]) not in self._valid[parent]:
-                reasons.append(f"{name} {values[name]} is not the id of a valid row of {parent}")
-        return values, reasons
+                reasons.append(f"{name} is not the id of a valid row of {parent}: {values[name]}")
+        return reasons
 
-
-def _chosen(part: Part, others: dict[int, str], rows: Mask) -> Part:
-    """The pieces of some rows, `others` in place of some of them."""
-    if others:
-        places = list(others)
-        extra = joined([value.encode() for value in others.values()])
-        starts, lengths = part.starts.copy(), part.lengths.copy()
-        starts[places], lengths[places] = extra.starts + len(part.source), extra.lengths
-        part = Part(np.append(part.source, extra.source), starts, lengths)
-    return part if rows.all() else Part(part.source, part.starts[rows], part.lengths[rows])
+    def _count_blanks(self, row: Row) -> None:
+        for place, name in self._texts:
+            field = row.line.fields[place]
+            self.blanks += field != field.strip()
+            self.cut += field != row.values[name]

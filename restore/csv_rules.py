@@ -12,6 +12,8 @@ class BrokenRule(ValueError):
     """A field breaks a rule; the message names both."""
 
 
+WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,30})(?:\.0{1,30})?")
+"""pandas writes the whole numbers of a column with gaps as 6.0."""
 BLANKS = " \t\n\r\v\f\u00a0"
 """Characters allowed around a number; `str.strip` would also remove control characters."""
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -19,10 +21,10 @@ INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigin
 
 def number(column: Column, field: str) -> str:
     """A whole number that the column can hold, without blanks, plus sign and leading zeros."""
-    digits = field.strip(BLANKS)
-    if not re.fullmatch("[+-]?[0-9]{1,30}", digits):
-        raise BrokenRule(f"{column.name} is not a number: {_shortened(field)}")
-    value = int(digits)
+    found = WHOLE_NUMBER.fullmatch(field.strip(BLANKS))
+    if not found:
+        raise BrokenRule(f"{column.name} is not a whole number: {_shortened(field)}")
+    value = int(found[1])
     lowest, highest = integer_range(column.mysql_type)
     if not lowest <= value <= highest:
         raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {value}")
@@ -39,21 +41,23 @@ def integer_range(mysql_type: str) -> tuple[int, int]:
 
 
 def name(column: Column, field: str) -> str:
-    """A text that the column has room for."""
-    most = most_characters(column)
-    if most is not None and len(field) > most:
-        raise BrokenRule(f"{column.name} is longer than {most} characters: {len(field)}")
-    return field
+    """A text that the column has room for, without the blanks that a CHAR column drops."""
+    most, is_char = text_type(column.mysql_type)
+    text = field.rstrip(" ") if is_char else field
+    if most is not None and len(text) > most:
+        raise BrokenRule(f"{column.name} is longer than {most} characters: {len(text)}")
+    return text
 
 
-def most_characters(column: Column) -> int | None:
-    """How many characters a text column holds; None where that is not counted in characters."""
-    found = re.fullmatch(r"(?:var)?char\((\d+)\)", column.mysql_type)
-    return int(found[1]) if found else None
+@functools.cache
+def text_type(mysql_type: str) -> tuple[int | None, bool]:
+    """How many characters a type holds, None where that is not counted; and whether it is CHAR."""
+    found = re.fullmatch(r"(var)?char\((\d+)\)", mysql_type)
+    return (int(found[2]), not found[1]) if found else (None, False)
 
 
 ISO_8601 = re.compile(
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?\d\d)?)?)?",
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?[0-5]\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -75,6 +79,8 @@ def time(column: Column, field: str) -> str:
         return str(value.date())
     if column.mysql_type.startswith("timestamp") and not FIRST_TIMESTAMP <= value < END_TIMESTAMP:
         raise BrokenRule(f"{column.name} is outside the range of a TIMESTAMP: {value}")
+    if not value.microsecond:
+        return str(value)
     digits = re.search(r"\((\d)\)", column.mysql_type)
     unit = 10 ** (6 - int(digits[1] if digits else 0))
     return str(value.replace(microsecond=value.microsecond // unit * unit))

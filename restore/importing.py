@@ -3,47 +3,75 @@
 import contextlib
 import datetime
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import db
 from hiring.avro.schema import Table, read_table
 from hiring.deadline import Deadline
-from hiring.progress import Progress
+from hiring.errors import RowRefused
+from hiring.mysql.connection import Connection
+from hiring.pipeline import read_ahead
+from hiring.progress import Progress, status
 from hiring.settings import Settings
+from hiring.storage.invalid_records import RecordWriter
 from hiring.storage.objects import OutputFolder
-from restore import comparison, constraints, table_checks, transaction
-from restore.csv_files import CSV_SQL_MODE, InvalidRows
-from restore.plan import ImportPlan, Outcome
-from restore.row_inserter import RowInserter
+from restore import constraints, table_checks, transaction
+from restore.csv_check import Checker, Ids, batches
+from restore.csv_files import fit, missing_table, read_lines
+from restore.csv_insert import CSV_SQL_MODE, CsvInserter
+from restore.plan import ImportPlan
 from restore.table_creation import create_missing_tables
 
+SHOWN_RECORDS = 20
+"""Invalid records of a file that a dry run shows; it stores none."""
 
-def check(settings: Settings, plan: ImportPlan) -> list[Outcome]:
+
+@dataclass(frozen=True)
+class ImportOutcome:
+    """Row counts for one table.
+
+    Attributes:
+        blanks: names of valid rows that begin or end with a blank.
+        cut: those that the column holds without the blanks at their end.
+        where: the address of the invalid rows.
+    """
+
+    table: str
+    read: int
+    loaded: int
+    invalid: int
+    blanks: int
+    cut: int
+    where: str
+
+
+def check(settings: Settings, plan: ImportPlan) -> list[ImportOutcome]:
     """Checks tables and files without changing anything; no invalid record is stored.
 
     Returns:
-        What the import would do.
+        What the import would do, as far as the columns take the rows.
 
     Raises:
         BundleError: the import would fail; the message says why.
     """
     tables = _check_tables(settings, plan)
-    outcomes = []
-    for name in plan.tables:
-        invalid = InvalidRows(None, name, contextlib.ExitStack())
-        valid = 0
+    valid: dict[str, Ids] = {}
+    checkers = [Checker(tables.get(name) or missing_table(name), valid) for name in plan.tables]
+    for checker in checkers:
+        name = checker.table.name
         with Progress(f"checking {name}") as progress:
-            table = tables.get(name) or plan.files.missing_table(name)
-            for chunks in plan.files.read_rows(table, invalid):
-                rows = len(chunks[0].nulls)
-                progress(rows)
-                valid += rows
-        outcomes.append(Outcome(name, valid + invalid.count, valid, invalid.count, "not stored"))
-    return outcomes
+            for batch in batches(checker.table, read_lines(plan.files, name)):
+                left = max(0, SHOWN_RECORDS - checker.invalid)
+                for line, reasons in checker.add(batch)[:left]:
+                    where = {"file": plan.files.names[name], "line": line.number}
+                    status("invalid record", "WARNING", **where, reasons=reasons)
+                progress(len(batch))
+    return _outcomes(plan, checkers, dict.fromkeys(plan.tables, "not stored"))
 
 
 def import_files(
     settings: Settings, plan: ImportPlan, committing: Callable[[], None] = lambda: None
-) -> list[Outcome]:
+) -> list[ImportOutcome]:
     """Fills the tables from CSV files, all valid rows or nothing.
 
     Args:
@@ -52,6 +80,7 @@ def import_files(
         committing: called just before the commit.
 
     Raises:
+        RowRefused: too many rows are invalid. Nothing was loaded; their records are stored.
         BundleError: nothing was loaded; the message says why.
         Unfinished: it is unknown whether the rows are loaded.
     """
@@ -62,16 +91,20 @@ def import_files(
     with transaction.loading(settings, deadline, CSV_SQL_MODE, plan) as connection:
         run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
         folder = OutputFolder(location, f"invalid/{run}/", connection, deadline)
+        valid: dict[str, Ids] = {}
+        checkers, addresses = [], {}
         try:
-            tables = [plan.files.fit(read_table(connection, name)) for name in plan.tables]
-            inserters = [RowInserter(connection, table, deadline) for table in tables]
-            outcomes = [_insert(inserter, plan, folder) for inserter in inserters]
-            for each in inserters:
-                comparison.compare(connection, each.table, each.digest, each.warning, deadline)
+            for name in plan.tables:
+                table = fit(read_table(connection, name))
+                inserter = CsvInserter(connection, table, deadline)
+                checker = Checker(table, valid, inserter.insert)
+                addresses[name] = _insert(plan, checker, folder, connection, deadline)
+                checkers.append(checker)
             constraints.check(connection, {}, plan.tables)
         except BaseException:
             folder.remove()
             raise
+        outcomes = _outcomes(plan, checkers, addresses)
         transaction.commit(connection, {}, committing)
     return outcomes
 
@@ -80,15 +113,62 @@ def _check_tables(settings: Settings, plan: ImportPlan) -> dict[str, Table]:
     """The tables that exist, with the columns that the files fill."""
     with db.own_connection(settings, Deadline(transaction.LOAD_SECONDS)) as connection:
         names = table_checks.check_tables(connection, plan)
-        return {name: plan.files.fit(read_table(connection, name)) for name in names}
+        return {name: fit(read_table(connection, name)) for name in names}
 
 
-def _insert(inserter: RowInserter, plan: ImportPlan, folder: OutputFolder) -> Outcome:
-    """Inserts the valid rows of one file, and stores its invalid ones."""
-    table = inserter.table
-    with contextlib.ExitStack() as opened:
-        invalid = InvalidRows(folder, table.name, opened)
-        with Progress(f"loading {table.name}") as progress:
-            inserter.insert(plan.files.read_rows(table, invalid), progress)
-    loaded = inserter.digest.rows
-    return Outcome(table.name, loaded + invalid.count, loaded, invalid.count, invalid.address)
+def _insert(
+    plan: ImportPlan,
+    checker: Checker,
+    folder: OutputFolder,
+    connection: Connection,
+    deadline: Deadline,
+) -> str:
+    """Inserts the valid rows of one file; returns the address of the invalid ones."""
+    table = checker.table
+    file = plan.files.names[table.name]
+    read = read_ahead(batches(table, read_lines(plan.files, table.name)), connection, deadline)
+    with (
+        contextlib.ExitStack() as opened,
+        contextlib.closing(read),
+        Progress(f"loading {table.name}") as progress,
+    ):
+        records = RecordWriter(folder, f"{table.name}.jsonl", opened)
+        for batch in read:
+            for line, reasons in checker.add(batch):
+                record = {"file": file, "line": line.number, "fields": line.fields}
+                records.add(record | {"reasons": reasons})
+            progress(len(batch))
+    return records.address
+
+
+def _outcomes(
+    plan: ImportPlan, checkers: list[Checker], addresses: dict[str, str]
+) -> list[ImportOutcome]:
+    """The counts of all files, if none has too many invalid rows.
+
+    Raises:
+        RowRefused: a file has; the message counts their reasons.
+    """
+    refused = [
+        f"{plan.files.names[each.table.name]}: {each.invalid:,} of {each.read:,}"
+        f" ({each.counted_reasons}), {addresses[each.table.name]}"
+        for each in checkers
+        if each.invalid * 100 > plan.most_invalid * each.read
+    ]
+    if refused:
+        raise RowRefused(
+            f"more than {plan.most_invalid} % of the rows of a file are invalid; --max-invalid"
+            f" allows more: {'; '.join(refused)}"
+        )
+    return [
+        ImportOutcome(
+            each.table.name,
+            each.read,
+            each.read - each.invalid,
+            each.invalid,
+            each.blanks,
+            each.cut,
+            addresses[each.table.name],
+        )
+        for each in checkers
+    ]

@@ -6,7 +6,7 @@ from hiring.errors import BadSource
 from hiring.storage import folders
 from hiring.storage.manifest import MANIFEST
 from hiring.tables import TABLES
-from restore import choice
+from restore import choice, csv_files
 from restore.backup_source import Backup
 from restore.csv_files import CsvFiles
 from restore.table_creation import next_id
@@ -49,9 +49,10 @@ class RestorePlan(Plan):
 
 @dataclass(frozen=True)
 class ImportPlan(Plan):
-    """The plan of an import of CSV files."""
+    """The plan of an import of CSV files; `most_invalid` is a percentage of each file's rows."""
 
     files: CsvFiles
+    most_invalid: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def plan_restore(
     """
     folder = folders.find(address)
     backup = choice.find_backup(folder, database, tables)
-    if backup is None and CsvFiles.are_in(folder):
+    if backup is None and csv_files.are_in(folder):
         raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
     if backup is None:
         raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
@@ -96,23 +97,24 @@ def plan_restore(
     )
 
 
-def plan_import(address: str, *, replace: bool = False) -> ImportPlan:
+def plan_import(address: str, most_invalid: int, *, replace: bool = False) -> ImportPlan:
     """Plans an import.
 
     Args:
         address: of the folder of CSV files.
+        most_invalid: percentage of each file's rows; if more are invalid, nothing is loaded.
         replace: whether to replace the rows of the tables.
 
     Raises:
         BadSource: a file is missing, or two are for the same table.
         StorageFailed: Cloud Storage refused or failed.
     """
-    files = CsvFiles(folders.find(address))
     return ImportPlan(
         address=address,
         tables=TABLES,
         replace=replace,
-        statements=files.statements(),
+        statements=csv_files.statements(),
         origin="restore/schema.sql",
-        files=files,
+        files=csv_files.find_files(folders.find(address)),
+        most_invalid=most_invalid,
     )

@@ -8,9 +8,8 @@ the comparison finds that it is missing.
 """
 
 import contextlib
-import functools
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pymysql
@@ -22,8 +21,8 @@ from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import is_about_the_statement
-from hiring.mysql.statements import KEEP_ALIVE_SECONDS, keep_alive, quote, select
-from hiring.pipeline import Stage
+from hiring.mysql.statements import quote, select
+from hiring.pipeline import read_ahead
 from hiring.progress import CountRows
 from restore import literals, sql_text
 from restore.digest import Digest, digest
@@ -95,7 +94,8 @@ class RowInserter:
             RowRefused: the server refuses a row.
         """
         batches = (self._prepare(chunks) for chunks in blocks)
-        with contextlib.closing(self._ahead(batches)) as ahead:
+        ahead = read_ahead(batches, self._connection, self._deadline)
+        with contextlib.closing(ahead):
             for batch in ahead:
                 for statement in batch.statements:
                     self.warning = self._insert(statement) or self.warning
@@ -127,27 +127,6 @@ class RowInserter:
                 yield self._head + text[start : end - 1]
                 start = end
             end = following
-
-    def _ahead(self, batches: Iterator[Batch]) -> Generator[Batch, None, None]:
-        """The batches; each is made while the one before it is inserted.
-
-        Reading may be slow, so the connection is kept alive meanwhile.
-        """
-        made: list[Batch | None] = []
-
-        def make_one() -> None:
-            made.append(next(batches, None))
-
-        ping_server = functools.partial(keep_alive, self._connection)
-        with Stage("read", self._deadline) as reading:
-            reading.submit(make_one)
-            while True:
-                reading.drain(ping_server, KEEP_ALIVE_SECONDS)
-                batch = made.pop()
-                if batch is None:
-                    return
-                reading.submit(make_one)
-                yield batch
 
     def insert_accepted(
         self, rows: Iterable[tuple[str, PrintedRow]], progress: CountRows

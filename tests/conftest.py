@@ -4,9 +4,11 @@ MYSQLD names the server to test with; see local/programs.py.
 """
 
 import gc
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -415,11 +417,18 @@ class Loaded(NamedTuple):
     def outcomes(self) -> dict[str, tuple[int, int, int, str]]:
         """By table: numbers of rows read, loaded and invalid, and where the invalid ones are."""
         outcomes = {}
-        for line in self.table.splitlines()[2:]:
-            name, *numbers, where = [*line.split(maxsplit=4), ""][:5]
-            read, loaded, invalid = (int(number.replace(",", "")) for number in numbers)
+        for name, *numbers, where in self.rows:
+            read, loaded, invalid, *_ = (int(number.replace(",", "")) for number in numbers)
             outcomes[name] = (read, loaded, invalid, where)
         return outcomes
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells of the table, without its head."""
+        _, lines, *rows = self.table.splitlines()
+        ends = [found.end() for found in re.finditer("-+", lines)]
+        spans = list(itertools.pairwise([0, *ends[:-1], None]))
+        return [[row[slice(*span)].strip() for span in spans] for row in rows]
 
     @property
     def error(self) -> str:

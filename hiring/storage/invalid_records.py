@@ -1,4 +1,4 @@
-"""Invalid records: rows that Avro cannot hold or no restore brings back, kept as JSON lines."""
+"""Invalid records of a backup or an import, kept as JSON lines."""
 
 import base64
 import contextlib
@@ -12,44 +12,72 @@ from hiring.avro.schema import Column, Table
 from hiring.storage.objects import ObjectWriter, OutputFolder
 
 
-class InvalidRecords:
-    """The invalid records of one table: JSON lines in an object that the first one creates.
+class RecordWriter:
+    """Writes records as JSON lines into an object that the first one creates.
+
+    Args:
+        folder: to store the object in.
+        name: of the object.
+        opened: closes the object.
 
     Attributes:
         count: number of records.
-        lost: by column, the number of records that no restore brings back, and the first one.
     """
 
-    def __init__(
-        self, folder: OutputFolder, table: Table, name: str, opened: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, folder: OutputFolder, name: str, opened: contextlib.ExitStack) -> None:
         self._folder = folder
-        self._table = table
         self._name = name
         self._opened = opened
         self._writer: ObjectWriter | None = None
         self.count = 0
-        self.lost: dict[str, tuple[int, str]] = {}
 
-    def add(self, row: InvalidRow) -> None:
-        """Stores a row as MySQL prints it."""
+    @property
+    def address(self) -> str:
+        """The address of the object; empty if there is none."""
+        return f"{self._folder.address}{self._name}" if self.count else ""
+
+    def add(self, record: dict[str, object]) -> None:
+        """Writes a record."""
         if self._writer is None:
             self._writer = self._opened.enter_context(
                 self._folder.create(self._name, "application/x-ndjson")
             )
+        self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.count += 1
+
+
+class InvalidRecords:
+    """The invalid records of one table of a backup.
+
+    Attributes:
+        lost: by column, the number of records that no restore brings back, and the first one.
+    """
+
+    def __init__(self, table: Table, writer: RecordWriter) -> None:
+        self._table = table
+        self._writer = writer
+        self.lost: dict[str, tuple[int, str]] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return self._writer.count
+
+    def add(self, row: InvalidRow) -> None:
+        """Stores a row as MySQL prints it."""
         printed = {
             column.name: _as_json(column, value)
             for column, value in zip(self._table.columns, row.values, strict=True)
         }
         primary_key = {name: printed[name] for name in self._table.primary_key}
-        record = {
-            "table": self._table.name,
-            "primary_key": primary_key or None,
-            "reason": row.reason,
-            "row": printed,
-        }
-        self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self.count += 1
+        self._writer.add(
+            {
+                "table": self._table.name,
+                "primary_key": primary_key or None,
+                "reason": row.reason,
+                "row": printed,
+            }
+        )
         if row.lost:
             key = (
                 json.dumps(primary_key, ensure_ascii=False) if primary_key else "a row without key"

@@ -17,7 +17,7 @@ from hiring.deadline import Deadline
 from hiring.mysql import packets
 from hiring.mysql.connection import Connection
 from hiring.pipeline import Stage
-from hiring.storage.invalid_records import InvalidRecords, invalid_name
+from hiring.storage.invalid_records import InvalidRecords, RecordWriter, invalid_name
 from hiring.storage.objects import OutputFolder
 
 PROGRESS_SECONDS = 30
@@ -97,7 +97,7 @@ def store_rows(
     with contextlib.ExitStack() as opened:
         # Its object, which may begin at any row, has to end after the thread that writes it.
         of_invalid = opened.enter_context(contextlib.ExitStack())
-        invalid = InvalidRecords(folder, table, invalid_name(name), of_invalid)
+        invalid = InvalidRecords(table, RecordWriter(folder, invalid_name(name), of_invalid))
         output = opened.enter_context(folder.create(name, "application/avro"))
         compressing_stage = opened.enter_context(Stage("compress", deadline))
         encoding_stage = opened.enter_context(Stage("encode", deadline))

@@ -1,0 +1,202 @@
+"""Rows of CSV files that the table refuses or changes, and how many of them an import bears."""
+
+import json
+from pathlib import Path
+
+import csv_folder
+import pytest
+from conftest import Bucket, Database, Loader
+from support import content, some
+
+TABLES = ("departments", "jobs", "employees")
+ALL_INVALID = ("--max-invalid", "100%")
+
+
+def records(bucket: Bucket, table: str) -> dict[int, list[str]]:
+    """The reasons of the invalid records of a table, by line."""
+    found = {}
+    for name, text in bucket.blobs("hiring/invalid/").items():
+        if name.endswith(f"/{table}.jsonl"):
+            for line in text.splitlines():
+                record = json.loads(line)
+                found[record["line"]] = record["reasons"]
+    return found
+
+
+# What the table refuses: a column of departments, a file, and the reason for its second line.
+REFUSALS = {
+    "an emoji in utf8mb3": ("VARCHAR(9) CHARACTER SET utf8mb3", "😀", "Incorrect string value"),
+    "a letter not in latin1": ("VARCHAR(9) CHARACTER SET latin1", "Łódź", "Incorrect string value"),
+    "a text too long": ("TINYTEXT", "é" * 200, "Data too long for column"),
+    "no member of an ENUM": ("ENUM('Sales','R&D')", "HR", "Data truncated for column"),
+    "a CHECK constraint": ("VARCHAR(9), ADD CHECK (department <> 'HR')", "HR", "onstraint"),
+    "a unique index": ("VARCHAR(9) UNIQUE", "sales", "Duplicate entry 'sales'"),
+    "another case of a member": (
+        "ENUM('Sales','R&D')",
+        "r&d",
+        "department is stored as another value: 'R&D'",
+    ),
+    "the number of a member": (
+        "ENUM('Sales','R&D')",
+        "2",
+        "department is stored as another value: 'R&D'",
+    ),
+    "bytes that are padded": (
+        "BINARY(5)",
+        "R&D",
+        "department is stored as another value: 'R&D\\x00\\x00'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("column", "text", "reason"), some(REFUSALS))
+def test_a_row_that_the_column_refuses_is_an_invalid_record(
+    database: Database,
+    bucket: Bucket,
+    run_import: Loader,
+    tmp_path: Path,
+    column: str,
+    text: str,
+    reason: str,
+) -> None:
+    """A row that the column refuses or changes is an invalid record with its line and the reason.
+
+    Rows that refer to it are invalid, too, and the others are loaded.
+    """
+    database.execute(f"ALTER TABLE departments MODIFY department {column}")
+    source = csv_folder.write(
+        tmp_path,
+        employees="1,Ana,2021-01-01,1,1\n2,Bo,2021-01-01,2,1\n",
+        departments=f"1,Sales\n2,{text}\n",
+    )
+    loaded = run_import(source, *ALL_INVALID)
+    assert loaded.status == 0, loaded.error
+    assert [outcome[:3] for outcome in loaded.outcomes.values()] == [
+        (2, 1, 1),
+        (2, 2, 0),
+        (2, 1, 1),
+    ]
+    ((line, (found,)),) = records(bucket, "departments").items()
+    assert (line, reason in found, "at row" in found) == (2, True, False), found
+    assert records(bucket, "employees") == {
+        2: ["department_id is not the id of a valid row of departments: 2"]
+    }
+    assert [number for number, _ in content(database)["departments"]] == [1]
+
+
+def test_refused_rows_are_found_among_many(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path
+) -> None:
+    """Refused rows anywhere among thousands are the only invalid records, in the file's order."""
+    database.execute("ALTER TABLE jobs MODIFY job VARCHAR(20) CHARACTER SET latin1 NOT NULL")
+    refused = {1, 2, 500, 501, 1234, 2000}
+    jobs = "".join(f"{n},{'Ł' if n in refused else 'Job'} {n}\n" for n in range(1, 2001))
+    loaded = run_import(csv_folder.write(tmp_path, "1,Ana,2021-01-01,1,3\n", jobs=jobs))
+    assert (loaded.status, loaded.outcomes["jobs"][:3]) == (0, (2000, 1994, 6))
+    assert list(records(bucket, "jobs")) == sorted(refused)
+    there = {number for number, _ in content(database)["jobs"]}
+    assert there == set(range(1, 2001)) - refused
+
+
+def test_the_id_of_a_refused_row_is_free_for_a_later_one(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path
+) -> None:
+    """Of rows with the same id, the first that the table takes keeps it."""
+    database.execute("ALTER TABLE jobs MODIFY job VARCHAR(9) CHARACTER SET latin1 NOT NULL")
+    jobs = "1,Łukasz\n1,Clerk\n1,Analyst\n2,Ł\n2,Ł\n"
+    source = csv_folder.write(tmp_path, "1,Ana,2021-01-01,1,1\n", jobs=jobs)
+    assert run_import(source, *ALL_INVALID).outcomes["jobs"][:3] == (5, 1, 4)
+    assert content(database)["jobs"] == [(1, "Clerk")]
+    assert {line: len(found) for line, found in records(bucket, "jobs").items()} == {
+        1: 1,
+        3: 1,
+        4: 1,
+        5: 1,
+    }
+    assert records(bucket, "jobs")[3] == ["id is that of an earlier row: 1"]
+
+
+# How many
+
+
+def test_a_file_with_too_many_invalid_rows_loads_nothing(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path
+) -> None:
+    """More than a tenth of one file's rows invalid is status 4, with reasons and stored records."""
+    database.insert("departments", [(9, "Old")])
+    rows = "".join(f"{n},Ana,2021-01-01,1,1\n" for n in range(1, 10))
+    before = content(database)
+    source = csv_folder.write(tmp_path, f"{rows}10,,2021-01-01,1,1\n11,,yesterday,1,1\n")
+    for options, where in ((["--dry-run"], "not stored"), ([], f"gs://{bucket.name}/")):
+        loaded = run_import(source, "--replace", *options)
+        assert loaded.status == 4
+        assert (
+            "nothing was loaded: more than 10 % of the rows of a file are invalid; --max-invalid"
+            " allows more: employees.csv: 2 of 11 (2 x name is empty, 1 x datetime is not a time"
+            f" like 2021-11-07T02:48:42Z: 'yesterday'), {where}"
+        ) in loaded.error
+        assert content(database) == before
+    assert list(records(bucket, "employees")) == [10, 11]
+    loaded = run_import(source, "--replace", "--max-invalid", "19%")
+    assert (loaded.status, loaded.outcomes["employees"][:3]) == (0, (11, 9, 2))
+
+
+def test_a_tenth_of_the_rows_may_be_invalid(
+    database: Database, run_import: Loader, tmp_path: Path
+) -> None:
+    """Exactly a tenth of a file's rows may be invalid; `--max-invalid 0%` allows none."""
+    rows = "".join(f"{n},Ana,2021-01-01,1,1\n" for n in range(1, 10))
+    source = csv_folder.write(tmp_path, f"{rows}10,,2021-01-01,1,1\n")
+    assert run_import(source, "--max-invalid", "0%").status == 4
+    assert run_import(source).status == 0
+
+
+def test_a_column_that_no_row_can_fill_is_named(
+    database: Database, run_import: Loader, tmp_path: Path
+) -> None:
+    """A column that needs a value and is in no file makes every row invalid, and is named."""
+    database.execute("ALTER TABLE jobs ADD grade INT NOT NULL")
+    loaded = run_import(csv_folder.write(tmp_path))
+    assert (loaded.status, "'grade' doesn't have a default value" in loaded.error) == (4, True)
+
+
+def test_ids_as_pandas_writes_them_are_whole_numbers(
+    database: Database, run_import: Loader, tmp_path: Path
+) -> None:
+    """`6.0`, as pandas writes the ids of a column with gaps, is 6."""
+    source = csv_folder.write(tmp_path, "1.0,Ana,2021-01-01,1.0,2.0\n")
+    assert run_import(source).status == 0
+    ((number, *_, department, job),) = content(database)["employees"]
+    assert (number, department, job) == (1, 1, 2)
+
+
+# Blanks
+
+
+@pytest.mark.parametrize(("column", "cut"), [("CHAR(9)", 2), ("VARCHAR(9)", 0)])
+def test_blanks_around_names_are_counted(
+    database: Database, run_import: Loader, tmp_path: Path, column: str, cut: int
+) -> None:
+    """The final table counts names with blanks, and those whose last blanks a CHAR drops."""
+    database.execute(f"ALTER TABLE departments MODIFY department {column} NOT NULL")
+    source = csv_folder.write(
+        tmp_path, departments='1, Sales\n2, "Bo"\n3,R&D\n4,HR   \n5,IT          \n'
+    )
+    for options in (["--dry-run"], []):
+        loaded = run_import(source, *options, *ALL_INVALID)
+        assert loaded.status == 0
+        (line,) = (line for line in loaded.table.splitlines() if line.startswith("departments"))
+        counted = [*line.split()[1:6]]
+        assert counted == (["5", "5", "0", "4", "2"] if cut else ["5", "4", "1", "3", "0"])
+    stored = [" Sales", ' "Bo"', "R&D", "HR", "IT"] if cut else [" Sales", ' "Bo"', "R&D", "HR   "]
+    assert [name for _, name in content(database)["departments"]] == stored
+
+
+def test_columns_are_matched_as_mysql_matches_them(
+    database: Database, run_import: Loader, tmp_path: Path
+) -> None:
+    """Columns whose names have capitals are filled."""
+    database.execute("ALTER TABLE departments RENAME COLUMN department TO Department")
+    database.execute("ALTER TABLE employees RENAME COLUMN name TO NAME")
+    assert run_import(csv_folder.write(tmp_path)).outcomes["employees"] == (1, 1, 0, "")
+    assert content(database)["departments"] == [(1, "Sales"), (2, "R&D")]
