@@ -111,7 +111,7 @@ def _read_request(
         if len(words) > 1:
             raise BadParameter(f"{name} is given more than once")
         values[name] = parameters[name](words[0])
-    logs.request.set(logs.request.get({}) | values)
+    logs.request.set(logs.request.get({}) | {name: _cut(value) for name, value in values.items()})
     return values
 
 
@@ -182,6 +182,8 @@ def _answering(
             )
             response = _error(BundleError("internal error; the log has the details"), request)
         response.headers.update(EVERY_ANSWER)
+        # A report says otherwise: it may be kept, and is asked for again by its ETag.
+        response.headers.setdefault("Cache-Control", "no-store")
         logs.event(
             "answered",
             status=response.status_code,
@@ -199,7 +201,7 @@ def _wants_page(request: flask.Request) -> bool:
 
 
 LOGGED_CHARACTERS = 200
-"""Number of characters of a header that are logged; a header can have any length."""
+"""Number of characters of a header or a parameter that are logged; both can have any length."""
 
 
 def _caller(request: flask.Request) -> dict[str, object]:
@@ -213,7 +215,11 @@ def _caller(request: flask.Request) -> dict[str, object]:
         "agent": request.headers.get("User-Agent"),
         "logging.googleapis.com/trace": _trace(request),
     }
-    return {name: value[:LOGGED_CHARACTERS] for name, value in fields.items() if value}
+    return {name: _cut(value) for name, value in fields.items() if value}
+
+
+def _cut(value: object) -> object:
+    return value[:LOGGED_CHARACTERS] if isinstance(value, str) else value
 
 
 def _trace(request: flask.Request) -> str | None:
@@ -255,7 +261,8 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     # Caches must revalidate with the ETag before each use, so no stale report is shown.
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
-    response.make_conditional(request)
+    # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
+    response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})
     return response
 
 

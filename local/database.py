@@ -174,6 +174,7 @@ class DatabaseServer:
         if self._listens():
             raise DatabaseServerError(f"a server already runs on {self.folder}")
         self.socket.parent.mkdir(parents=True, exist_ok=True)
+        self.socket.parent.chmod(0o700)  # root has no password
         self.socket.unlink(missing_ok=True)
         self.socket.with_name(f"{self.socket.name}.lock").unlink(missing_ok=True)
 

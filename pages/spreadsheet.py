@@ -1,15 +1,25 @@
-"""A report for spreadsheets: CSV whose cells are never formulas."""
+"""A report for spreadsheets: CSV that holds no formula, wherever a spreadsheet splits it."""
 
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import reports
 from reports import ReportRow
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
-"""Characters that begin a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
+FORMULA = re.compile(
+    "^(?=[=+\\-@\t\r\n\0＝＋－＠])"  # of a cell of this file
+    '|(?<=[;\t\r\n])(?="*[=+\\-@\0＝＋－＠])'  # of one in a spreadsheet that splits there
+)
+"""The place before a character that begins a formula.
+
+The characters: https://owasp.org/www-community/attacks/CSV_Injection. A spreadsheet whose country
+separates lists by `;` splits lines at it, and one can be told to split at tabs. Quotes count there
+only where they begin a cell, so those around a cell of this file do not hide its `;`, nor a line
+break.
+"""
 
 BYTE_ORDER_MARK = "\ufeff"
 """Without it, Excel reads a file in the encoding of its own region instead of UTF-8."""
@@ -28,8 +38,8 @@ def as_csv(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
 
 
 def _harmless(value: object) -> int | str | None:
-    """Puts an apostrophe before a name that a spreadsheet would run as a formula."""
+    """Puts an apostrophe before whatever in a name a spreadsheet would run as a formula."""
     if type(value) is int:
         return value
     shown = reports.plain(value)
-    return f"'{shown}" if isinstance(shown, str) and shown.startswith(FORMULA_STARTS) else shown
+    return FORMULA.sub("'", shown) if isinstance(shown, str) else shown

@@ -144,6 +144,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]
     Its time zone is not UTC, so that code that relies on UTC fails.
     """
     folder = tmp_path_factory.mktemp("server")
+    folder.chmod(0o755)  # as a folder of .local/ is
     server = DatabaseServer(folder, options=["--default-time-zone=+05:30"])
     server.start()
     yield server

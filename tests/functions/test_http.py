@@ -200,3 +200,29 @@ def test_post_does_what_get_does_for_changes(
     response = client.post("/truncate-tables?backup_first=false")
     assert json.loads(response.get_data()) == {"dry_run": False, "rows": rows}
     assert count(database) == {"departments": 0, "jobs": 0, "employees": 0}
+
+
+def test_if_match_is_ignored(client: Client) -> None:
+    """A report answers 200 to any If-Match: the header is for requests that change something."""
+    for tag in ("*", '"other"'):
+        response = client.get("/quarterly-hired?format=json", headers={"If-Match": tag})
+        assert (response.status_code, json.loads(response.get_data())) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [*CHANGES, "/backup-data?dry_run=true", "/truncate-tables?unknown", "/quarterly-hired?unknown"],
+)
+def test_only_reports_may_be_kept(client: Client, url: str) -> None:
+    """No cache keeps an answer of a function that changes data, nor an error."""
+    assert client.get(url).headers["Cache-Control"] == "no-store"
+    assert client.get("/quarterly-hired").headers["Cache-Control"] == "private, no-cache"
+
+
+def test_a_long_parameter_is_cut_in_the_log(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log line has the first 200 characters of a parameter."""
+    client.get(f"/quarterly-hired?format=html&order={5000 * 'x'}")
+    *_, answered = capsys.readouterr().err.splitlines()
+    assert json.loads(answered)["order"] == 200 * "x"

@@ -16,7 +16,7 @@ import pytest
 import wcwidth
 import werkzeug.test
 from conftest import Bundle, Database
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import reports
@@ -25,7 +25,7 @@ from pages.chart import Segment
 from pages.names import visible
 from pages.page import Found, render, view
 from pages.query import ReportQuery
-from pages.spreadsheet import FORMULA_STARTS, as_csv
+from pages.spreadsheet import as_csv
 from pages.text import TERMINAL_COLUMNS, as_text
 
 pytestmark = pytest.mark.once
@@ -182,19 +182,48 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=255)
 counts = st.integers(0, 9_999_999)
 
 
+signs = st.text(st.sampled_from("=+-@;,'\" x\t\r\n\0＝－"), max_size=12)
+FORMULA_STARTS = ("=", "+", "-", "@", "\0", "＝", "＋", "－", "＠")
+
+
 @given(
     st.lists(
-        st.tuples(names, names, counts, counts, counts, counts, st.just(1), st.just(1)), max_size=4
+        st.tuples(*2 * [names | signs], *4 * [counts], st.just(1), st.just(1)),
+        max_size=4,
     )
 )
+@example([("x;=1", 'y;"=1"', 0, 0, 0, 0, 1, 1), ("\t=1", 'z,\n"-1', 0, 0, 0, 0, 1, 1)])
 def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
-    """No CSV cell begins like a formula, whatever the names; without its apostrophe it is exact."""
+    """No cell begins like a formula, wherever a spreadsheet splits; only apostrophes are added."""
     text = "".join(as_csv(reports.QUARTERLY_HIRED.columns, rows))
     _, *cells = csv_rows(text)
     for row, shown in zip(rows, cells, strict=True):
         for value, cell in zip(row[:6], shown, strict=True):
-            assert not cell.startswith(FORMULA_STARTS)
-            assert cell in (str(value), f"'{value}")
+            assert cell.replace("'", "") == str(value).replace("'", "")
+            assert cell.count("'") - str(value).count("'") <= len(
+                re.findall("[=+@＝＋－＠\\s-]", cell)
+            )
+    for separator in (",", ";", "\t"):
+        for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+            assert not [cell for cell in line if cell.startswith(FORMULA_STARTS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=1+2", "'=1+2"),
+        ("x;=1+2;y", "x;'=1+2;y"),
+        ('x;"=1+2"', 'x;\'"=1+2"'),
+        ("x\t@y", "x\t'@y"),
+        ("x\n-1", "x\n'-1"),
+        ("R&D; - 1 = 2", "R&D; - 1 = 2"),
+        ("a-b=c", "a-b=c"),
+    ],
+)
+def test_a_name_in_csv(name: str, shown: str) -> None:
+    """An apostrophe precedes a formula, also one after a separator, and nothing else."""
+    text = "".join(as_csv(reports.HIRING_BY_DEPARTMENT.columns, [(1, name, 2)]))
+    assert csv_rows(text)[1] == ["1", shown, "2"]
 
 
 @given(

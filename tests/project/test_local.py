@@ -124,6 +124,11 @@ def test_root_can_log_in_over_the_socket_only(server: DatabaseServer) -> None:
         pymysql.connect(host="127.0.0.1", port=server.port, user="root")
 
 
+def test_only_its_owner_reaches_the_socket(server: DatabaseServer) -> None:
+    """The socket's folder, which the fixture made for all to enter, lets its owner in alone."""
+    assert stat.S_IMODE(server.socket.parent.stat().st_mode) == 0o700
+
+
 def test_an_account_reaches_its_own_database_only(server: DatabaseServer) -> None:
     """An account reaches its own database only, even if `_` and `%` are in the database's name."""
     for name in ("mine_1%", "mineX1Y"):
