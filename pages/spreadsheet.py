@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import reports
 from reports import ReportRow
 
+SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 FORMULA = re.compile(
     "^(?=[=+\\-@\t\r\n\0＝＋－＠])"  # of a cell of this file
     '|(?<=[;\t\r\n])(?="*[=+\\-@\0＝＋－＠])'  # of one in a spreadsheet that splits there
@@ -42,4 +43,8 @@ def _harmless(value: object) -> int | str | None:
     if type(value) is int:
         return value
     shown = reports.plain(value)
-    return FORMULA.sub("'", shown) if isinstance(shown, str) else shown
+    if not isinstance(shown, str):
+        return shown
+    # Most names hold nothing of the kind, which shows in a tenth of the time.
+    is_plain = shown.isprintable() and ";" not in shown and not shown.startswith(SIGNS)
+    return shown if is_plain else FORMULA.sub("'", shown)

@@ -200,9 +200,6 @@ def test_no_csv_cell_is_a_formula(rows: list[tuple[Any, ...]]) -> None:
     for row, shown in zip(rows, cells, strict=True):
         for value, cell in zip(row[:6], shown, strict=True):
             assert cell.replace("'", "") == str(value).replace("'", "")
-            assert cell.count("'") - str(value).count("'") <= len(
-                re.findall("[=+@＝＋－＠\\s-]", cell)
-            )
     for separator in (",", ";", "\t"):
         for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             assert not [cell for cell in line if cell.startswith(FORMULA_STARTS)]
