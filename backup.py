@@ -76,7 +76,10 @@ def _store_tables(
 
 # The backup
 
-SERVER = "SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE()"
+SERVER = """
+SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE(),
+    @@lower_case_table_names
+"""
 
 
 def read_position(connection: Connection) -> str:
@@ -168,7 +171,7 @@ def store(
     """
     started = time.monotonic()
     # First, because the next statements open the view: neither may be later than the view.
-    ((taken_at, version, database),) = select(connection, SERVER)
+    ((taken_at, version, database, lower_case),) = select(connection, SERVER)
     place = _read_place(connection) if is_mariadb(connection) else None
     position = "" if place else read_position(connection)
     db.check_base_tables(connection, engine="InnoDB")
@@ -188,6 +191,7 @@ def store(
             "taken_at": taken_at,
             **({"gtid": position} if position else {}),
             "database": database,
+            "lower_case_table_names": lower_case,
             "server_version": version,
             **stored,
             "reports": store_reports(connection, folder, hires),
@@ -201,7 +205,11 @@ def store(
         raise
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)
-    return {"backup": folder.address, **manifest}
+    answer = {"backup": folder.address, **manifest}
+    if not any(row_counts(stored["tables"]).values()):
+        logs.event("backup without rows", "WARNING", backup=folder.address)
+        answer["warning"] = "the backup holds no rows, so it counts for no rule and no check of age"
+    return answer
 
 
 def check_restorable(manifest: dict[str, Any], rows: dict[str, int]) -> None:

@@ -300,21 +300,19 @@ def backup_data(request: flask.Request) -> flask.Response:
     if len(asked) > 1:
         raise BadParameter("give max_age_hours or dry_run, not both")
     settings = current_settings()
-    location = settings.require_storage()
+    settings.require_storage()
     deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
-    from hiring.storage import age, retention
+    from hiring.storage import newest, retention
 
     if "max_age_hours" in asked:
-        return _json(age.newest(location, settings.database, asked["max_age_hours"], deadline))
+        return _json(newest.check_age(settings, asked["max_age_hours"], deadline))
     if asked.get("dry_run", False):
         return _json(backup.preview(settings, deadline))
     answer = backup.take(settings, deadline)
-    if settings.keep_backups_days is not None:
-        answer["pruned"] = retention.after_backup(
-            location, settings.database, settings.keep_backups_days, deadline
-        )
+    if rules := retention.rules_of_function(settings):
+        answer["pruned"] = retention.after_backup(settings, rules, deadline)
     return _json(answer)
 
 

@@ -1,8 +1,9 @@
 """The operator's one command: lists, checks, prunes, restores, imports and exports.
 
-    python manage.py list [--json]
+    python manage.py list [--long | --json]
     python manage.py check [ADDRESS | --all] [--quick]
-    python manage.py prune --keep-last N --keep-days D [--dry-run]
+    python manage.py prune --keep-last N --keep-days D [--keep-weekly W] [--keep-monthly M]
+                           [--yes] [--dry-run]
     python manage.py restore SOURCE [--table NAME] [--from-database NAME] [--replace] [--yes]
                              [--dry-run]
     python manage.py import SOURCE [--replace] [--yes] [--max-invalid PERCENT] [--dry-run]
@@ -21,9 +22,9 @@ from hiring.errors import BundleError
 from hiring.progress import status
 from hiring.settings import current_settings, storage_settings
 from hiring.tables import TABLES
+from hiring.terminal import Declined
 from hiring.version import VERSION
 from operate import bigquery, checking, exit_statuses, listing, loading, pruning
-from operate.loading import Declined
 from restore.transaction import Unfinished
 
 
@@ -62,6 +63,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.set_defaults(settings=storage_settings)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listed = commands.add_parser("list", help="show every folder among the backups, newest first")
+    listed.add_argument("--long", action="store_true", help="all that the manifest tells")
     listed.add_argument("--json", action="store_true", help="for programs")
     listed.set_defaults(run=listing.run)
     checked = commands.add_parser("check", help="compare backups with their manifests")
@@ -77,12 +79,18 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="names, sizes and checksums only; read no object"
     )
     checked.set_defaults(run=checking.run)
-    pruned = commands.add_parser("prune", help="remove backups of DB_NAME that neither rule keeps")
+    pruned = commands.add_parser("prune", help="remove backups of DB_NAME that no rule keeps")
     for name, metavar, what in (
         ("--keep-last", "N", "so many of the newest stay"),
         ("--keep-days", "D", "those within so many days of the newest stay"),
     ):
         pruned.add_argument(name, metavar=metavar, type=_count, required=True, help=what)
+    for name, metavar, what in (
+        ("--keep-weekly", "W", "the newest of each of the last so many weeks stays"),
+        ("--keep-monthly", "M", "the newest of each of the last so many months stays"),
+    ):
+        pruned.add_argument(name, metavar=metavar, type=_count, default=0, help=what)
+    pruned.add_argument("--yes", action="store_true", help="do not ask")
     pruned.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
     pruned.set_defaults(run=pruning.run)
     restored = commands.add_parser("restore", help="fill the tables from a backup")

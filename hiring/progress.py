@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from hiring import logs
+from hiring.terminal import counted, printable
 
 CountRows = Callable[[int], None]
 """Called with the number of rows that are finished."""
@@ -21,13 +22,16 @@ def status(message: str, severity: str = "INFO", **fields: object) -> None:
     if not sys.stderr.isatty():
         logs.event(message, severity, **fields)
         return
-    details = ", ".join(f"{name} {value}" for name, value in fields.items())
-    sys.stderr.write(f"{message}: {details}\n" if details else f"{message}\n")
+    # "backup found: gs://...", not "backup found: backup gs://...".
+    plain = {"reason", *message.split()}
+    details = [f"{value}" if name in plain else f"{name} {value}" for name, value in fields.items()]
+    line = f"{message}: {', '.join(details)}" if details else message
+    sys.stderr.write(f"{printable(line)}\n")
 
 
-def answer(text: str) -> None:
-    """Writes a command's result to standard output, apart from its progress and errors."""
-    sys.stdout.write(f"{text}\n")
+def answer(line: str) -> None:
+    """Writes a line of a command's result to standard output."""
+    sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 
@@ -37,10 +41,10 @@ class Progress:
     Args:
         step: its name, such as "loading employees".
         total: number of rows, if it is known.
-        unit: what is counted.
+        unit: what is counted, as one of them is called.
     """
 
-    def __init__(self, step: str, total: int | None = None, unit: str = "rows") -> None:
+    def __init__(self, step: str, total: int | None = None, unit: str = "row") -> None:
         self._unit = unit
         self._step = step
         self._total = total
@@ -72,12 +76,13 @@ class Progress:
         self._shown = time.monotonic()
         seconds = round(self._shown - self._started, 3)
         if not self._is_terminal:
-            fields: dict[str, Any] = {"step": self._step, self._unit: self._rows, "of": self._total}
-            logs.event("progress", **fields, seconds=seconds)
+            fields: dict[str, Any] = {f"{self._unit}s": self._rows, "of": self._total}
+            logs.event("progress", step=self._step, **fields, seconds=seconds)
             return
         bar = ""
         if self._total:
             done = BAR_CHARACTERS * min(self._rows, self._total) // self._total
             bar = f" [{'#' * done:<{BAR_CHARACTERS}}]"
-        sys.stderr.write(f"\r{self._step:<24}{bar} {self._rows:,} {self._unit}, {seconds:.0f} s")
+        done_so_far = counted(self._rows, self._unit)
+        sys.stderr.write(f"\r{self._step:<24}{bar} {done_so_far}, {seconds:.0f} s")
         sys.stderr.flush()

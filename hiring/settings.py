@@ -43,6 +43,8 @@ class Settings:
     storage: StorageLocation | None
     function_seconds: int
     keep_backups_days: int | None
+    keep_backups_weeks: int | None
+    keep_backups_months: int | None
 
     @property
     def address(self) -> str:
@@ -123,7 +125,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             RESERVED_SECONDS + 1,
             DEFAULT_FUNCTION_SECONDS,
         ),
-        keep_backups_days=_keep_backups_days(optional("KEEP_BACKUPS_DAYS", "")),
+        keep_backups_days=_kept("KEEP_BACKUPS_DAYS", optional("KEEP_BACKUPS_DAYS", "")),
+        keep_backups_weeks=_kept("KEEP_BACKUPS_WEEKS", optional("KEEP_BACKUPS_WEEKS", "")),
+        keep_backups_months=_kept("KEEP_BACKUPS_MONTHS", optional("KEEP_BACKUPS_MONTHS", "")),
     )
 
 
@@ -154,8 +158,8 @@ def _authorities(path: str, socket: str | None) -> str | None:
     return tls.read_authorities(path) if path else None
 
 
-def _keep_backups_days(days: str) -> int | None:
-    return _whole_number("KEEP_BACKUPS_DAYS", days, 1, 36500) if days else None
+def _kept(name: str, number: str) -> int | None:
+    return _whole_number(name, number, 1, 36500) if number else None
 
 
 def _whole_number(name: str, value: str, lowest: int, highest: int) -> int:

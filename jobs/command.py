@@ -21,9 +21,10 @@ import google.auth.transport.requests
 import requests
 
 from hiring import logs
+from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured
 from hiring.settings import Settings, read_settings, storage_settings
-from restore import choice
+from hiring.storage import newest
 from restore.backup_source import Backup
 
 SECRETS_URL = "https://secretmanager.googleapis.com/v1"
@@ -67,7 +68,7 @@ def newest_backup() -> Backup:
         BadSource: there is none, or it holds no rows.
         StorageFailed: Cloud Storage refused or failed.
     """
-    return choice.newest_backup(storage_settings())
+    return Backup(newest.find_newest(storage_settings(), Deadline(JOB_SECONDS)))
 
 
 def read_no_arguments(description: str | None) -> None:

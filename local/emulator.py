@@ -19,16 +19,14 @@ from functools import partial
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import Request, RequestHandler, Response
 
-from local.emulator_objects import Store, answer_batch, carry_out, refuse, requests_of
+from local.emulator_objects import Store, carry_out, refuse
 
 CRC32C = re.compile(rb'(crc32c(?:=|": "))[A-Za-z0-9+/]{6}==')
-BATCH = "/batch/storage/v1"
 PIECES = 20
 ACTIONS = ("none", "status", "reset", "lose_answer", "wrong_checksum", "delay", "slow", "nonsense")
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -126,8 +124,6 @@ class Handler(RequestHandler):
             elif self.path == "/faults":
                 kept = self.server.faults if body else []
                 self.server.faults = [*kept, *(Fault(**rule) for rule in json.loads(body or "[]"))]
-            elif self.path == BATCH:
-                answer_batch(response, self._carry_out_batch(body))
             else:
                 with self.server.lock:
                     carry_out(Request(self, self.command), response, self.server.store)
@@ -138,23 +134,6 @@ class Handler(RequestHandler):
         response.close()
         self.rfile = connection
         return self.wfile.getvalue()
-
-    def _carry_out_batch(self, body: bytes) -> list[HTTPStatus]:
-        """Carries out the requests of a batch; a fault of one changes its status alone."""
-        statuses = []
-        for method, target in requests_of(self.headers["Content-Type"], body):
-            fault = self.server.fault(method, target)
-            response = Response(self)
-            if fault.action == "status":
-                response.status = HTTPStatus(fault.status)
-            else:
-                inner = SimpleNamespace(path=target, headers={}, server=self.server)
-                with self.server.lock:
-                    carry_out(Request(inner, method), response, self.server.store)
-                if method == "DELETE" and response.status == HTTPStatus.OK:
-                    response.status = HTTPStatus.NO_CONTENT
-            statuses.append(response.status)
-        return statuses
 
 
 class StorageEmulator(ThreadingHTTPServer):

@@ -10,12 +10,10 @@ import hashlib
 import json
 import logging
 import re
-from email.parser import BytesParser
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
 from gcp_storage_emulator.handlers import objects
@@ -145,6 +143,8 @@ class Store(Storage):
             raise Conflict(f"The content does not have the checksums {told}.")
         # They contain the emulator's address, which changes; the client builds its own links.
         del file_obj["mediaLink"], file_obj["selfLink"]
+        if not content:  # like Google's own test server
+            del file_obj["size"]
         file_obj["metageneration"] = "1"
         super().create_file(bucket_name, file_name, content, file_obj, *file_id)
         self._write_change(bucket_name, file_name)
@@ -181,28 +181,6 @@ class Store(Storage):
             raise BadRequest(f"Only {len(received)} bytes are here.")
         received += content[len(received) - expected_start :]
         return bytes(received) if len(received) == total_size else None
-
-
-def requests_of(content_type: str, body: bytes) -> list[tuple[str, str]]:
-    """The requests of a batch: method, path and query of each.
-
-    https://docs.cloud.google.com/storage/docs/batch
-    """
-    message = BytesParser().parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
-    parts = [part for part in message.walk() if not part.is_multipart()]
-    lines = [str(part.get_payload()).splitlines()[0] for part in parts]
-    addresses = [(method, urlsplit(uri)) for method, uri, _ in map(str.split, lines)]
-    return [(method, f"{address.path}?{address.query}") for method, address in addresses]
-
-
-def answer_batch(response: Response, statuses: list[HTTPStatus]) -> None:
-    """Answers a batch with the status of each of its requests."""
-    parts = [
-        f"--batch\r\nContent-Type: application/http\r\nContent-ID: <response-{number}>\r\n\r\n"
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n\r\n\r\n"
-        for number, status in enumerate(statuses)
-    ]
-    response.write_file("".join([*parts, "--batch--"]).encode(), "multipart/mixed; boundary=batch")
 
 
 def carry_out(request: Request, response: Response, store: Store) -> None:
@@ -261,7 +239,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
     response["X-Goog-Generation"] = found["generation"]
     response["X-Goog-Metageneration"] = found["metageneration"]
     response["X-Goog-Hash"] = f"crc32c={found['crc32c']},md5={found['md5Hash']}"
-    response["X-Goog-Stored-Content-Length"] = found["size"]
+    response["X-Goog-Stored-Content-Length"] = str(len(content))
     response["X-Goog-Stored-Content-Encoding"] = encoding
     asked = parse_range_header(request.get_header("Range"))
     if encoding == "gzip" and "gzip" not in request.get_header("Accept-Encoding", ""):

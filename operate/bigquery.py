@@ -7,7 +7,6 @@ import argparse
 import io
 import json
 import re
-import shlex
 from typing import Any
 
 from hiring.avro import container
@@ -15,10 +14,12 @@ from hiring.avro.fields import Field
 from hiring.errors import BadSource
 from hiring.progress import answer
 from hiring.settings import Settings
-from hiring.storage import storage_client
-from hiring.storage.folders import BUFFER_BYTES, CloudFolder, find_in_cloud
-from hiring.storage.manifest import MANIFEST, StoredTable, read_manifest
+from hiring.storage import catalog, storage_client
+from hiring.storage.folders import CloudFolder, find_in_cloud
+from hiring.storage.manifest import StoredTable
+from hiring.storage.reader import BUFFER_BYTES
 from hiring.tables import TABLES
+from hiring.terminal import counted, for_shell
 
 DECIMAL_TARGETS = ("NUMERIC", "BIGNUMERIC", "STRING")
 """BigQuery's types for decimals, in the order in which it tries them."""
@@ -32,13 +33,14 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = find_in_cloud(options.address)
-    manifest = read_manifest(folder.read(MANIFEST))
-    bucket = folder.location.bucket
-    place = _place(bucket)
-    answer(f"# Backup of database {manifest.database}, taken at {manifest.taken_at}.")
-    answer(f"# The dataset must be in the location of bucket {bucket}: {place}.")
+    found = catalog.read_one(folder)
+    if not found.manifest:
+        raise BadSource(f"{folder.address} is not a backup: {found.faults[0]}")
+    place = _place(folder.bucket)
+    answer(f"# Backup of database {found.manifest.database}, taken at {found.manifest.taken_at}.")
+    answer(f"# The dataset must be in the location of bucket {folder.bucket}: {place}.")
     for name in TABLES:
-        _print_table(folder, name, manifest.tables[name], options.dataset, place)
+        _print_table(folder, name, found.manifest.tables[name], options.dataset, place)
     return 0
 
 
@@ -54,11 +56,12 @@ def _print_table(
     fields = _fields(folder, table)
     targets = _decimal_targets(fields)
     addresses = [folder.address + stored.name for stored in table.objects]
-    answer(f"\n# Table {name}: {table.rows} rows.")
+    answer("")
+    answer(f"# Table {name}: {counted(table.rows, 'row')}.")
     for line in _notes(fields, table):
         answer(f"# {line}")
     answer(
-        shlex.join(
+        for_shell(
             [
                 "bq",
                 f"--location={place}",
@@ -80,9 +83,9 @@ def _print_table(
         definition["decimalTargetTypes"] = targets
     file = f"{name}.external.json"
     answer("# Or as an external table, which reads the objects at each query:")
-    answer(f"printf %s {shlex.quote(json.dumps(definition))} > {file}")
+    answer(f"printf %s {for_shell([json.dumps(definition)])} > {file}")
     answer(
-        shlex.join(
+        for_shell(
             [
                 "bq",
                 f"--location={place}",
@@ -137,7 +140,7 @@ def _notes(fields: tuple[Field, ...], table: StoredTable) -> list[str]:
         if found
     ]
     if table.invalid_rows:
-        notes.append(f"Not in it: {table.invalid_rows} invalid records, in invalid/.")
+        notes.append(f"Not in it: {counted(table.invalid_rows, 'invalid record')}, in invalid/.")
     return notes
 
 

@@ -6,10 +6,9 @@ from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import Progress, answer, status
 from hiring.settings import Settings
-from hiring.storage import catalog
-from hiring.storage.folders import find, find_in_cloud
+from hiring.storage import catalog, folders, newest
+from hiring.terminal import counted
 from restore.backup_source import Backup
-from restore.choice import LIST_SECONDS, all_backups
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -22,43 +21,43 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     broken = 0
     for folder in _chosen(settings, options):
         status("checking backup", backup=folder.address)
-        faults = catalog.faults(folder) or ([] if options.quick else _faults_of_content(folder))
+        faults = folder.faults or ([] if options.quick else _faults_of_content(folder))
         for fault in faults:
             status("fault found", "ERROR", backup=folder.address, fault=fault)
-        answer(f"{'damaged' if faults else 'whole':<8} {folder.address}")
+        state = "damaged" if faults else "whole" if folder.rows() else "empty"
+        answer(f"{state:<8} {folder.address}")
         broken += bool(faults)
     if broken:
-        raise BadSource(f"{broken} of the checked backups are not whole")
+        raise BadSource(f"{counted(broken, 'checked backup')} not whole")
     return 0
 
 
-def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Folder]:
-    deadline = Deadline(LIST_SECONDS)
+def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.BackupFolder]:
     if options.address:
-        place = find_in_cloud(options.address)
-        folder = catalog.read_one(place.location, deadline)
-        if not folder.objects:
+        place = folders.find_in_cloud(options.address)
+        folder = catalog.read_one(place)
+        if not folder.files:
             raise BadSource(f"{place.address} holds no backup")
         return [folder]
-    location = all_backups(settings)
-    folders = catalog.read(location, deadline)
-    complete = catalog.complete(folders, settings.database)
-    # A manifest that cannot be read may belong to this database.
-    chosen = [each for each in folders if each.fault or each in complete]
-    if not options.all:
-        chosen = complete[:1]
+    deadline = Deadline(folders.COMMAND_SECONDS)
+    found = catalog.read_all(settings, deadline)
+    own = newest.of_database(found, settings.database)
+    if options.all:
+        # A folder without a manifest that can be read may be of this database.
+        unknown = [each for each in found if not each.manifest and each.own_files]
+        chosen = [*own, *unknown]
+    else:
+        chosen = [each for each in own if each.rows()][:1] or own[:1]
     if not chosen:
-        raise BadSource(
-            f"gs://{location.bucket}/{location.prefix} holds no backup of database"
-            f" {settings.database}"
-        )
+        place = catalog.all_backups(settings, deadline)
+        raise BadSource(newest.none_counts(found, place.address, settings.database))
     return chosen
 
 
-def _faults_of_content(folder: catalog.Folder) -> list[str]:
+def _faults_of_content(folder: catalog.BackupFolder) -> list[str]:
     """The fault that reading every byte and decoding every row finds, if there is one."""
     try:
-        backup = Backup(find(folder.address))
+        backup = Backup(folder)
         with Progress("checking", backup.manifest.all_rows()) as progress:
             backup.check(progress)
     except BadSource as error:

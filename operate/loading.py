@@ -2,11 +2,8 @@
 
 import argparse
 import dataclasses
-import datetime
 import sys
 from collections.abc import Sequence
-
-import tabulate
 
 import db
 from hiring import logs
@@ -14,17 +11,13 @@ from hiring.deadline import Deadline
 from hiring.mysql.session import is_mariadb
 from hiring.progress import answer
 from hiring.settings import Settings
-from hiring.storage import catalog
 from hiring.tables import TABLES
+from hiring.terminal import age_in_words, confirm, printable, table_lines
 from restore import importing, restoring
 from restore.importing import ImportOutcome
 from restore.plan import Outcome, Plan, plan_import, plan_restore
 from restore.table_creation import missing_tables
 from restore.transaction import LOAD_SECONDS
-
-
-class Declined(Exception):
-    """The operator did not confirm; nothing was changed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +44,13 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
         replace=options.replace,
     )
     manifest = plan.backup.manifest
-    age = datetime.datetime.now(datetime.UTC) - manifest.time
     _show(
         present,
         plan,
         {name: manifest.all_rows([name]) for name in plan.tables},
         database=manifest.database,
         taken_at=manifest.taken_at,
-        age=catalog.age_in_words(age.total_seconds()),
+        age=age_in_words(plan.backup.age),
     )
     _confirm(settings, options, plan)
     if options.dry_run:
@@ -133,27 +125,23 @@ def _show(present: Present, plan: Plan, filled: dict[str, int | None], **backup:
         )
         for name in TABLES
     ]
-    headers = ["table", "rows now", "afterwards"]
-    table = tabulate.tabulate(rows, headers, colalign=("left", "right", "right"))
-    sys.stderr.write("\n".join([*lines, table, ""]))
+    table = table_lines(rows, ["table", "rows now", "afterwards"])
+    sys.stderr.write("\n".join([*map(printable, lines), *table, ""]))
 
 
-def _shown(rows: int | None, unknown: str) -> str:
-    return unknown if rows is None else f"{rows:,}"
+def _shown(rows: int | None, unknown: str) -> int | str:
+    return unknown if rows is None else rows
 
 
 def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> None:
     """Asks before rows are replaced, if a person can answer on a terminal."""
-    if options.dry_run or options.yes or not plan.replace or not sys.stdin.isatty():
-        return
-    only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
-    sys.stderr.write(f"Replace the rows of {settings.database}{only}? Type yes to go on: ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() != "yes":
-        raise Declined
+    if plan.replace and not options.dry_run and not options.yes:
+        only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
+        confirm(f"Replace the rows of {settings.database}{only}?")
 
 
 def _answer(valid: str, outcomes: Sequence[Outcome | ImportOutcome]) -> None:
     rows = [dataclasses.asdict(each) for each in outcomes]
-    headers = {name: valid if name == "loaded" else name for name in rows[0]}
-    answer(tabulate.tabulate(rows, headers, intfmt=","))
+    headers = [valid if name == "loaded" else name for name in rows[0]]
+    for line in table_lines([list(row.values()) for row in rows], headers):
+        answer(line)

@@ -1,14 +1,13 @@
-"""`manage.py prune` removes the backups that neither rule keeps, and prints why others stay."""
+"""`manage.py prune` removes the backups that no rule keeps, and prints why others stay."""
 
 import argparse
-import datetime
 
 from hiring.deadline import Deadline
 from hiring.progress import Progress, answer, status
 from hiring.settings import Settings
 from hiring.storage import catalog, retention
+from hiring.terminal import confirm, counted
 from operate import exit_statuses
-from restore.choice import LIST_SECONDS, all_backups
 
 PRUNE_SECONDS = 24 * 3600
 
@@ -18,26 +17,29 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
     Raises:
         StorageFailed: the backups cannot be listed; nothing was removed.
+        Declined: nothing was removed; the operator did not confirm.
     """
-    location = all_backups(settings)
+    deadline = Deadline(PRUNE_SECONDS)
+    place = catalog.all_backups(settings, deadline)
     decisions = retention.decide(
-        catalog.read(location, Deadline(LIST_SECONDS)),
+        catalog.read_all(settings, deadline),
         settings.database,
-        keep_last=options.keep_last,
-        keep_days=options.keep_days,
-        now=datetime.datetime.now(datetime.UTC),
+        retention.Rules(
+            options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly
+        ),
     )
     for each in decisions:
         answer(f"{'stays' if each.stays else 'goes':<6} {each.folder.address} {each.why}")
+    going = [each.folder for each in decisions if not each.stays]
     if options.dry_run:
         return 0
-    going = [each.folder for each in decisions if not each.stays]
-    with Progress("removing", len(going), "folders") as progress:
-        removals = retention.remove(location, going, Deadline(PRUNE_SECONDS), progress)
-    left = [
-        (each.folder.address + name, why) for each in removals for name, why in each.left.items()
-    ]
-    for address, why in left:
+    if going and not options.yes:
+        confirm(f"Remove {counted(len(going), 'folder')} of {place.address}?")
+    objects = sum(len(each.own_files) for each in going)
+    with Progress("removing", objects, "object") as progress:
+        left = retention.remove(place, going, progress)
+    for address, why in left.items():
         status("not removed", "ERROR", object=address, reason=why)
-    answer(f"{sum(not each.left for each in removals)} of {len(going)} folders removed")
+    gone = [each for each in going if not any(path.startswith(each.address) for path in left)]
+    answer(f"{len(gone)} of {counted(len(going), 'folder')} removed")
     return exit_statuses.UNFINISHED if left else 0

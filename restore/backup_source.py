@@ -18,9 +18,10 @@ from hiring.avro.schema import Table
 from hiring.errors import BadSource, BundleError
 from hiring.mysql.statements import quote
 from hiring.progress import CountRows
-from hiring.storage.folders import BUFFER_BYTES, Reader, SourceFolder
+from hiring.storage.catalog import BackupFolder
 from hiring.storage.invalid_records import printed
-from hiring.storage.manifest import MANIFEST, StoredFile, read_manifest
+from hiring.storage.manifest import StoredFile
+from hiring.storage.reader import BUFFER_BYTES, Reader
 from hiring.tables import TABLES
 from restore.literals import PrintedRow
 
@@ -29,20 +30,24 @@ class Backup:
     """A backup in a folder.
 
     Args:
-        folder: that holds the manifest.
+        found: the folder as it was listed, with its manifest.
 
     Attributes:
         address: of the folder.
         manifest: of the backup.
+        age: since the one time by which backups are ordered.
 
     Raises:
-        BadSource: the manifest is malformed.
+        BadSource: it has no manifest that can be read.
     """
 
-    def __init__(self, folder: SourceFolder) -> None:
-        self._folder = folder
-        self.address = folder.address
-        self.manifest = read_manifest(folder.read(MANIFEST))
+    def __init__(self, found: BackupFolder) -> None:
+        if not found.manifest:
+            raise BadSource(f"{found.address} is not a backup: {found.faults[0]}")
+        self._folder = found.source
+        self.address = found.address
+        self.manifest = found.manifest
+        self.age = found.age
 
     def check(
         self, progress: CountRows, tables: Iterable[str] = TABLES

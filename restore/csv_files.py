@@ -18,7 +18,8 @@ from pathlib import Path
 from hiring.avro import mapping
 from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource, Misconfigured
-from hiring.storage.folders import BUFFER_BYTES, SourceFolder
+from hiring.storage.folders import SourceFolder
+from hiring.storage.reader import BUFFER_BYTES
 from restore import csv_reader
 from restore.csv_reader import Line
 from restore.csv_rules import BLANKS, WHOLE_NUMBER

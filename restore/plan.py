@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from hiring.errors import BadSource
-from hiring.storage import folders
+from hiring.storage import folders, newest
 from hiring.storage.manifest import MANIFEST
 from hiring.tables import TABLES
-from restore import choice, csv_files
+from restore import csv_files
 from restore.backup_source import Backup
 from restore.csv_files import CsvFiles
 from restore.table_creation import next_id
@@ -82,11 +82,12 @@ def plan_restore(
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = folders.find(address)
-    backup = choice.find_backup(folder, database, tables)
-    if backup is None and csv_files.are_in(folder):
+    found = newest.find(folder, database, tables)
+    if found is None and csv_files.are_in(folder):
         raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
-    if backup is None:
+    if found is None:
         raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
+    backup = Backup(found)
     return RestorePlan(
         address=backup.address,
         tables=tables,

@@ -1,19 +1,24 @@
-"""The backups in a bucket: each folder with its objects and its manifest, newest first."""
+"""The backups in a folder, in their one order, each with what its listing tells.
+
+They are ordered by the earlier of `taken_at` and the time at which Cloud Storage stored the
+manifest: a database server whose clock is ahead must not hide newer backups. A copy in another
+place has `taken_at` alone.
+"""
 
 import datetime
+import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-
-from google.api_core.exceptions import NotFound
-from google.cloud.storage import Client
+from dataclasses import dataclass
 
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
-from hiring.settings import StorageLocation
-from hiring.storage import storage_client
-from hiring.storage.manifest import MANIFEST, Manifest, read_manifest
+from hiring.progress import status
+from hiring.settings import Settings
+from hiring.storage.folders import CloudFolder, ListedFile, SourceFolder
+from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from hiring.tables import TABLES
 
 BACKUPS = "backups/"
 """The folder of all backups, below the prefix of GCS_PATH."""
@@ -21,50 +26,43 @@ BACKUPS = "backups/"
 FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z", re.ASCII)
 """The name of a backup's folder: the time of its snapshot."""
 
-MANIFEST_BYTES = 16 * 1024 * 1024
-"""The largest manifest that is read; one of 10,000 objects has 3 MB."""
+_TABLES = "|".join(TABLES)
+OWN_NAMES = re.compile(
+    rf"(invalid/)?({_TABLES})(-\d{{5,}}-\d+)?\.(avro|jsonl)"
+    r"|reports/[a-z-]+(-\d{4})?\.(json|ndjson)|schema\.sql|manifest\.json",
+    re.ASCII,
+)
+"""The names that this project gives to the objects of a backup."""
 
 MANIFEST_READERS = 16
 """Manifests that are read at a time."""
 
-LISTED = "items(name,size,crc32c,generation,timeCreated,contentEncoding),nextPageToken"
+EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+
+LONGEST_BACKUP = datetime.timedelta(days=2)
+"""No backup takes longer: its manifest is stored that long after `taken_at` at most."""
 
 
 @dataclass(frozen=True)
-class ListedObject:
-    """An object as Cloud Storage lists it.
-
-    Attributes:
-        bytes: that are stored.
-        crc32c: of the stored bytes.
-        generation: its own.
-        created: Cloud Storage's own time.
-        is_compressed: whether a copy was stored with `Content-Encoding: gzip`; size and checksum
-            then say nothing of its content.
-    """
-
-    bytes: int
-    crc32c: str
-    generation: int
-    created: datetime.datetime
-    is_compressed: bool = False
-
-
-@dataclass(frozen=True)
-class Folder:
+class BackupFolder:
     """A folder among the backups, complete or not.
 
     Attributes:
-        address: ends with a slash.
-        manifest: None where it is missing or `fault` says what is wrong with it.
-        fault: why the manifest cannot be read; empty where it can, or where there is none.
-        objects: by their names in the folder; empty for a folder that is not in Cloud Storage.
+        source: reads it.
+        files: as they are listed, by their paths in the folder.
+        manifest: None where it is missing or `unreadable` says what is wrong with it.
+        unreadable: why the manifest cannot be read; empty where it can, or where there is none.
     """
 
-    address: str
-    manifest: Manifest | None
-    fault: str = ""
-    objects: dict[str, ListedObject] = field(default_factory=dict)
+    source: SourceFolder
+    files: dict[str, ListedFile]
+    manifest: Manifest | None = None
+    unreadable: str = ""
+
+    @property
+    def address(self) -> str:
+        """Ends with a slash."""
+        return self.source.address
 
     @property
     def name(self) -> str:
@@ -72,142 +70,165 @@ class Folder:
         return self.address.rstrip("/").rpartition("/")[2]
 
     @property
-    def order(self) -> str:
-        """Sorts folders by the time of their snapshot, written as in their names."""
+    def is_copy(self) -> bool:
+        """Whether the backup was stored elsewhere: no object has the manifest's generation."""
+        return not any(
+            (found := self.files.get(each.name)) and found.generation == each.generation
+            for each in (self.manifest.files if self.manifest else ())
+        )
+
+    @property
+    def stored(self) -> datetime.datetime | None:
+        """When Cloud Storage stored the manifest; None for a copy."""
+        return None if self.is_copy else self.files[MANIFEST].created
+
+    @property
+    def time(self) -> datetime.datetime:
+        """The one time by which backups are ordered; without a manifest, that of the name."""
+        if self.manifest:
+            return min(self.manifest.time, self.stored or self.manifest.time)
+        try:
+            return datetime.datetime.strptime(self.name, "%Y%m%dT%H%M%S.%f%z")
+        except ValueError:
+            return EARLIEST
+
+    @property
+    def age(self) -> datetime.timedelta:
+        """The time since then, by this machine's clock."""
+        return datetime.datetime.now(datetime.UTC) - self.time
+
+    def rows(self, tables: Iterable[str] = TABLES) -> int:
+        """Number of rows and invalid records of tables; 0 without a manifest."""
+        return self.manifest.all_rows(tables) if self.manifest else 0
+
+    @functools.cached_property
+    def faults(self) -> list[str]:
+        """The differences between listed files and manifest, a sentence each; empty if whole."""
         if self.manifest is None:
-            return self.name
-        return f"{self.manifest.time.astimezone(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
+            return [self.unreadable or f"there is no {MANIFEST}"]
+        found = [self._fault(each) for each in self.manifest.files]
+        return [sentence for sentence in found if sentence]
+
+    def _fault(self, stored: StoredFile) -> str | None:
+        found = self.files.get(stored.name)
+        if found is None:
+            return f"{stored.name} is not there"
+        if found.is_compressed:  # only reading it tells more
+            return None
+        if found.bytes != stored.bytes:
+            return f"{stored.name} has {found.bytes} bytes, its manifest says {stored.bytes}"
+        if found.crc32c not in (None, stored.crc32c):
+            return f"{stored.name} has the CRC32C {found.crc32c}, its manifest says {stored.crc32c}"
+        if found.generation != stored.generation and not self.is_copy:
+            return f"{stored.name} was written again after its manifest"
+        return None
+
+    @property
+    def own_files(self) -> dict[str, ListedFile]:
+        """The files that a backup stored."""
+        named = {each.name for each in self.manifest.files} if self.manifest else set()
+        return {
+            name: listed
+            for name, listed in self.files.items()
+            if name in named or OWN_NAMES.fullmatch(name)
+        }
 
 
-def all_backups(location: StorageLocation) -> StorageLocation:
-    """The location of all backups, from that of GCS_PATH."""
-    return StorageLocation(location.bucket, f"{location.prefix}{BACKUPS}")
-
-
-def read(location: StorageLocation, deadline: Deadline) -> list[Folder]:
-    """The folders at a location, newest first; no folder is an empty list.
+def all_backups(settings: Settings, deadline: Deadline) -> CloudFolder:
+    """The folder of all backups.
 
     Raises:
-        StorageFailed: Cloud Storage refused or failed.
-        TimedOut: no time is left.
+        Misconfigured: GCS_PATH is not set.
     """
-    folders: dict[str, dict[str, ListedObject]] = {}
-    try:
-        for inner, listed in _list(location, deadline):
-            name, slash, rest = inner.partition("/")
-            if slash and rest:
-                folders.setdefault(name, {})[rest] = listed
-        client = storage_client.client()
-
-        def describe(name: str) -> Folder:
-            place = StorageLocation(location.bucket, f"{location.prefix}{name}/")
-            return _describe(client, place, folders[name], deadline)
-
-        with ThreadPoolExecutor(MANIFEST_READERS) as readers:
-            return newest_first(readers.map(describe, folders))
-    except storage_client.ERRORS as error:
-        raise storage_client.storage_failed(location.bucket, error) from error
+    return _above(settings, deadline).folder(BACKUPS.rstrip("/"))
 
 
-def read_one(location: StorageLocation, deadline: Deadline) -> Folder:
-    """The folder at a location; it has no object if there is none.
+def _above(settings: Settings, deadline: Deadline) -> CloudFolder:
+    return CloudFolder(settings.require_storage(), deadline)
+
+
+def read_all(settings: Settings, deadline: Deadline) -> list[BackupFolder]:
+    """All backup folders, newest first; warns if there is none, since GCS_PATH may be wrong.
 
     Raises: as `read`.
     """
+    place = all_backups(settings, deadline)
+    folders = read(place)
+    if not folders:
+        above = _above(settings, deadline)
+        rest = "has other objects" if any(above.entries()) else "has no object at all"
+        reason = f"GCS_PATH is {above.address}, which {rest}"
+        status("no backups", "WARNING", place=place.address, reason=reason)
+    return folders
+
+
+def read(place: SourceFolder) -> list[BackupFolder]:
+    """The backup folders in a folder, newest first; no folder is an empty list.
+
+    Raises:
+        BadSource: the folder can't be read.
+        StorageFailed: Cloud Storage refused or failed.
+        TimedOut: no time is left.
+    """
+    grouped: dict[str, dict[str, ListedFile]] = {}
+    for path, listed in place.files().items():
+        name, slash, inner = path.partition("/")
+        if slash:
+            grouped.setdefault(name, {})[inner] = listed
+
+    def describe(name: str) -> BackupFolder:
+        return _describe(place.folder(name), grouped[name])
+
+    with ThreadPoolExecutor(MANIFEST_READERS) as readers:
+        found = list(readers.map(describe, grouped))
+    found.sort(key=lambda each: (each.time, each.name), reverse=True)
+    for each in found:
+        if each.unreadable:
+            pass_over(each, each.unreadable)
+    _compare_times(found)
+    return found
+
+
+def read_one(source: SourceFolder) -> BackupFolder:
+    """The backup in a folder; without files if there is none.
+
+    Raises: as `read`.
+    """
+    found = _describe(source, source.files())
+    _compare_times([found])
+    return found
+
+
+def _describe(source: SourceFolder, files: dict[str, ListedFile]) -> BackupFolder:
+    if MANIFEST not in files:
+        return BackupFolder(source, files)
     try:
-        client = storage_client.client()
-        return _describe(client, location, dict(_list(location, deadline)), deadline)
-    except storage_client.ERRORS as error:
-        raise storage_client.storage_failed(location.bucket, error) from error
+        return BackupFolder(source, files, read_manifest(source.read(MANIFEST, files[MANIFEST])))
+    except BadSource as error:
+        return BackupFolder(source, files, unreadable=str(error))
 
 
-def _list(location: StorageLocation, deadline: Deadline) -> Iterator[tuple[str, ListedObject]]:
-    bucket = storage_client.client().bucket(location.bucket)
-    for blob in bucket.list_blobs(
-        prefix=location.prefix, fields=LISTED, **storage_client.limits(deadline)
-    ):
-        yield (
-            blob.name.removeprefix(location.prefix),
-            ListedObject(
-                blob.size,
-                blob.crc32c,
-                blob.generation,
-                blob.time_created,
-                is_compressed=blob.content_encoding == "gzip",
-            ),
+def _compare_times(folders: list[BackupFolder]) -> None:
+    """Warns of the newest backup whose `taken_at` and stored time contradict each other."""
+    odd = [
+        (each.address, each.manifest.taken_at, each.stored)
+        for each in folders
+        if each.manifest
+        and each.stored
+        and not datetime.timedelta(0) <= each.stored - each.manifest.time <= LONGEST_BACKUP
+    ]
+    for address, taken_at, stored in odd[:1]:
+        status(
+            "times contradict",
+            "WARNING",
+            backup=address,
+            taken_at=taken_at,
+            stored_at=f"{stored:%Y-%m-%dT%H:%M:%S.%fZ}",
+            backups=len(odd),
+            reason="a clock was wrong; the earlier time counts",
         )
 
 
-def _describe(
-    client: Client,
-    location: StorageLocation,
-    objects: dict[str, ListedObject],
-    deadline: Deadline,
-) -> Folder:
-    address = f"gs://{location.bucket}/{location.prefix}"
-    listed = objects.get(MANIFEST)
-    if listed is None:
-        return Folder(address, None, objects=objects)
-    if listed.bytes > MANIFEST_BYTES:
-        fault = f"{MANIFEST} has {listed.bytes} bytes, more than any manifest"
-        return Folder(address, None, fault, objects)
-    blob = client.bucket(location.bucket).blob(f"{location.prefix}{MANIFEST}")
-    try:
-        found: bytes = blob.download_as_bytes(**storage_client.limits(deadline))
-    except NotFound:  # pruned since it was listed
-        return Folder(address, None, objects=objects)
-    try:
-        return Folder(address, read_manifest(found), objects=objects)
-    except BadSource as error:
-        return Folder(address, None, str(error), objects)
-
-
-def newest_first(folders: Iterable[Folder]) -> list[Folder]:
-    """The folders in the order of their snapshots, newest first."""
-    return sorted(folders, key=lambda folder: folder.order, reverse=True)
-
-
-def complete(folders: Iterable[Folder], database: str) -> list[Folder]:
-    """The complete backups of a database, in the order given."""
-    return [each for each in folders if each.manifest and each.manifest.database == database]
-
-
-def faults(folder: Folder) -> list[str]:
-    """The differences between listed objects and manifest, a sentence each; empty if whole.
-
-    A copy in another place has generations of its own. So they count only if at least one of them
-    is the manifest's. Of a compressed object, only reading it tells more.
-    """
-    if folder.manifest is None:
-        return [folder.fault or f"there is no {MANIFEST}"]
-    files = folder.manifest.files
-    listed = {each.name: folder.objects.get(each.name) for each in files}
-    is_copy = not any(
-        found and found.generation == each.generation
-        for each in files
-        if (found := listed[each.name])
-    )
-    sentences = []
-    for each in files:
-        found = listed[each.name]
-        if found is None:
-            sentences.append(f"{each.name} is not there")
-        elif found.is_compressed:
-            continue
-        elif found.bytes != each.bytes:
-            sentences.append(f"{each.name} has {found.bytes} bytes, its manifest says {each.bytes}")
-        elif found.crc32c != each.crc32c:
-            sentences.append(
-                f"{each.name} has the CRC32C {found.crc32c}, its manifest says {each.crc32c}"
-            )
-        elif found.generation != each.generation and not is_copy:
-            sentences.append(f"{each.name} was written again after its manifest")
-    return sentences
-
-
-def age_in_words(seconds: float) -> str:
-    """An age as people say it: `5 minutes`, `26 hours`, `12 days`."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if abs(seconds) >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+def pass_over(folder: BackupFolder, reason: str) -> None:
+    """Warns that a folder does not count."""
+    status("backup passed over", "WARNING", backup=folder.address, reason=reason)

@@ -1,39 +1,62 @@
-"""The folder that a load reads: on this machine, or in Cloud Storage.
+"""The reader of a folder: on this machine, or in Cloud Storage.
 
 Both kinds list their files and open them as streams. Their errors become the bundle's own. The
 checksum of what Cloud Storage sends is computed before it is decompressed and compared at its end,
 because the client does not notice when a compressed object is cut off.
 """
 
-import base64
 import contextlib
+import datetime
 import functools
-import gzip
 import io
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 from google.api_core.exceptions import NotFound
 from google.cloud.storage import Blob
 
-from hiring.errors import BadSource
-from hiring.progress import status
+from hiring.deadline import Deadline
+from hiring.errors import BadSource, StorageFailed, TimedOut
 from hiring.settings import StorageLocation
 from hiring.storage import storage_client
+from hiring.storage.reader import BUFFER_BYTES, Reader, content_of
 
-BUFFER_BYTES = 1024 * 1024
 READ_CHUNK_BYTES = 2 * 1024 * 1024
 """Bytes that one request asks for; the client holds a chunk several times over."""
 
 MOST_SMALL_BYTES = 16 * 1024 * 1024
 """The longest manifest or schema.sql that is read; this project's are shorter."""
-GZIP_MAGIC = b"\x1f\x8b"
 
-ErrorsTranslated = Callable[[], contextlib.AbstractContextManager[None]]
+COMMAND_SECONDS = 24 * 3600
+"""How long a command reads, unless it has another deadline."""
+
+LEVELS = 3
+"""How deep a local folder is listed: backups/20261122T151624.123456Z/reports/quarterly.json."""
+
+LISTED = "items(name,size,crc32c,generation,timeCreated,contentEncoding),prefixes,nextPageToken"
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file as its folder lists it; of a local one, only the size is known.
+
+    Attributes:
+        bytes: that are stored.
+        crc32c: of the stored bytes.
+        generation: its own.
+        created: Cloud Storage's own time.
+        is_compressed: whether a copy was stored with `Content-Encoding: gzip`; size and checksum
+            then say nothing of its content.
+    """
+
+    bytes: int
+    crc32c: str | None = None
+    generation: int | None = None
+    created: datetime.datetime | None = None
+    is_compressed: bool = False
 
 
 class SourceFolder(ABC):
@@ -46,101 +69,48 @@ class SourceFolder(ABC):
     address: str
 
     @abstractmethod
+    def entries(self) -> tuple[set[str], list[str]]:
+        """The names of the files, and those of the folders, directly in the folder."""
+
     def names(self) -> set[str]:
         """The names of the files directly in the folder."""
+        return self.entries()[0]
 
     @abstractmethod
-    def folders(self) -> list["SourceFolder"]:
-        """The folders directly in the folder, sorted by name."""
+    def files(self) -> dict[str, ListedFile]:
+        """Every file below the folder, by its path there."""
 
     @abstractmethod
-    def open(self, name: str) -> contextlib.AbstractContextManager["Reader"]:
+    def folder(self, name: str) -> "SourceFolder":
+        """A folder in the folder."""
+
+    @abstractmethod
+    def open(
+        self, name: str, listed: ListedFile | None = None
+    ) -> contextlib.AbstractContextManager[Reader]:
         """Opens a file's content, from its beginning.
+
+        Args:
+            name: its path in the folder.
+            listed: the file as it was listed; Cloud Storage is not asked again then.
 
         Raises:
             BadSource: the file does not exist or can't be read.
             StorageFailed: Cloud Storage refused or failed.
         """
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, listed: ListedFile | None = None) -> bytes:
         """The content of a small file.
 
         Raises:
             BadSource: it is longer than MOST_SMALL_BYTES; or as `open`.
             StorageFailed: as `open`.
         """
-        with self.open(name) as reader:
+        with self.open(name, listed) as reader:
             content = io.BufferedReader(reader, BUFFER_BYTES).read(MOST_SMALL_BYTES + 1)
             if len(content) > MOST_SMALL_BYTES:
                 raise BadSource(f"{self.address}{name} is longer than {MOST_SMALL_BYTES} bytes")
             return content
-
-
-class Reader(io.RawIOBase):
-    """A stream of a file's bytes that counts them and computes their checksum.
-
-    Args:
-        stream: to read from.
-        errors_translated: makes a context in which its errors become the bundle's own.
-
-    Attributes:
-        bytes: number of bytes read so far.
-    """
-
-    def __init__(self, stream: Any, errors_translated: ErrorsTranslated) -> None:
-        self._stream = stream
-        self._errors_translated = errors_translated
-        self._checksum = google_crc32c.Checksum()
-        self.bytes = 0
-
-    def readable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills a buffer, as far as the file has bytes."""
-        with self._errors_translated():
-            data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self._checksum.update(data)
-        self.bytes += len(data)
-        return len(data)
-
-    def drain(self) -> None:
-        """Reads the rest, for the count and the checksum only."""
-        while self.read(BUFFER_BYTES):
-            pass
-
-    @property
-    def crc32c(self) -> str:
-        """The CRC32C of the bytes read so far, as Cloud Storage prints it."""
-        return base64.b64encode(self._checksum.digest()).decode()
-
-
-def _content(stored: Reader, name: str, where: str, encoding: str | None = None) -> Reader:
-    """The content of a file, decompressed if it is compressed."""
-    content = stored
-    if encoding == "gzip":
-        content = _decompressed(stored, where)
-    if not name.endswith(".gz"):
-        return content
-    # `gcloud storage cp --gzip-local` compresses a .gz file again.
-    ahead = io.BufferedReader(content, BUFFER_BYTES)
-    if ahead.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
-        return _decompressed(ahead, where)
-    return Reader(ahead, contextlib.nullcontext)
-
-
-def _decompressed(stream: Any, where: str) -> Reader:
-    return Reader(gzip.GzipFile(fileobj=stream), functools.partial(_gzip_errors, where))
-
-
-@contextlib.contextmanager
-def _gzip_errors(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadSource(f"{where} can't be decompressed: {error}") from error
 
 
 class LocalFolder(SourceFolder):
@@ -150,27 +120,26 @@ class LocalFolder(SourceFolder):
         self._path = path
         self.address = f"{path}/"
 
-    def names(self) -> set[str]:
-        return {path.name for path in self._entries() if path.is_file()}
-
-    def folders(self) -> list[SourceFolder]:
-        return [LocalFolder(path) for path in sorted(self._entries()) if path.is_dir()]
-
-    def _entries(self) -> list[Path]:
+    def entries(self) -> tuple[set[str], list[str]]:
         with self._errors_translated(""):
-            return list(self._path.iterdir())
+            paths = sorted(self._path.iterdir())
+            files = {path.name for path in paths if path.is_file()}
+            return files, [path.name for path in paths if path.is_dir()]
 
-    def size(self, name: str) -> int:
-        """Bytes of a file.
+    def files(self) -> dict[str, ListedFile]:
+        with self._errors_translated(""):
+            return {
+                path.relative_to(self._path).as_posix(): ListedFile(path.stat().st_size)
+                for level in range(1, LEVELS + 1)
+                for path in self._path.glob("/".join("*" * level))
+                if path.is_file()
+            }
 
-        Raises:
-            BadSource: it is not there.
-        """
-        with self._errors_translated(name):
-            return (self._path / name).stat().st_size
+    def folder(self, name: str) -> SourceFolder:
+        return LocalFolder(self._path / name)
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[Reader]:
+    def open(self, name: str, listed: ListedFile | None = None) -> Iterator[Reader]:  # noqa: ARG002
         path = self._path / name
         with self._errors_translated(name):
             if path.exists() and not path.is_file():  # a pipe could block, a device has no end
@@ -178,7 +147,7 @@ class LocalFolder(SourceFolder):
             stream = path.open("rb")
         with stream:
             stored = Reader(stream, functools.partial(self._errors_translated, name))
-            yield _content(stored, name, f"{self.address}{name}")
+            yield content_of(stored, name, f"{self.address}{name}")
 
     @contextlib.contextmanager
     def _errors_translated(self, name: str) -> Iterator[None]:
@@ -192,41 +161,57 @@ class CloudFolder(SourceFolder):
     """A folder in Cloud Storage: the objects whose names begin with its path.
 
     Args:
-        bucket: its name.
-        path: empty, or ending with a slash.
+        location: bucket and path.
+        deadline: ends each request.
     """
 
-    def __init__(self, bucket: str, path: str) -> None:
-        self._bucket = storage_client.client().bucket(bucket)
-        self._path = path
-        self.address = f"gs://{bucket}/{path}"
+    def __init__(self, location: StorageLocation, deadline: Deadline) -> None:
+        self._bucket = storage_client.client().bucket(location.bucket)
+        self._path = location.prefix
+        self._deadline = deadline
+        self.address = f"gs://{location.bucket}/{location.prefix}"
 
     @property
-    def location(self) -> StorageLocation:
-        """The folder as a location."""
-        return StorageLocation(self._bucket.name, self._path)
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return str(self._bucket.name)
 
-    def names(self) -> set[str]:
+    def entries(self) -> tuple[set[str], list[str]]:
+        files, folders = self._list("/")
+        return set(files), [path.removeprefix(self._path).rstrip("/") for path in folders]
+
+    def files(self) -> dict[str, ListedFile]:
         return self._list()[0]
 
-    def folders(self) -> list[SourceFolder]:
-        return [CloudFolder(self._bucket.name, path) for path in sorted(self._list()[1])]
+    def folder(self, name: str) -> "CloudFolder":
+        return CloudFolder(
+            StorageLocation(self._bucket.name, f"{self._path}{name}/"), self._deadline
+        )
 
-    def _list(self) -> tuple[set[str], set[str]]:
+    def _list(self, delimiter: str | None = None) -> tuple[dict[str, ListedFile], list[str]]:
+        """The objects below the folder, and the folders directly in it if there is a delimiter."""
         with self._errors_translated(""):
-            found = self._bucket.list_blobs(prefix=self._path, delimiter="/", **self._limits())
-            names = {blob.name.removeprefix(self._path) for blob in found}
-            return names, set(found.prefixes)
+            found = self._bucket.list_blobs(
+                prefix=self._path, delimiter=delimiter, fields=LISTED, **self._limits()
+            )
+            # The console marks an empty folder with an object whose name ends with a slash.
+            files = {
+                blob.name.removeprefix(self._path): _listed(blob)
+                for blob in found
+                if not blob.name.endswith("/")
+            }
+            return files, sorted(found.prefixes)
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[Reader]:
-        blob, stored, content = self._open(name)
+    def open(self, name: str, listed: ListedFile | None = None) -> Iterator[Reader]:
+        listed = listed or self._look_up(name)
+        stored, content = self._open(name, listed)
         yield content
         stored.drain()
-        if (stored.bytes, stored.crc32c) != (blob.size, blob.crc32c):
+        if (stored.bytes, stored.crc32c) != (listed.bytes, listed.crc32c):
             raise BadSource(
                 f"{self.address}{name} came with {stored.bytes} bytes and the CRC32C"
-                f" {stored.crc32c}, Cloud Storage stores {blob.size} bytes with {blob.crc32c}"
+                f" {stored.crc32c}, Cloud Storage stores {listed.bytes} bytes with {listed.crc32c}"
             )
 
     def beginning(self, name: str) -> Reader:
@@ -234,38 +219,60 @@ class CloudFolder(SourceFolder):
 
         Raises: as `open`.
         """
-        return self._open(name)[2]
+        return self._open(name, self._look_up(name))[1]
 
-    def _open(self, name: str) -> tuple[Blob, Reader, Reader]:
-        """The object of a file, its stored bytes, and its content."""
+    def _look_up(self, name: str) -> ListedFile:
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
-            blob.reload(**self._limits())  # the stream reads this generation
-        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
-        stored = Reader(stream, functools.partial(self._errors_translated, name))
-        where = f"{self.address}{name}"
-        return blob, stored, _content(stored, name, where, blob.content_encoding)
+            blob.reload(**self._limits())
+        return _listed(blob)
 
-    @staticmethod
-    def _limits() -> dict[str, Any]:
-        return {
-            "retry": storage_client.repeating(storage_client.RETRY_SECONDS, _tell_repetition),
-            "timeout": storage_client.TIMEOUT_SECONDS,
-        }
+    def _open(self, name: str, listed: ListedFile) -> tuple[Reader, Reader]:
+        """The stored bytes of a file, and its content."""
+        # The stream reads the listed generation, which never changes.
+        blob = self._bucket.blob(self._path + name, generation=listed.generation)
+        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
+        translated = functools.partial(self._errors_translated, name)
+        stored = Reader(stream, translated, listed.bytes)
+        encoding = "gzip" if listed.is_compressed else None
+        return stored, content_of(stored, name, f"{self.address}{name}", encoding)
+
+    def delete(self, name: str, listed: ListedFile) -> str:
+        """Deletes a listed generation; returns why it is still there, empty if it is gone."""
+        blob = self._bucket.blob(self._path + name)
+        try:
+            blob.delete(if_generation_match=listed.generation, **self._limits())
+        except NotFound:  # another prune removed it
+            pass
+        except TimedOut as error:
+            return str(error)
+        except storage_client.ERRORS as error:
+            return storage_client.reason(error)
+        return ""
+
+    def _limits(self) -> dict[str, Any]:
+        return storage_client.limits(self._deadline)
 
     @contextlib.contextmanager
     def _errors_translated(self, name: str) -> Iterator[None]:
         try:
-            yield
-        except NotFound as error:
-            raise BadSource(f"{self.address}{name} is not there") from error
-        except storage_client.ERRORS as error:
-            raise storage_client.storage_failed(self._bucket.name, error) from error
+            with storage_client.translated(self._bucket.name):
+                yield
+        except StorageFailed as error:
+            if name and isinstance(error.__cause__, NotFound):
+                raise BadSource(f"{self.address}{name} is not there") from error
+            raise
 
 
-def _tell_repetition(error: Exception) -> None:
-    reason = storage_client.reason(error)
-    status("storage request repeated", "WARNING", reason=reason)
+def _listed(blob: Blob) -> ListedFile:
+    # Cloud Storage's JSON may leave out the size of an object of zero bytes.
+    return ListedFile(
+        blob.size or 0,
+        blob.crc32c,
+        blob.generation,
+        blob.time_created,
+        is_compressed=blob.content_encoding == "gzip",
+    )
 
 
 def find(address: str) -> SourceFolder:
@@ -276,10 +283,7 @@ def find(address: str) -> SourceFolder:
     """
     if not address.startswith("gs://"):
         return LocalFolder(Path(address))
-    bucket, _, path = address.removeprefix("gs://").partition("/")
-    if not bucket:
-        raise BadSource(f"{address} names no bucket; for example gs://my-bucket/hiring/backups/")
-    return CloudFolder(bucket, f"{path.removesuffix('/')}/" if path else "")
+    return find_in_cloud(address)
 
 
 def find_in_cloud(address: str) -> CloudFolder:
@@ -288,7 +292,10 @@ def find_in_cloud(address: str) -> CloudFolder:
     Raises:
         BadSource: the address is not in Cloud Storage, or is malformed.
     """
-    folder = find(address)
-    if not isinstance(folder, CloudFolder):
-        raise BadSource(f"{address} is not an address in Cloud Storage, gs://...")
-    return folder
+    bucket, _, path = address.removeprefix("gs://").partition("/")
+    if not address.startswith("gs://") or not bucket:
+        raise BadSource(
+            f"{address} is no folder in Cloud Storage, such as gs://my-bucket/hiring/backups/"
+        )
+    path = f"{path.removesuffix('/')}/" if path else ""
+    return CloudFolder(StorageLocation(bucket, path), Deadline(COMMAND_SECONDS))

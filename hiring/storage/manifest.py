@@ -14,6 +14,9 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """The version of the manifest's rules."""
 
+LARGEST_NUMBER = 2**63 - 1
+"""The largest number of bytes or rows, and the largest generation, of an object."""
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -44,10 +47,19 @@ class StoredTable:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The manifest, as far as its readers need it; `taken_at` is ISO 8601 in UTC."""
+    """The manifest, as far as its readers need it.
 
-    taken_at: str
+    Attributes:
+        time: of the snapshot, by the database server's clock.
+        database: that was backed up.
+        lower_case_table_names: the server's variable, which says how it compares names: 0 with
+            case, 1 and 2 without. None in a manifest of version 1.
+        server_version: as the server prints it.
+    """
+
+    time: datetime.datetime
     database: str
+    lower_case_table_names: int | None
     server_version: str
     tables: dict[str, StoredTable]
     schema: StoredFile
@@ -63,9 +75,9 @@ class Manifest:
         return sum(table.invalid_rows for table in self.tables.values())
 
     @property
-    def time(self) -> datetime.datetime:
-        """The time of the snapshot."""
-        return datetime.datetime.fromisoformat(self.taken_at)
+    def taken_at(self) -> str:
+        """The time of the snapshot, as the manifest prints it."""
+        return f"{self.time:%Y-%m-%dT%H:%M:%S.%fZ}"
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -83,16 +95,19 @@ def read_manifest(content: bytes) -> Manifest:
     """
     try:
         manifest = json.loads(content)
+        json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate is no character
         if manifest["format"] != FORMAT:
-            raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
+            raise ValueError(f"its format is {manifest['format']!r:.20}, not {FORMAT}")
         tables = {table["table"]: _stored_table(table) for table in manifest["tables"]}
         if sorted(tables) != sorted(TABLES) or len(manifest["tables"]) != len(tables):
             raise ValueError(f"its tables are not {', '.join(TABLES)}")
-        if datetime.datetime.fromisoformat(manifest["taken_at"]).tzinfo is None:
+        taken = datetime.datetime.fromisoformat(manifest["taken_at"])
+        if taken.tzinfo is None:
             raise ValueError("its taken_at names no time zone")
         return Manifest(
-            taken_at=manifest["taken_at"],
+            time=taken.astimezone(datetime.UTC),
             database=str(manifest["database"]),
+            lower_case_table_names=manifest.get("lower_case_table_names"),
             server_version=str(manifest["server_version"]),
             tables=tables,
             schema=_stored_file(manifest["schema"]),
@@ -100,7 +115,7 @@ def read_manifest(content: bytes) -> Manifest:
         )
     except KeyError as error:
         raise BadSource(f"{MANIFEST} is not a manifest: {error} is missing") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadSource(f"{MANIFEST} is not a manifest: {error}") from error
 
 
@@ -111,16 +126,19 @@ def _stored_table(entry: dict[str, Any]) -> StoredTable:
             _stored_file(each, each["rows"]) for each in entry.get("invalid_objects", [])
         ),
     )
+    if not table.objects:
+        raise ValueError(f"table {entry['table']!r:.80} has no object")
     if (table.rows, table.invalid_rows) != (entry["rows"], entry["invalid_rows"]):
-        raise ValueError(f"the rows of {entry['table']} are not those of its objects")
+        raise ValueError(f"the rows of {entry['table']!r:.80} are not those of its objects")
     return table
 
 
 def _stored_file(entry: dict[str, Any], rows: int = 0) -> StoredFile:
-    name, size, crc32c = entry["name"], entry["bytes"], entry["crc32c"]
+    name, size, generation = entry["name"], entry["bytes"], entry["generation"]
     # A name with `..` would read a file outside the folder.
     if not isinstance(name, str) or not re.fullmatch(r"(\w[\w.-]*/)*\w[\w.-]*", name, re.ASCII):
-        raise ValueError(f"{name!r} is not the name of an object in this folder")
-    if not all(type(number) is int and number >= 0 for number in (size, rows)):
-        raise ValueError(f"the bytes or rows of {name} are not a number")
-    return StoredFile(name, size, str(crc32c), rows, int(entry["generation"]))
+        raise ValueError(f"{name!r:.200} is not the name of an object in this folder")
+    for number in (size, rows, generation):
+        if type(number) is not int or not 0 <= number <= LARGEST_NUMBER:
+            raise ValueError(f"the bytes, rows or generation of {name} are not a number")
+    return StoredFile(name, size, str(entry["crc32c"]), rows, generation)

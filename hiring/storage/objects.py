@@ -173,13 +173,15 @@ class OutputFolder:
             except storage_client.ERRORS as error:
                 refused = error
                 self._cancel(blob.name, stream)
+            # A refused request was repeated for a minute already.
+            deadline = Deadline(storage_client.CLEAN_UP_SECONDS) if refused else self._deadline
             try:
-                blob.reload(**storage_client.limits(self._deadline))
-            except NotFound as error:
+                blob.reload(**storage_client.limits(deadline))
+            except (NotFound, TimedOut) as error:
                 raise refused or error from None
-            if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
+            if (blob.size or 0, blob.crc32c) != (writer.bytes, writer.crc32c):
                 raise refused or DataCorruption(None, "the object differs from what was sent")
-            stored = StoredObject(blob.name, blob.size, blob.crc32c, blob.generation)
+            stored = StoredObject(blob.name, blob.size or 0, blob.crc32c, blob.generation)
         self._stored.append(stored)
 
     def _cancel(self, name: str, stream: Any) -> None:
@@ -258,7 +260,7 @@ class OutputFolder:
                 blob = self._bucket.get_blob(name, **storage_client.clean_up_limits(deadline))
                 if not blob:
                     return ""
-                if (blob.size, blob.crc32c) != (writer.bytes, writer.crc32c):
+                if (blob.size or 0, blob.crc32c) != (writer.bytes, writer.crc32c):
                     return "it is not what was sent"
                 with contextlib.suppress(NotFound):
                     blob.delete(

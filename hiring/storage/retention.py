@@ -1,245 +1,206 @@
 """Decides which backups to keep, and removes the others.
 
-The age of a backup is measured from the newest complete backup, or from this machine's clock if
-that is earlier: a clock that is ahead removes nothing. The manifest of a backup is removed first,
-so that an interrupted removal never leaves a manifest without its objects.
+A backup stays if any rule keeps it. Ages are measured from the newest backup that counts, or from
+this machine's clock if that is earlier: a clock that is ahead removes nothing. The manifest of a
+backup is removed first, so that an interrupted removal never leaves one without its objects.
 """
 
-import contextlib
 import datetime
-import itertools
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-
-from google.api_core.exceptions import NotFound
+from dataclasses import dataclass
 
 from hiring import logs
 from hiring.deadline import Deadline
-from hiring.errors import BundleError, TimedOut
-from hiring.settings import StorageLocation
-from hiring.storage import catalog, storage_client
-from hiring.storage.catalog import Folder, ListedObject
+from hiring.errors import BundleError
+from hiring.settings import Settings
+from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder, all_backups, read_all
+from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
-from hiring.tables import TABLES
-
-UNDER_WAY = datetime.timedelta(days=2)
-"""A younger folder without a manifest may belong to a backup that is still running."""
+from hiring.storage.newest import of_database, with_rows
 
 KEPT_BY_THE_FUNCTION = 7
-"""Number of newest backups that the function's pruning keeps, whatever their age."""
+"""Number of newest backups with rows that the function's pruning keeps, whatever their age."""
 
-FOLDERS_TOGETHER = 20
-"""Folders whose manifests are removed with one request, and then their objects."""
 REMOVERS = 16
-"""Requests that remove something at a time."""
+"""Objects that are removed at a time."""
 
-_TABLES = "|".join(TABLES)
-OWN_NAMES = re.compile(
-    rf"(invalid/)?({_TABLES})(-\d{{5,}}-\d+)?\.(avro|jsonl)"
-    r"|reports/[a-z-]+(-\d{4})?\.(json|ndjson)|schema\.sql|manifest\.json",
-    re.ASCII,
-)
-"""The names that this project gives to the objects of a backup."""
+
+@dataclass(frozen=True)
+class Rules:
+    """What keeps a backup; only backups with rows count.
+
+    Attributes:
+        last: so many of the newest.
+        days: those at most so many days older than the newest; an empty backup too.
+        weeks: the newest of each of the last so many ISO weeks that have one, in UTC.
+        months: the same, for months.
+    """
+
+    last: int
+    days: int = 0
+    weeks: int = 0
+    months: int = 0
 
 
 @dataclass(frozen=True)
 class Decision:
     """Whether a folder stays, with the reason."""
 
-    folder: Folder
+    folder: BackupFolder
     stays: bool
     why: str
 
 
-@dataclass(frozen=True)
-class Removal:
-    """The result of removing a folder: each object that is `left`, with the reason."""
-
-    folder: Folder
-    left: dict[str, str] = field(default_factory=dict)
+def rules_of_function(settings: Settings) -> Rules | None:
+    """The rules by which the function prunes after a backup; None where it keeps all."""
+    kept = settings.keep_backups_days, settings.keep_backups_weeks, settings.keep_backups_months
+    return Rules(KEPT_BY_THE_FUNCTION, *(number or 0 for number in kept)) if any(kept) else None
 
 
 def decide(
-    folders: list[Folder],
+    folders: list[BackupFolder],
     database: str,
-    *,
-    keep_last: int,
-    keep_days: int,
-    now: datetime.datetime,
+    rules: Rules,
+    now: datetime.datetime | None = None,
 ) -> list[Decision]:
     """Decides which folders stay.
 
     Args:
         folders: newest first.
         database: whose backups may be removed.
-        keep_last: number of newest backups that stay.
-        keep_days: backups stay that are at most so many days older than the newest one.
-        now: the time by this machine's clock.
+        rules: that keep backups.
+        now: the time; by this machine's clock unless it is given.
 
     Returns:
         A decision for each folder, in their order.
     """
-    whole = [each for each in catalog.complete(folders, database) if not catalog.faults(each)]
-    if not whole:
-        return [Decision(each, True, "there is no whole backup beside it") for each in folders]
-    stored = {each.name: each.objects[MANIFEST].created for each in whole}
-    last_stored = max(stored, key=lambda name: stored[name])
-    newest = min(now, *(each.manifest.time for each in whole[:1] if each.manifest))
-    started = min(now, stored[last_stored]) - UNDER_WAY
-    places = {each.name: place for place, each in enumerate(whole)}
+    own = {each.address: each for each in of_database(folders, database)}
+    counting = with_rows(own.values())
+    if not counting:
+        return [Decision(each, True, "no whole backup with rows is there") for each in folders]
+    reference = min(now or datetime.datetime.now(datetime.UTC), counting[0].time)
+    kept = _kept(counting, rules, reference)
+    last_stored = max(own.values(), key=lambda each: each.stored or each.time)
 
-    def reason_to_stay(folder: Folder) -> str | None:
+    def reason_to_stay(folder: BackupFolder) -> str | None:
         if folder.manifest is None:
-            return _reason_without_manifest(folder, started)
-        if folder.manifest.database != database:
+            return _reason_without_manifest(folder, reference)
+        if folder.address not in own:
             return f"is a backup of database {folder.manifest.database}"
-        if folder.name not in places:
-            return f"is not whole: {catalog.faults(folder)[0]}"
-        place = places[folder.name]
-        if place == 0 or folder.name == last_stored:
-            return "is the newest complete backup"
-        if place < keep_last:
-            return f"is one of the newest {keep_last}"
-        if newest - folder.manifest.time <= datetime.timedelta(days=keep_days):
-            return f"is within {keep_days} days of the newest"
-        return None
+        if folder.faults:
+            return f"is not whole: {folder.faults[0]}"
+        within = _within(folder, rules, reference)
+        why = kept.get(folder.address) if folder.rows() else within
+        return why or ("is the one stored last" if folder is last_stored else None)
 
     decisions = []
     for each in folders:
         why = reason_to_stay(each)
-        without = "has no manifest" if each.manifest is None else "is older than what stays"
-        decisions.append(Decision(each, why is not None, why or without))
+        gone = "has no manifest" if each.manifest is None else "is older than what stays"
+        decisions.append(Decision(each, why is not None, why or gone))
     return decisions
 
 
-def _reason_without_manifest(folder: Folder, started: datetime.datetime) -> str | None:
-    if folder.fault:
-        return f"has a manifest that cannot be read: {folder.fault}"
-    if not catalog.FOLDER_NAME.fullmatch(folder.name):
-        return "has not the name of a backup"
-    if max(each.created for each in folder.objects.values()) >= started:
-        return "has no manifest and may be under way"
-    if not _own_objects(folder):
-        return "holds nothing of a backup"
+def _kept(
+    counting: list[BackupFolder], rules: Rules, reference: datetime.datetime
+) -> dict[str, str]:
+    """The addresses that a rule keeps, each with the first rule that does."""
+    weeks = _newest_of_each(counting, lambda time: time.isocalendar()[:2])
+    months = _newest_of_each(counting, lambda time: (time.year, time.month))
+    kept = [
+        (counting[:1], "is the newest complete backup"),
+        (counting[: rules.last], f"is one of the newest {rules.last}"),
+        *(([each], why) for each in counting if (why := _within(each, rules, reference))),
+        (weeks[: rules.weeks], "is the newest of its week"),
+        (months[: rules.months], "is the newest of its month"),
+    ]
+    return {each.address: why for folders, why in reversed(kept) for each in folders}
+
+
+def _newest_of_each(
+    counting: list[BackupFolder], period: Callable[[datetime.datetime], Hashable]
+) -> list[BackupFolder]:
+    newest: dict[Hashable, BackupFolder] = {}
+    for each in counting:
+        newest.setdefault(period(each.time), each)
+    return list(newest.values())
+
+
+def _within(folder: BackupFolder, rules: Rules, reference: datetime.datetime) -> str | None:
+    if reference - folder.time <= datetime.timedelta(days=rules.days):
+        return f"is within {rules.days} days of the newest"
     return None
 
 
-def _own_objects(folder: Folder) -> dict[str, ListedObject]:
-    """The objects that a backup stored."""
-    named = {each.name for each in folder.manifest.files} if folder.manifest else set()
-    return {
-        name: listed
-        for name, listed in folder.objects.items()
-        if name in named or OWN_NAMES.fullmatch(name)
-    }
+def _reason_without_manifest(folder: BackupFolder, reference: datetime.datetime) -> str | None:
+    if folder.unreadable:
+        return f"has a manifest that cannot be read: {folder.unreadable}"
+    if not FOLDER_NAME.fullmatch(folder.name):
+        return "has not the name of a backup"
+    created = [each.created for each in folder.files.values() if each.created]
+    if any(reference - each <= LONGEST_BACKUP for each in created):
+        return "has no manifest and may be under way"
+    return None if folder.own_files else "holds nothing of a backup"
 
 
 def remove(
-    location: StorageLocation,
-    folders: list[Folder],
-    deadline: Deadline,
-    progress: Callable[[], None] = lambda: None,
-) -> list[Removal]:
+    place: CloudFolder, folders: list[BackupFolder], progress: Callable[[], None] = lambda: None
+) -> dict[str, str]:
     """Removes folders as far as possible.
 
     Args:
-        location: of all backups.
-        folders: to remove.
-        deadline: after which nothing more is removed.
-        progress: called after each folder.
+        place: of all backups; its deadline ends the removal.
+        folders: in it.
+        progress: called after each object.
 
     Returns:
-        A result for each folder, in their order.
+        The address of each object that may still be there, with the reason.
     """
 
-    def remove_some(first: int) -> list[Removal]:
-        some = folders[first : first + FOLDERS_TOGETHER]
-        removals = _remove(location, some, deadline)
-        for _ in some:
-            progress()
-        return removals
+    def remove_file(path: tuple[BackupFolder, str]) -> str:
+        folder, name = path
+        reason = place.delete(f"{folder.name}/{name}", folder.files[name])
+        progress()
+        return reason
 
-    with ThreadPoolExecutor(REMOVERS) as removers:
-        done = removers.map(remove_some, range(0, len(folders), FOLDERS_TOGETHER))
-        return list(itertools.chain.from_iterable(done))
-
-
-def _remove(location: StorageLocation, folders: list[Folder], deadline: Deadline) -> list[Removal]:
-    """Removes the manifests, and then the other objects of each folder whose manifest is gone."""
-    manifests: dict[str, int] = {}
-    others: dict[str, int] = {}
-    for folder in folders:
-        for name, listed in _own_objects(folder).items():
-            kind = manifests if name == MANIFEST else others
-            kind[f"{folder.name}/{name}"] = listed.generation
-    left = _delete(location, manifests, deadline)
-    kept = {path.partition("/")[0] for path in left}
-    going = [path for path in others if path.partition("/")[0] not in kept]
-    for first in range(0, len(going), storage_client.DELETED_TOGETHER):
-        some = going[first : first + storage_client.DELETED_TOGETHER]
-        left |= _delete(location, {path: others[path] for path in some}, deadline)
-    return [
-        Removal(
-            folder,
-            {
-                path.removeprefix(f"{folder.name}/"): why
-                for path, why in left.items()
-                if path.startswith(f"{folder.name}/")
-            },
-        )
-        for folder in folders
-    ]
-
-
-def _delete(
-    location: StorageLocation, generations: dict[str, int], deadline: Deadline
-) -> dict[str, str]:
-    """Deletes objects by their paths among the backups; returns why others are still there."""
-    names = {f"{location.prefix}{path}": each for path, each in generations.items()}
-    with contextlib.suppress(TimedOut):
-        if len(names) > 1 and storage_client.delete_together(location.bucket, names, deadline):
-            return {}
-    bucket = storage_client.client().bucket(location.bucket)
     left: dict[str, str] = {}
-    for path, generation in generations.items():
-        blob = bucket.blob(f"{location.prefix}{path}")
-        try:
-            blob.delete(if_generation_match=generation, **storage_client.limits(deadline))
-        except NotFound:  # it went with the others, or another prune removed it
-            continue
-        except TimedOut as error:
-            left[path] = str(error)
-        except storage_client.ERRORS as error:
-            left[path] = storage_client.reason(error)
+    with ThreadPoolExecutor(REMOVERS) as removers:
+        for is_manifest in (True, False):
+            paths = [
+                (folder, name)
+                for folder in folders
+                for name in folder.own_files
+                if (name == MANIFEST) is is_manifest and folder.address + MANIFEST not in left
+            ]
+            for (folder, name), reason in zip(paths, removers.map(remove_file, paths), strict=True):
+                if reason:
+                    left[folder.address + name] = reason
     return left
 
 
-def after_backup(
-    location: StorageLocation, database: str, keep_days: int, deadline: Deadline
-) -> dict[str, object]:
+def after_backup(settings: Settings, rules: Rules, deadline: Deadline) -> dict[str, object]:
     """Prunes after a backup by the function; a failure is a warning, never an error.
 
     Returns:
         `removed`, the addresses of removed backups; `left`, the reason for each object that could
         not be removed; and `failed`, the reason, if the backups could not be listed.
     """
-    place = catalog.all_backups(location)
+    place = all_backups(settings, deadline)
     try:
         decisions = decide(
-            catalog.read(place, deadline),
-            database,
-            keep_last=KEPT_BY_THE_FUNCTION,
-            keep_days=keep_days,
-            now=datetime.datetime.now(datetime.UTC),
+            read_all(settings, deadline),
+            settings.database,
+            rules,
+            datetime.datetime.now(datetime.UTC),
         )
         going = [each.folder for each in decisions if not each.stays]
-        removals = remove(place, going, deadline)
+        left = remove(place, going)
     except BundleError as error:
         logs.event("prune failed", "WARNING", reason=str(error))
         return {"removed": [], "left": {}, "failed": str(error)}
-    removed = [each.folder.address for each in removals if not each.left]
-    left = {each.folder.address + name: why for each in removals for name, why in each.left.items()}
+    removed = [
+        each.address for each in going if not any(path.startswith(each.address) for path in left)
+    ]
     logs.event("backups pruned", "WARNING" if left else "INFO", removed=removed, left=left)
     return {"removed": removed, "left": left}

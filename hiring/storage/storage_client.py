@@ -20,24 +20,26 @@ import http.client
 import io
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from http import HTTPStatus
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
-from google.cloud.storage.batch import Batch
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
-from hiring import logs
 from hiring.bounded import BoundedReader
 from hiring.deadline import Deadline
 from hiring.errors import NoCredentials, StorageFailed, TimedOut
+from hiring.progress import status
 
 TIMEOUT_SECONDS = (10, 15)
 """Limits of one request: connecting, and each wait for an answer."""
@@ -51,8 +53,6 @@ CLEAN_UP_SECONDS = 5
 """How long removing the objects of a failed backup may take."""
 CANCEL_SECONDS = 3
 """How long cancelling an upload may take; it is tried once."""
-DELETED_TOGETHER = 100
-"""Requests that Cloud Storage takes as one."""
 CANCELLED = (204, 404, 410, 499)
 """Statuses of a cancellation's answer after which the upload's session is gone."""
 
@@ -68,6 +68,13 @@ ERRORS = (
 UNREACHABLE = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
 """Errors that occur before an answer arrives."""
 
+CAUSES: dict[type[BaseException], str] = {
+    ConnectionRefusedError: "connection refused",
+    socket.gaierror: "no such name",
+    TimeoutError: "no answer",
+    ConnectionError: "connection lost",
+}
+"""Why an answer did not arrive; the first kind that an error belongs to decides."""
 
 NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
 """Errors that the client raises for an unexpected answer, such as a list instead of an object."""
@@ -184,7 +191,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, InvalidResponse):
         return f"status {error.response.status_code}"
     if isinstance(error, UNREACHABLE):
-        return f"it can't be reached ({kind}); look at this machine's network"
+        return (
+            f"{_server(error)} can't be reached ({_cause(error)}); look at this machine's network"
+        )
     if isinstance(error, GoogleAuthError):
         return (
             f"the Google credentials do not work ({kind});"
@@ -193,21 +202,34 @@ def reason(error: BaseException) -> str:
     return kind if isinstance(error, ERRORS) else f"an answer that makes no sense ({kind})"
 
 
-def repeating(
-    seconds: float, tell: Callable[[Exception], None]
-) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """The `retry` of a request: repeats it after a passing failure, and says so.
-
-    Args:
-        seconds: after which no repetition begins.
-        tell: called with each failure, so that a long wait is explained.
-    """
-    retry = DEFAULT_RETRY.with_timeout(seconds).with_delay(maximum=RETRY_WAIT_SECONDS)
-    return functools.partial(retry, on_error=tell)
+def _server(error: BaseException) -> str:
+    request = getattr(error, "request", None)
+    return urlsplit(request.url).netloc if request else "it"
 
 
-def _log_repetition(error: Exception) -> None:
-    logs.event("storage request repeated", "WARNING", reason=reason(error))
+def _cause(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause:
+        for kind, words in CAUSES.items():
+            if isinstance(cause, kind):
+                return words
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
+
+
+_told: weakref.WeakKeyDictionary[Deadline, dict[str, float]] = weakref.WeakKeyDictionary()
+_telling = threading.Lock()
+
+
+def _tell_repetition(deadline: Deadline, error: Exception) -> None:
+    """Says why requests are repeated: once a minute, however many of them."""
+    why, now = reason(error), time.monotonic()
+    with _telling:
+        told = _told.setdefault(deadline, {})
+        if now - told.get(why, -RETRY_SECONDS) < RETRY_SECONDS:
+            return
+        told[why] = now
+    status("storage request repeated", "WARNING", reason=why)
 
 
 def limits(
@@ -222,7 +244,9 @@ def limits(
     Raises:
         TimedOut: the deadline has passed.
     """
-    retry = repeating(min(RETRY_SECONDS, deadline.remaining()), _log_repetition)
+    retry = DEFAULT_RETRY.with_timeout(min(RETRY_SECONDS, deadline.remaining()))
+    retry = retry.with_delay(maximum=RETRY_WAIT_SECONDS)
+    tell = functools.partial(_tell_repetition, deadline)
 
     def retry_until(send: Callable[[], Any]) -> Callable[[], Any]:
         def attempt() -> Any:
@@ -235,7 +259,7 @@ def limits(
 
         def repeat() -> Any:
             try:
-                return retry(attempt)()
+                return retry(attempt, on_error=tell)()
             except ERRORS:
                 deadline.remaining()  # past the limit, a failure is its consequence
                 raise
@@ -252,46 +276,6 @@ def clean_up_limits(deadline: Deadline) -> dict[str, Any]:
         TimedOut: the deadline has passed.
     """
     return limits(deadline, CLEAN_UP_SECONDS)
-
-
-class _Batch(Batch):
-    """Requests that are sent as one; keeps their answers."""
-
-    answers: Sequence[requests.Response] = ()
-
-    def finish(self, raise_exception: bool = True) -> Sequence[requests.Response]:
-        """Sends them."""
-        self.answers = super().finish(raise_exception)
-        return self.answers
-
-
-def delete_together(bucket: str, generations: dict[str, int], deadline: Deadline) -> bool:
-    """Deletes objects with one request, and tells whether it is known that all of them are gone.
-
-    It is tried once: deleting them one by one afterwards repeats what failed, and tells why.
-    https://docs.cloud.google.com/storage/docs/batch
-
-    Args:
-        bucket: its name.
-        generations: of each object, by name; at most DELETED_TOGETHER.
-        deadline: ends the request.
-
-    Raises:
-        TimedOut: the deadline has passed.
-    """
-    batch = _Batch(client(), raise_exception=False)
-    before = _deadline.set(deadline)
-    try:
-        with batch:
-            for name, generation in generations.items():
-                blob = client().bucket(bucket).blob(name)
-                blob.delete(if_generation_match=generation, retry=None, timeout=TIMEOUT_SECONDS)
-    except (*ERRORS, *NONSENSE):
-        deadline.remaining()
-        return False
-    finally:
-        _deadline.reset(before)
-    return all(each.ok or each.status_code == HTTPStatus.NOT_FOUND for each in batch.answers)
 
 
 def cancel(stream: Any) -> bool:

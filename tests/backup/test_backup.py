@@ -87,6 +87,7 @@ def test_what_a_backup_holds(client: Client, database: Database, bucket: Bucket)
         "writer": f"hiring {VERSION}",
         "taken_at": manifest["taken_at"],
         "database": database.name,
+        "lower_case_table_names": 0,
         "server_version": version,
         "tables": [
             {

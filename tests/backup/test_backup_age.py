@@ -33,6 +33,7 @@ def test_a_young_backup_is_answered_with_its_age(
     client: Client, database: Database, bucket: Bucket, take_backup: Backup
 ) -> None:
     """A check of the age answers the database's newest complete backup, and stores nothing."""
+    database.insert("departments", [(1, "Sales")])
     answer = take_backup()
     write_backup(bucket, TODAY, "elsewhere")
     before = bucket.blobs()
@@ -70,6 +71,7 @@ def test_a_check_fails_from_the_given_age_on(
     status: int,
 ) -> None:
     """A check of 26 hours succeeds just before the newest backup is that old, and fails after."""
+    database.insert("departments", [(1, "Sales")])
     take_backup()
     moved = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
 
@@ -78,7 +80,7 @@ def test_a_check_fails_from_the_given_age_on(
         def now(cls, tz: Any = None) -> "Clock":
             return cls.fromtimestamp(moved.timestamp(), tz)
 
-    environment.setattr("hiring.storage.age.datetime.datetime", Clock)
+    environment.setattr("hiring.storage.catalog.datetime.datetime", Clock)
     assert get(client, "/backup-data?max_age_hours=26")[0] == status
 
 
@@ -86,7 +88,7 @@ def test_a_clock_that_is_ahead_hides_no_age(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
     """A backup from a server whose clock is ahead is as old as its stored manifest."""
-    write_backup(bucket, TODAY.replace(year=2099), database.name)
+    write_backup(bucket, TODAY.replace(year=2099), database.name, is_copy=False)
     status, found = get(client, "/backup-data?max_age_hours=1")
     assert (status, found["age_hours"] >= 0) == (200, True)
 
@@ -109,6 +111,7 @@ def test_a_prune_keeps_the_newest_seven_backups(
     client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
     """KEEP_BACKUPS_DAYS prunes old backups after a new one, and keeps the newest seven."""
+    database.insert("departments", [(1, "Sales")])
     environment.setenv("KEEP_BACKUPS_DAYS", "30")
     names = [
         write_backup(bucket, TODAY - datetime.timedelta(days=days), database.name)
@@ -132,6 +135,7 @@ def test_a_prune_that_fails_does_not_fail_the_backup(
     key: str,
 ) -> None:
     """A prune that storage refuses is a warning; the backup itself succeeds."""
+    database.insert("departments", [(1, "Sales")])
     environment.setenv("KEEP_BACKUPS_DAYS", "1")
     for days in range(20, 10, -1):
         write_backup(bucket, TODAY - datetime.timedelta(days=days), database.name)

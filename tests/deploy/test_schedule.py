@@ -266,7 +266,7 @@ def check_age(
                 return cls.fromtimestamp(moved.timestamp(), tz)
 
         with environment.context() as patch:
-            patch.setattr("hiring.storage.age.datetime.datetime", Clock)
+            patch.setattr("hiring.storage.catalog.datetime.datetime", Clock)
             status, answer = get(client, f"/backup-data?{query}")
         return status, answer.get("error", {}).get("code", ""), log_lines(capsys)
 

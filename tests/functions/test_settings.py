@@ -28,6 +28,8 @@ def test_defaults() -> None:
         storage=None,
         function_seconds=3600,
         keep_backups_days=None,
+        keep_backups_weeks=None,
+        keep_backups_months=None,
     )
 
 
@@ -45,6 +47,8 @@ def test_everything_set(tmp_path: Path) -> None:
             "GCS_PATH": "gs://my-bucket/a/b/",
             "CLOUD_RUN_TIMEOUT_SECONDS": "60",
             "KEEP_BACKUPS_DAYS": "30",
+            "KEEP_BACKUPS_WEEKS": "8",
+            "KEEP_BACKUPS_MONTHS": "12",
         }
     ) == Settings(
         password="",
@@ -57,6 +61,8 @@ def test_everything_set(tmp_path: Path) -> None:
         storage=StorageLocation("my-bucket", "a/b/"),
         function_seconds=60,
         keep_backups_days=30,
+        keep_backups_weeks=8,
+        keep_backups_months=12,
     )
 
 

@@ -1,6 +1,7 @@
 """manage.py lists backups, finds damage, and removes what no rule keeps and nothing else."""
 
 import contextlib
+import dataclasses
 import datetime
 import io
 import json
@@ -20,6 +21,9 @@ import manage
 from hiring.deadline import Deadline
 from hiring.settings import StorageLocation
 from hiring.storage import catalog, retention
+from hiring.storage.catalog import BackupFolder
+from hiring.storage.folders import CloudFolder
+from hiring.storage.retention import Rules
 
 Backup = Callable[..., dict[str, Any]]
 
@@ -62,7 +66,7 @@ def test_the_list_shows_every_folder(
     assert first["bytes"] == sum(map(len, bucket.blobs(stored_backup.path(answer)).values()))
     assert (second["backup"].split("/")[-2], second["database"]) == (old, "elsewhere")
     assert (third["complete"], third["fault"]) == (False, "there is no manifest.json")
-    shown = run(bucket, "list").stdout
+    shown = run(bucket, "list", "--long").stdout
     assert "departments 1, jobs 0, employees 0" in shown
     assert "there is no manifest.json" in shown
 
@@ -191,8 +195,12 @@ def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
         assert f"{name}/ {why}" in done.stdout
 
 
-def listed(bucket: Bucket) -> list[catalog.Folder]:
-    return catalog.read(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+def place(bucket: Bucket) -> CloudFolder:
+    return CloudFolder(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+
+
+def listed(bucket: Bucket) -> list[BackupFolder]:
+    return catalog.read(place(bucket))
 
 
 @pytest.fixture
@@ -209,18 +217,18 @@ def test_no_wrong_clock_removes_what_should_stay(
     bucket: Bucket, stored_backups: list[str], years: int
 ) -> None:
     """A clock that is a year behind or ten years ahead removes no backup that should stay."""
-    now = NOW.replace(year=NOW.year + years)
-    decisions = retention.decide(listed(bucket), "hiring", keep_last=0, keep_days=1, now=now)
+    now = NOW + datetime.timedelta(days=365 * years)
+    decisions = retention.decide(listed(bucket), "hiring", Rules(last=0, days=1), now)
     staying = [each.folder.name for each in decisions if each.stays]
     assert staying == stored_backups[: 3 if years < 0 else 2]
-    decisions = retention.decide(listed(bucket)[:-1], "hiring", keep_last=0, keep_days=0, now=now)
+    decisions = retention.decide(listed(bucket)[:-1], "hiring", Rules(last=0), now)
     assert decisions[0].stays
 
 
 def test_the_backup_stored_last_stays(bucket: Bucket, stored_backups: list[str]) -> None:
     """The backup that was stored last stays, even if its server's clock is a year behind."""
-    behind = write_backup(bucket, NOW - datetime.timedelta(days=365))
-    decisions = retention.decide(listed(bucket), "hiring", keep_last=1, keep_days=0, now=NOW)
+    behind = write_backup(bucket, NOW - datetime.timedelta(days=365), is_copy=False)
+    decisions = retention.decide(listed(bucket), "hiring", Rules(last=1), NOW)
     assert [each.folder.name for each in decisions if each.stays] == [stored_backups[0], behind]
 
 
@@ -234,23 +242,22 @@ def test_an_old_folder_without_a_manifest_is_removed(
     aged = [
         each
         if each.manifest
-        else catalog.Folder(
-            each.address,
-            None,
-            objects={
-                name: catalog.ListedObject(o.bytes, o.crc32c, o.generation, o.created - later)
-                for name, o in each.objects.items()
+        else dataclasses.replace(
+            each,
+            files={
+                name: dataclasses.replace(listed, created=listed.created - later)
+                for name, listed in each.files.items()
+                if listed.created
             },
         )
         for each in found
     ]
-    far = NOW.replace(year=2100)
-    decisions = retention.decide(aged, "hiring", keep_last=9, keep_days=9, now=far)
+    far = NOW + datetime.timedelta(days=9999)
+    decisions = retention.decide(aged, "hiring", Rules(last=9, days=9), far)
     assert [(each.stays, each.why) for each in decisions][2] == (False, "has no manifest")
-    assert retention.decide(found, "hiring", keep_last=9, keep_days=9, now=far)[2].stays
-    place = StorageLocation(bucket.name, "hiring/backups/")
-    (removal,) = retention.remove(place, [found[2]], Deadline(60))
-    assert (removal.left, stored_backups[2] in folders(bucket)) == ({}, False)
+    assert retention.decide(found, "hiring", Rules(last=9, days=9), far)[2].stays
+    left = retention.remove(place(bucket), [found[2]])
+    assert (left, stored_backups[2] in folders(bucket)) == ({}, False)
 
 
 def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:

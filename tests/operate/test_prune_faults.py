@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,10 +22,10 @@ import manage
 from hiring.deadline import Deadline
 from hiring.settings import StorageLocation
 from hiring.storage import catalog, retention, storage_client
+from hiring.storage.folders import CloudFolder
 
 OBJECTS = {"departments.avro", "jobs.avro", "employees.avro", "schema.sql", "manifest.json"}
 COMMAND = ["prune", "--keep-last", "1", "--keep-days", "0"]
-BATCHES = "^/batch/"
 STATUSES = [403, 503]
 
 # The client leaves the connection of a download that is refused to the garbage collector.
@@ -40,7 +41,7 @@ def impatient(bucket: Bucket, environment: pytest.MonkeyPatch) -> Iterator[None]
     for name, value in bucket.environment.items():
         environment.setenv(name, value)
     environment.setattr(storage_client, "RETRY_SECONDS", 0.1)
-    environment.setattr(retention, "UNDER_WAY", datetime.timedelta(0))
+    environment.setattr(retention, "LONGEST_BACKUP", datetime.timedelta(days=-9))
     yield
     bucket.storage.heal()
     gc.collect()
@@ -86,17 +87,12 @@ def test_each_object_that_is_refused_stays_with_what_needs_it(bucket: Bucket, st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batches", [True, False], ids=["together", "one by one"])
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_prune_refused_from_any_request_on_can_be_finished(
-    bucket: Bucket, status: int, batches: bool
-) -> None:
+def test_a_prune_refused_from_any_request_on_can_be_finished(bucket: Bucket, status: int) -> None:
     """After any request, all later ones fail: every manifest is true, the newest backup whole."""
     statuses = []
     for after in itertools.count():
         newest, *_ = write_backups(bucket, range(3))
-        if not batches:
-            bucket.storage.fail(BATCHES, status=501, times=None)
         bucket.storage.fail(bucket.name, after=after, status=status, times=None)
         statuses.append(run_prune())
         the_next_prune_finishes(bucket, newest)
@@ -120,9 +116,8 @@ def killed_prune(bucket: Bucket) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batches", [True, False], ids=["together", "one by one"])
 def test_a_prune_killed_after_any_request_can_be_finished(
-    bucket: Bucket, killed_prune: "subprocess.Popen[str]", batches: bool
+    bucket: Bucket, killed_prune: "subprocess.Popen[str]"
 ) -> None:
     """SIGKILL after each request: every manifest is true, the newest backup whole."""
     assert killed_prune.stdin
@@ -130,36 +125,33 @@ def test_a_prune_killed_after_any_request_can_be_finished(
     statuses = []
     for number in itertools.count(1):
         newest, *_ = write_backups(bucket, range(3))
-        if not batches:
-            bucket.storage.fail(BATCHES, status=501, times=None)
         killed_prune.stdin.write(f"{number}\n")
         killed_prune.stdin.flush()
         statuses.append(int(killed_prune.stdout.readline()))
         the_next_prune_finishes(bucket, newest)
         if statuses[-1] == 0:
             break
-    # The listing and three manifests; two manifests and eight objects, together or also one by one.
-    sent = 4 + 2 if batches else 4 + 1 + 2 + 1 + 8
-    assert set(statuses[:-1]) == {-signal.SIGKILL}
-    assert len(statuses) > sent
+    # The listing and three manifests, two manifests and eight objects.
+    assert statuses[:-1] == [-signal.SIGKILL] * (4 + 2 + 8)
 
 
-def test_a_lost_answer_is_not_a_failure(bucket: Bucket) -> None:
+def test_a_lost_answer_is_not_a_failure(bucket: Bucket, environment: pytest.MonkeyPatch) -> None:
     """Objects that were removed although the answer was lost count as removed."""
+    environment.setattr(storage_client, "RETRY_SECONDS", 10)
     newest, *_ = write_backups(bucket, range(3))
-    bucket.storage.fail(BATCHES, action="lose_answer", times=None)
+    bucket.storage.fail("/o/", method="DELETE", action="lose_answer", times=5)
     assert run_prune() == 0
     assert folders(bucket) == {newest: OBJECTS}
 
 
 def test_an_object_that_was_written_again_stays(bucket: Bucket) -> None:
-    """Only the generation that was listed is removed, also among others in one request."""
+    """Only the generation that was listed is removed."""
     newest, middle, _ = write_backups(bucket, range(3))
-    place = StorageLocation(bucket.name, "hiring/backups/")
-    listed = catalog.read(place, Deadline(60))
+    place = CloudFolder(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+    listed = catalog.read(place)
     bucket.blob(f"hiring/backups/{middle}/jobs.avro").upload_from_string(b"new")
-    removals = retention.remove(place, listed[1:], Deadline(60))
-    assert [each.left for each in removals] == [{"jobs.avro": "412 PreconditionFailed"}, {}]
+    left = retention.remove(place, listed[1:])
+    assert left == {f"{place.address}{middle}/jobs.avro": "412 PreconditionFailed"}
     assert folders(bucket) == {newest: OBJECTS, middle: {"jobs.avro"}}
 
 
@@ -182,22 +174,20 @@ def test_two_prunes_at_once_succeed(bucket: Bucket) -> None:
     assert folders(bucket) == {newest: OBJECTS}
 
 
-def test_many_backups_take_few_requests(bucket: Bucket, environment: pytest.MonkeyPatch) -> None:
-    """A prune reads each manifest once, and removes many objects with each request."""
+def test_a_prune_sends_one_request_for_each_object(
+    bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """A prune lists once, reads each manifest once, and removes each object with one request."""
     sent: list[str] = []
     send = requests.Session.request
 
     def counted(session: Any, method: str, url: str, *rest: Any, **options: Any) -> Any:
-        sent.append(f"{method} {url.partition('?')[0].rpartition('/')[2]}")
+        sent.append(method)
         return send(session, method, url, *rest, **options)
 
-    newest, *_ = write_backups(bucket, range(23))
+    newest, *_ = write_backups(bucket, range(4))
     with environment.context() as context:
         context.setattr(requests.Session, "request", counted)
         assert run_prune() == 0
     assert folders(bucket) == {newest: OBJECTS}
-    listings = [each for each in sent if each == "GET o"]
-    reads = [each for each in sent if each.startswith("GET") and each.endswith("manifest.json")]
-    removals = [each for each in sent if not each.startswith("GET")]
-    # Two groups of folders: 20 manifests and 80 objects, then two manifests and eight objects.
-    assert (len(listings), len(reads), removals) == (1, 23, ["POST v1"] * 4)
+    assert Counter(sent) == {"GET": 1 + 4, "DELETE": 3 * 5}

@@ -660,7 +660,7 @@ def test_a_missing_table_that_the_server_cannot_create_is_named(
 def test_a_source_that_is_not_a_backup_is_refused(
     tmp_path: Path, bucket: Bucket, database: Database, run_restore: Loader
 ) -> None:
-    """A folder that is missing, empty or without a manifest, or a missing bucket, is status 3."""
+    """A folder that is missing, empty or without a manifest is status 3; a missing bucket is 5."""
     (tmp_path / "departments.avro").touch()
     bucket.blob("hiring/backups/one/jobs.avro").upload_from_string("half")
     for source in (
@@ -669,10 +669,11 @@ def test_a_source_that_is_not_a_backup_is_refused(
         "gs://",
         f"gs://{bucket.name}/hiring/backups/",
         f"gs://{bucket.name}/hiring/backups/one",
-        f"gs://{bucket.name}-missing/",
     ):
         loaded = run_restore(source)
         assert (loaded.status, "nothing was loaded: " in loaded.error) == (3, True)
+    loaded = run_restore(f"gs://{bucket.name}-missing/")
+    assert (loaded.status, f"bucket {bucket.name}-missing refused" in loaded.error) == (5, True)
 
 
 def flip(content: bytes) -> bytes:

@@ -9,11 +9,23 @@ from conftest import Bucket
 
 from hiring.tables import TABLES
 
-NOW = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
+NOW = datetime.datetime.now(datetime.UTC)
 
 
-def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiring") -> str:
-    """Stores a backup with a given time and objects of one byte each; returns its name."""
+def write_backup(
+    bucket: Bucket,
+    taken: datetime.datetime,
+    database: str = "hiring",
+    *,
+    is_copy: bool = True,
+    rows: int = 1,
+    **manifest_keys: Any,
+) -> str:
+    """Stores a backup with a given time and objects of one byte each; returns its name.
+
+    A copy has other generations than its manifest says, so the time at which it is stored here
+    says nothing.
+    """
     name = f"{taken:%Y%m%dT%H%M%S.%fZ}"
     folder = f"hiring/backups/{name}/"
 
@@ -24,7 +36,7 @@ def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiri
             "name": inner,
             "bytes": len(content),
             "crc32c": blob.crc32c,
-            "generation": blob.generation,
+            "generation": blob.generation - is_copy,
         }
 
     manifest = {
@@ -33,11 +45,17 @@ def write_backup(bucket: Bucket, taken: datetime.datetime, database: str = "hiri
         "database": database,
         "server_version": "10.11.0-MariaDB",
         "tables": [
-            {"table": t, "rows": 1, "invalid_rows": 0, "objects": [put(f"{t}.avro") | {"rows": 1}]}
-            for t in TABLES
+            {
+                "table": table,
+                "rows": rows,
+                "invalid_rows": 0,
+                "objects": [put(f"{table}.avro") | {"rows": rows}],
+            }
+            for table in TABLES
         ],
         "schema": put("schema.sql"),
         "reports": [],
+        **manifest_keys,
     }
     put("manifest.json", json.dumps(manifest).encode())
     return name
