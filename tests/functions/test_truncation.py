@@ -204,6 +204,8 @@ def test_a_right_that_is_revoked_in_one_schema(client: Client, database: Databas
     database.execute("SET GLOBAL partial_revokes = ON")
     other = f"{database.name}_other"
     try:
+        # Without wildcards now, as in the grant of `create_account`.
+        database.execute(f"GRANT ALL ON {database.name}.* TO {ACCOUNT}")
         database.execute(f"REVOKE REFERENCES ON mysql.* FROM {ACCOUNT}")
         assert get(client, f"{TRUNCATE}?dry_run=true")[0] == 200
         database.execute(f"CREATE DATABASE {other}")
