@@ -25,6 +25,7 @@ from hiring.avro.hires import HireCounts, count_hires
 from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
+from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import quote, select
@@ -271,7 +272,16 @@ def _store_report(
 
 def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:
     statements = [select(connection, f"SHOW CREATE TABLE {quote(name)}")[0][1] for name in TABLES]
-    return folder.put("schema.sql", "application/sql", ";\n\n".join([*statements, ""]).encode())
+    content = ";\n\n".join([*statements, ""]).encode()
+    warnings = [
+        f"no restore creates table {name}: in its CREATE TABLE, {fault}"
+        for name, statement in zip(TABLES, statements, strict=True)
+        if (fault := create_table.fault(name, statement))
+    ]
+    for warning in warnings:
+        logs.event("table cannot be created", "WARNING", reason=warning)
+    stored = folder.put("schema.sql", "application/sql", content)
+    return stored | ({"warnings": warnings} if warnings else {})
 
 
 def store_manifest(folder: OutputFolder, manifest: dict[str, Any]) -> None:

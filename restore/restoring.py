@@ -10,6 +10,7 @@ from hiring.avro.fields import Field
 from hiring.avro.schema import Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
+from hiring.mysql import create_table
 from hiring.progress import Progress, status
 from hiring.settings import Settings
 from restore import comparison, constraints, table_checks, transaction
@@ -36,8 +37,16 @@ def check(settings: Settings, plan: RestorePlan) -> list[Outcome]:
     with Progress("checking", plan.backup.manifest.all_rows(plan.tables)) as progress:
         fields = plan.backup.check(progress, plan.tables)
     with db.own_connection(settings, Deadline(transaction.LOAD_SECONDS)) as connection:
-        for name in table_checks.check_tables(connection, plan):
+        there = table_checks.check_tables(connection, plan)
+        for name in there:
             _check_fields(read_table(connection, name).without_generated, fields.get(name))
+    for name in plan.tables:
+        fault = create_table.fault(name, plan.statements.get(name, ""))
+        if fault and name in plan.statements and name not in there:
+            raise BadSource(
+                f"table {name} is missing, and {plan.address}schema.sql does not create it alone:"
+                f" {fault}; create the table, then load again"
+            )
     outcomes = []
     for name in plan.tables:
         stored = plan.backup.manifest.tables[name]
@@ -63,7 +72,13 @@ def restore(
     """
     check(settings, plan)
     deadline = Deadline(transaction.LOAD_SECONDS)
-    create_missing_tables(settings, deadline, plan.statements, plan.origin)
+    # Nothing else of the bucket runs with the operator's rights, even if a table vanishes now.
+    statements = {
+        name: statement
+        for name, statement in plan.statements.items()
+        if not create_table.fault(name, statement)
+    }
+    create_missing_tables(settings, deadline, statements, plan.origin)
     with transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection:
         constraints.leave_unchecked(connection)
         tables = [read_table(connection, name).without_generated for name in plan.tables]

@@ -1,0 +1,226 @@
+"""A restore runs a CREATE TABLE of a backup only if all it does is make one table of InnoDB."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import every_type
+import pymysql
+import pytest
+import stored_backup
+from conftest import Bucket, Database, Loader
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import some
+
+from hiring.mysql.create_table import TOKEN, fault
+from hiring.mysql.statements import quote
+
+Backup = Callable[..., dict[str, Any]]
+
+PLAIN = """CREATE TABLE `jobs` (
+  `id` int unsigned NOT NULL AUTO_INCREMENT,
+  `job` varchar(255) CHARACTER SET utf8mb3 COLLATE utf8mb3_bin NOT NULL DEFAULT 'it''s; --',
+  `day` date GENERATED ALWAYS AS (cast(`at` as date)) VIRTUAL /*!80023 INVISIBLE */,
+  PRIMARY KEY (`id`),
+  KEY `by name` (`job`(10) DESC,((`id` + 1))) COMMENT 'LIKE /* it */ was',
+  CONSTRAINT `same` FOREIGN KEY (`id`) REFERENCES `other`.`jobs` (`id`) ON DELETE SET NULL,
+  CONSTRAINT `named` CHECK ((`job` like _utf8mb4'a%') and (char_length(`job`) > 0))
+) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='a;b'
+/*!50100 PARTITION BY RANGE (to_days(`at`))
+(PARTITION `first` VALUES LESS THAN (738000) ENGINE = InnoDB,
+ PARTITION `rest` VALUES LESS THAN MAXVALUE ENGINE = InnoDB) */"""
+
+HOSTILE = {
+    "a file": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB AS SELECT load_file('/etc/passwd')",
+    "another table": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB SELECT * FROM `mysql`.`user`",
+    "without columns": "CREATE TABLE `jobs` SELECT 1",
+    "like": "CREATE TABLE `jobs` LIKE `secret`.`rows`",
+    "like inside": "CREATE TABLE `jobs` (LIKE `secret`.`rows`) ENGINE=InnoDB",
+    "a path": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB DATA DIRECTORY='/srv/www'",
+    "a path for a part": PLAIN.replace("MAXVALUE", "MAXVALUE DATA DIRECTORY '/srv/www'"),
+    "others' rows": "CREATE TABLE `jobs` (`id` int) ENGINE=MERGE UNION=(`secret`)",
+    "another engine": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB ENGINE=FEDERATED",
+    "no engine": "CREATE TABLE `jobs` (`id` int)",
+    "a part elsewhere": PLAIN.replace("MAXVALUE ENGINE = InnoDB", "MAXVALUE ENGINE = CSV"),
+    "another server": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB CONNECTION='mysql://x/y/z'",
+    "a function": "CREATE TABLE `jobs` (`id` int DEFAULT (sleep(9))) ENGINE=InnoDB",
+    "a stored function": "CREATE TABLE `jobs` (`id` int DEFAULT (`evil`(9))) ENGINE=InnoDB",
+    "a variable": "CREATE TABLE `jobs` (`id` int DEFAULT (@@port)) ENGINE=InnoDB",
+    "a sequence": "CREATE TABLE `jobs` (`id` int DEFAULT (setval(`s`,1))) ENGINE=InnoDB",
+    "a subquery": "CREATE TABLE `jobs` (`id` int, CHECK (1 in (SELECT 1))) ENGINE=InnoDB",
+    "another name": "CREATE TABLE `other` (`id` int) ENGINE=InnoDB",
+    "another database": "CREATE TABLE `mysql`.`jobs` (`id` int) ENGINE=InnoDB",
+    "temporary": "CREATE TEMPORARY TABLE `jobs` (`id` int) ENGINE=InnoDB",
+    "a replacement": "CREATE OR REPLACE TABLE `jobs` (`id` int) ENGINE=InnoDB",
+    "a second statement": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB; DROP TABLE `other`",
+    "a comment": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB -- as it was",
+    "a comment for some": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB /*!50100 SELECT 1 */",
+    "the end of a comment": (
+        "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB /*!99999 COMMENT '*/ SELECT 1 -- ' */"
+    ),
+    "a call for some": (
+        "CREATE TABLE `jobs` (`id` int DEFAULT (`evil` /*!99999 + */ (9))) ENGINE=InnoDB"
+    ),
+    "a column like a word": (
+        "CREATE TABLE `jobs` (`select` int, `data` int, `directory` int) ENGINE=InnoDB"
+        " PARTITION BY HASH (id) (PARTITION p DATA DIRECTORY '/x' ENGINE = InnoDB)"
+    ),
+    "nothing": "",
+}
+
+
+def test_what_a_server_prints_is_accepted() -> None:
+    """A statement with columns, keys, constraints, comments and parts is accepted."""
+    assert fault("jobs", PLAIN) is None
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_statement_is_refused(case: str) -> None:
+    """A statement that reads, names a path, calls or does something else is refused."""
+    assert fault("jobs", HOSTILE[case])
+
+
+PHRASES = [
+    "SELECT 1",
+    "AS SELECT * FROM `t`",
+    "UNION=(`t`)",
+    "DATA DIRECTORY='/'",
+    "INDEX DIRECTORY='/'",
+    "CONNECTION='x'",
+    "ENGINE=MyISAM",
+    "; DROP TABLE `t`",
+    "#",
+    "-- x\n",
+    "/* x */",
+    "load_file('/x')",
+    "`f`('x')",
+    "@x",
+    "(SELECT 1)",
+    "INTO OUTFILE '/x'",
+]
+
+
+@given(st.data())
+def test_a_phrase_anywhere_makes_a_statement_refused(data: st.DataObject) -> None:
+    """Wherever a hostile phrase stands between the tokens of a statement, it is refused."""
+    places = [found.end() for found in TOKEN.finditer(PLAIN)]
+    place = data.draw(st.sampled_from(places))
+    phrase = data.draw(st.sampled_from(PHRASES))
+    assert fault("jobs", f"{PLAIN[:place]} {phrase} {PLAIN[place:]}")
+
+
+@given(st.text())
+def test_any_text_has_an_answer(text: str) -> None:
+    """Whatever stands in the place of a statement is refused, in time."""
+    assert fault("jobs", text)
+    assert fault("jobs", PLAIN + text) is None or text.strip()
+
+
+def printed(database: Database, table: str) -> str:
+    statement: str = database.execute(f"SHOW CREATE TABLE {table}")[0][1]
+    return statement
+
+
+TABLES = {
+    "keys": """
+        id INT, t TEXT, g GEOMETRY NOT NULL, j INT, FULLTEXT KEY (t), SPATIAL KEY (g),
+        UNIQUE KEY `a b` (t(10), id) COMMENT 'x', KEY (j) USING BTREE, PRIMARY KEY (id DESC)
+    """,
+    "expressions": """
+        a INT CHECK (a BETWEEN 1 AND 5 OR a NOT IN (7, 8)),
+        b VARCHAR(20) DEFAULT (CONCAT('a', 'b')),
+        c DATETIME(3) DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+        d INT AS (CASE WHEN a IS NULL THEN 0 ELSE a DIV 2 END) STORED,
+        e VARCHAR(50) AS (DATE_FORMAT(c + INTERVAL 1 DAY, '%Y')) VIRTUAL,
+        f JSON DEFAULT (JSON_OBJECT('a', 1)), g VARCHAR(9) AS (LEFT(b, 3) COLLATE utf8mb4_bin),
+        h DECIMAL(9,2) AS (CAST(b AS DECIMAL(9,2))), CONSTRAINT x CHECK (b LIKE 'x%' ESCAPE '!')
+    """,
+    "parts": """
+        a INT NOT NULL, b DATE NOT NULL) PARTITION BY RANGE (YEAR(b)) SUBPARTITION BY HASH (a)
+        SUBPARTITIONS 2 (PARTITION p VALUES LESS THAN (2020), PARTITION q VALUES LESS THAN MAXVALUE
+    """,
+    "lists": """
+        a INT NOT NULL, b VARCHAR(9)) COMMENT 'all; of -- it' STATS_PERSISTENT = 1
+        ROW_FORMAT = COMPRESSED PARTITION BY LIST COLUMNS (b) (PARTITION p VALUES IN ('a', 'b')
+    """,
+    "hashes": "a INT NOT NULL, `by` INT NOT NULL) MAX_ROWS = 9 PARTITION BY LINEAR KEY (a, `by`",
+}
+
+
+@pytest.mark.parametrize("case", some(list(TABLES), 9))
+def test_what_this_server_prints_is_accepted(database: Database, case: str) -> None:
+    """Keys, expressions and parts are accepted as this server prints them."""
+    database.execute(f"CREATE TABLE any_table ({TABLES[case]})")
+    assert fault("any_table", printed(database, "any_table")) is None
+
+
+def test_every_type_is_accepted(database: Database) -> None:
+    """The project's own tables, and one with a column of every type, are accepted."""
+    every_type.create(database)
+    for table in ("departments", "jobs", "employees"):
+        assert fault(table, printed(database, table)) is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20))
+def test_any_quoted_text_is_accepted(database: Database, text: str) -> None:
+    """Names, comments, defaults and members of any text are accepted as the server prints them."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        value = connection.escape(text)
+        name = quote(re.sub("[^\x01-\uffff]", "", text).rstrip() or "x")
+        cursor.execute("DROP TABLE IF EXISTS any_table")
+        try:
+            cursor.execute(
+                f"CREATE TABLE any_table ({name} ENUM({value}, 'y') COMMENT {value},"
+                f" other VARCHAR(20) DEFAULT {value}, KEY {name} (other)) COMMENT {value}"
+            )
+        except pymysql.err.Error:
+            return  # a name that the server does not take
+        cursor.execute("SHOW CREATE TABLE any_table")
+        ((_, statement),) = cursor.fetchall()
+    assert fault("any_table", statement) is None
+
+
+def test_a_restore_runs_no_other_statement(
+    tmp_path: Path,
+    database: Database,
+    empty_database: Database,
+    bucket: Bucket,
+    run_restore: Loader,
+    take_backup: Backup,
+) -> None:
+    """A restore refuses a hostile statement before it creates a table, in a dry run too."""
+    database.execute("CREATE TABLE secret AS SELECT 7 AS id")
+    copy = stored_backup.download(bucket, take_backup(), tmp_path)
+    schema = (copy / "schema.sql").read_text()
+    following = ";\n\nCREATE TABLE `employees`"
+    hostile = schema.replace(following, f" SELECT * FROM {database.name}.secret{following}")
+    stored_backup.rewrite(copy, "schema.sql", hostile.encode())
+    for options in ([], ["--dry-run"]):
+        loaded = run_restore(copy, *options, DB_NAME=empty_database.name)
+        assert loaded.status == 3
+        assert "table jobs is missing" in loaded.error
+        assert "it has the word SELECT; create the table, then load again" in loaded.error
+        assert empty_database.execute("SHOW TABLES") == []
+
+
+def test_a_backup_warns_of_a_table_that_no_restore_creates(
+    database: Database, take_backup: Backup, tmp_path: Path
+) -> None:
+    """A backup of a table that lies elsewhere is stored, with a warning in the manifest."""
+    if database.server.is_mariadb:
+        tmp_path.chmod(0o777)
+        database.execute("SET GLOBAL innodb_file_per_table = 1")
+        database.execute("DROP TABLE employees")
+        create = "id INT, name INT, datetime DATE, department_id INT, job_id INT"
+        database.execute(f"CREATE TABLE employees ({create}) DATA DIRECTORY = '{tmp_path}'")
+        word = "DATA"
+    else:
+        database.execute("ALTER TABLE employees SECONDARY_ENGINE = rapid")
+        word = "SECONDARY_ENGINE"
+    answer = take_backup()
+    assert answer["schema"]["warnings"] == [
+        f"no restore creates table employees: in its CREATE TABLE, it has the word {word}"
+    ]
