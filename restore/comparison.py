@@ -1,48 +1,182 @@
 """Compares the rows that a table holds with the rows that were inserted.
 
-The digest of all inserted rows is compared with the digest of all stored rows, which are read as a
+The digests of all inserted rows are compared with those of all stored rows, which are read as a
 backup reads them; see `digest`. The server's warnings are not enough: it cuts off fractions of a
-second and pads binary values without a warning.
+second and pads binary values without a warning. Only where the digests differ, both are read again
+to find the rows.
 """
 
-from hiring.avro.columns import from_values
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from hiring.avro.buffers import Part
+from hiring.avro.columns import ColumnChunk, from_values
 from hiring.avro.encoding import keep_freed_memory
 from hiring.avro.parsing import split
-from hiring.avro.schema import Table
-from hiring.deadline import Deadline
+from hiring.avro.schema import Column
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
-from hiring.mysql.packets import read_rows
-from hiring.progress import Progress
-from restore.digest import Digest, digest
+from hiring.mysql.packets import Ints, Words, read_rows
+from hiring.mysql.statements import keep_alive, quote
+from hiring.progress import Progress, status
+from restore import sql_text
+from restore.digest import Digests, add, digest, digests, row_hashes
+from restore.row_inserter import RowInserter
+
+MOST_HASHES = 4_000_000
+"""Hashes of rows in memory at once, 32 MB; of more rows, a part at a time is compared."""
+MOST_SHOWN = 80
+"""Characters of a value in a message."""
+NO_HASHES = np.zeros(0, np.uint64)
+
+Blocks = Iterable[list[ColumnChunk]]
 
 
-def compare(
-    connection: Connection, table: Table, inserted: Digest, warning: str | None, deadline: Deadline
-) -> None:
-    """Compares the rows of a table.
+def stored_digests(inserter: RowInserter) -> Digests:
+    """The digests of all rows that the table holds."""
+    keep_freed_memory()
+    table = inserter.table
+    found: Digests = ()
+    with Progress(f"comparing {table.name}", inserter.rows) as progress:
+        for chunks in _stored_blocks(inserter):
+            found = add(found, digests(table.columns, chunks))
+            progress(len(chunks[0].nulls))
+    return found
+
+
+def warn_of_generated(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -> None:
+    """Warns of each generated column that has other values than were backed up.
 
     Args:
-        connection: that inserted them.
-        table: with the columns that were filled.
-        inserted: the digest of the rows that were inserted.
-        warning: the server's, for the message.
-        deadline: when to give up.
-
-    Raises:
-        RowRefused: the server changed or skipped a row.
+        inserter: that filled the table.
+        found: the digests of the rows that the table holds.
+        read: reads the inserted rows from their beginning.
     """
-    keep_freed_memory()
-    columns, found = table.columns, Digest()
-    with Progress(f"comparing {table.name}", inserted.rows) as progress:
-        for rows in read_rows(connection, table.statement, deadline):
-            values = zip(columns, split(rows, len(columns)), strict=True)
-            part = digest(columns, [from_values(column, each) for column, each in values])
-            found += part
-            progress(part.rows)
-    if found != inserted:
-        raise RowRefused(
-            f"table {table.name} does not hold the rows that were inserted:"
-            f" {inserted.rows} were inserted, {found.rows} are there; the database"
-            f" {f'warns: {warning}' if warning else 'gave no warning'}"
-        )
+    generated = inserter.table.columns[len(inserter.filled) :]
+    for column, before, after in zip(generated, inserter.digests[1:], found[1:], strict=False):
+        if before != after:
+            lost = lost_hashes(inserter, (*inserter.filled, column), read)
+            status(
+                "generated column has other values",
+                "WARNING",
+                table=inserter.table.name,
+                column=column.name,
+                rows=sum(int(counts.sum()) for _, counts in lost),
+            )
+
+
+def refusal(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -> RowRefused:
+    """The error for rows that the table does not hold as they were inserted; it names one.
+
+    The arguments are those of `warn_of_generated`.
+    """
+    columns = inserter.filled
+    counted = f"{inserter.rows} were inserted, {found[0].rows if found else 0} are there"
+    lost = (each for each in lost_hashes(inserter, columns, read) if len(each[0]))
+    hashes, _ = next(lost, (NO_HASHES, None))
+    example = ""
+    for chunks in _kept_alive(inserter.connection, read()):
+        places = np.flatnonzero(np.isin(row_hashes(columns, chunks[: len(columns)]), hashes))
+        if len(places):
+            row = [_row_of(chunk, int(places[0])) for chunk in chunks[: len(columns)]]
+            example = f"; {difference(inserter, row)}"
+            break
+    warning = f"warns: {inserter.warning}" if inserter.warning else "gave no warning"
+    return RowRefused(
+        f"table {inserter.table.name} does not hold the rows that were inserted:"
+        f" {counted}{example}; the database {warning}"
+    )
+
+
+def _stored_blocks(inserter: RowInserter, where: str = "") -> Iterator[list[ColumnChunk]]:
+    """The rows that the table holds, some at a time, by column."""
+    table = inserter.table
+    for rows in read_rows(inserter.connection, f"{table.statement}{where}", inserter.deadline):
+        values = zip(table.columns, split(rows, len(table.columns)), strict=True)
+        yield [from_values(column, each) for column, each in values]
+
+
+# The rows that differ
+
+
+def lost_hashes(
+    inserter: RowInserter, columns: Sequence[Column], read: Callable[[], Blocks]
+) -> Iterator[tuple[Words, Ints]]:
+    """The hashes of rows that the table does not hold, each with the number of such rows."""
+    table, count = inserter.table, len(inserter.filled)
+    places = [*range(count), *(table.columns.index(column) for column in columns[count:])]
+    parts = np.uint64(1 + inserter.rows // MOST_HASHES)
+
+    def hashes(blocks: Blocks, part: np.uint64) -> Words:
+        found = [NO_HASHES]
+        for chunks in blocks:
+            each = row_hashes(columns, [chunks[place] for place in places])
+            found.append(each[each % parts == part])
+        return np.concatenate(found)
+
+    for part in map(np.uint64, range(int(parts))):
+        expected = hashes(_kept_alive(inserter.connection, read()), part)
+        there = hashes(_stored_blocks(inserter), part)
+        yield _subtract(expected, there)
+
+
+def _subtract(some: Words, others: Words) -> tuple[Words, Ints]:
+    """The hashes that are there more often than among others, and how much more often."""
+    values, counts = np.unique(some, return_counts=True)
+    taken, numbers = np.unique(others, return_counts=True)
+    _, places, at = np.intersect1d(values, taken, assume_unique=True, return_indices=True)
+    counts[places] -= numbers[at]
+    return values[counts > 0], counts[counts > 0]
+
+
+def _kept_alive(connection: Connection, blocks: Blocks) -> Iterator[list[ColumnChunk]]:
+    """The blocks; the server closes a connection that is idle meanwhile."""
+    for chunks in blocks:
+        keep_alive(connection)
+        yield chunks
+
+
+def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
+    """How a row differs from the one that the table holds under its key, in words.
+
+    Args:
+        inserter: that filled the table.
+        row: the values of the filled columns.
+    """
+    columns, key = inserter.filled, inserter.table.primary_key
+    values = dict(zip((column.name for column in columns), row, strict=True))
+    if not key or not set(key) <= values.keys():
+        shown = (f"{column.name} {_text(column, values[column.name])}" for column in columns)
+        return f"a row is not there: {', '.join(shown)}"
+    of_key = [column for name in key for column in columns if column.name == name]
+    name = ", ".join(f"{column.name} {_text(column, values[column.name])}" for column in of_key)
+    literal, _ = sql_text.write(sql_text.INSERT, of_key, [values[each] for each in key])
+    sought = literal[:-1].decode("utf-8", "surrogateescape")
+    where = f" WHERE ({', '.join(map(quote, key))}) = {sought}"
+    for there in _stored_blocks(inserter, where):
+        for column, one, other in zip(columns, row, there, strict=False):
+            if digest([column], [one]) != digest([column], [other]):
+                return (
+                    f"column {column.name} of the row with {name} was"
+                    f" {_text(column, one)} and is {_text(column, other)}"
+                )
+    return f"the row with {name} is not there"
+
+
+def _row_of(chunk: ColumnChunk, row: int) -> ColumnChunk:
+    at = slice(row, row + 1)
+    part = chunk.content
+    return ColumnChunk(
+        chunk.nulls[at],
+        None if chunk.numbers is None else chunk.numbers[at],
+        None if part is None else Part(part.source, part.starts[at], part.lengths[at]),
+        None if chunk.odd is None else chunk.odd[at],
+    )
+
+
+def _text(column: Column, chunk: ColumnChunk) -> str:
+    """One value as SQL."""
+    literal, _ = sql_text.write(sql_text.INSERT, [column], [chunk])
+    text = literal[1:-2].decode(errors="backslashreplace")
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -51,10 +51,46 @@ class Digest:
         )
 
 
+Digests = tuple[Digest, ...]
+"""The digest of the columns that a load fills, then for each generated column one of them with it.
+
+Where only a later one differs, the server generates other values than it did.
+"""
+
+
+def digests(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digests:
+    """The digests of rows, given by column; those that the server generates come last."""
+    filled = len([column for column in columns if not column.generated])
+    hashes = row_hashes(columns[:filled], chunks[:filled])
+    with_generated = (
+        row_hashes([column], [chunk], hashes)
+        for column, chunk in zip(columns[filled:], chunks[filled:], strict=True)
+    )
+    return tuple(digest_of(each) for each in (hashes, *with_generated))
+
+
+def add(some: Digests, more: Digests) -> Digests:
+    """The digests of all rows of both; those of no row may be an empty tuple."""
+    return tuple(a + b for a, b in zip(some, more, strict=True)) if some else more
+
+
 def digest(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digest:
     """The digest of rows, given by column."""
+    return digest_of(row_hashes(columns, chunks))
+
+
+def row_hashes(
+    columns: Sequence[Column], chunks: Sequence[ColumnChunk], start: Words | None = None
+) -> Words:
+    """The hash of each row, given by column.
+
+    Args:
+        columns: of the rows.
+        chunks: their values.
+        start: the hashes of the columns before these, if there are any.
+    """
     rows = len(chunks[0].nulls)
-    state = np.full(rows, START)
+    state = np.full(rows, START) if start is None else start.copy()
     for column, each in zip(columns, chunks, strict=True):
         if column.mysql_type == "json":
             each = _normalised(each)
@@ -64,9 +100,14 @@ def digest(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digest:
         _mix_in(state, np.where(each.nulls, NULL_WORD, _words(each)))
         if each.odd is not None:
             _add_content(state, each, np.flatnonzero(each.odd))
-    first = int(np.add.reduce(state))
-    _mix_in(state, SECOND)
-    return Digest(rows, first, int(np.add.reduce(state)))
+    return state
+
+
+def digest_of(hashes: Words) -> Digest:
+    """The digest of rows, given their hashes."""
+    mixed = hashes.copy()
+    _mix_in(mixed, SECOND)
+    return Digest(len(hashes), int(np.add.reduce(hashes)), int(np.add.reduce(mixed)))
 
 
 def _words(chunk: ColumnChunk) -> Words:

@@ -8,15 +8,14 @@ the comparison finds that it is missing.
 """
 
 import contextlib
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pymysql
 
-from hiring.avro.columns import ColumnChunk, from_rows
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.mapping import BYTES
-from hiring.avro.schema import Table, read_table
+from hiring.avro.schema import Table
 from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
@@ -24,9 +23,8 @@ from hiring.mysql.server_errors import is_about_the_statement
 from hiring.mysql.statements import quote, select
 from hiring.pipeline import read_ahead
 from hiring.progress import CountRows
-from restore import literals, sql_text
-from restore.digest import Digest, digest
-from restore.literals import PrintedRow
+from restore import sql_text
+from restore.digest import Digests, add, digests
 
 STATEMENT_BYTES = 128 * 1024
 """Longest INSERT, unless a single row is longer. With a megabyte, MySQL takes a tenth longer."""
@@ -38,15 +36,13 @@ LOAD_DATA = (
     " LINES TERMINATED BY '\\n' STARTING BY '' ({columns})"
 )
 """The statement that reads lines as `sql_text` writes them; the name of the file is arbitrary."""
-TRIED_ROWS = 256
-"""Invalid records in one INSERT; a refused INSERT is repeated in halves."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows to send: as INSERT statements, or as the lines of one LOAD DATA."""
 
-    digest: Digest
+    digests: Digests
     statements: list[bytes]
     lines: bytes = b""
 
@@ -56,32 +52,38 @@ class RowInserter:
 
     Args:
         connection: that holds the table's lock.
-        table: with the columns to fill.
+        table: with the columns to fill, then those to compare that the server generates.
         deadline: when to give up.
 
     Attributes:
-        digest: of all inserted rows.
+        head: the beginning of an INSERT, up to its rows.
+        filled: the columns to fill.
+        digests: of all inserted rows.
         warning: the server's last one, if it gave any.
     """
 
     def __init__(self, connection: Connection, table: Table, deadline: Deadline) -> None:
-        self._connection = connection
-        self._deadline = deadline
+        self.connection = connection
+        self.deadline = deadline
         self.table = table
-        columns = ", ".join(quote(column.name) for column in table.columns)
-        self._head = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ".encode()
+        self.filled = table.without_generated.columns
+        columns = ", ".join(quote(column.name) for column in self.filled)
+        self.head = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ".encode()
         self._load_data = LOAD_DATA.format(table=quote(table.name), columns=columns)
         ((packet, allowed),) = select(
             connection, "SELECT @@SESSION.max_allowed_packet, @@GLOBAL.local_infile"
         )
         self._longest = packet - 2  # a packet must be shorter, and its first byte is the command
-        # LOAD DATA would need to know which bytes are not text. It also fills unlisted
-        # columns that have no default, which nothing would compare.
-        has_bytes = any(column.type is BYTES for column in table.columns)
-        every = read_table(connection, table.name).without_generated.columns
-        self._may_load_data = bool(allowed) and not has_bytes and len(every) == len(table.columns)
-        self.digest = Digest()
+        # LOAD DATA would need to know which bytes are not text.
+        has_bytes = any(column.type is BYTES for column in self.filled)
+        self._may_load_data = bool(allowed) and not has_bytes
+        self.digests: Digests = ()
         self.warning: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of inserted rows."""
+        return self.digests[0].rows if self.digests else 0
 
     def insert(self, blocks: Iterable[list[ColumnChunk]], progress: CountRows) -> None:
         """Inserts rows.
@@ -94,19 +96,19 @@ class RowInserter:
             RowRefused: the server refuses a row.
         """
         batches = (self._prepare(chunks) for chunks in blocks)
-        ahead = read_ahead(batches, self._connection, self._deadline)
+        ahead = read_ahead(batches, self.connection, self.deadline)
         with contextlib.closing(ahead):
             for batch in ahead:
                 for statement in batch.statements:
-                    self.warning = self._insert(statement) or self.warning
+                    self.warning = self.insert_statement(statement) or self.warning
                 if batch.lines:
                     self.warning = self._insert_lines(batch.lines) or self.warning
-                self.digest += batch.digest
-                progress(batch.digest.rows)
+                self.digests = add(self.digests, batch.digests)
+                progress(batch.digests[0].rows)
 
     def _prepare(self, chunks: list[ColumnChunk]) -> Batch:
-        columns = self.table.columns
-        found = digest(columns, chunks)
+        found = digests(self.table.columns, chunks)
+        columns, chunks = self.filled, chunks[: len(self.filled)]
         if self._may_load_data:
             lines, ends = sql_text.write(sql_text.LINES, columns, chunks)
             starts = [0, *ends[:-1].tolist()]
@@ -119,75 +121,41 @@ class RowInserter:
 
     def _statements(self, text: bytes, ends: list[int]) -> Iterator[bytes]:
         """INSERT statements of up to STATEMENT_BYTES, with at least one row each."""
-        room = min(STATEMENT_BYTES, self._longest) - len(self._head)
+        room = min(STATEMENT_BYTES, self._longest) - len(self.head)
         start = end = 0
         for following in [*ends, len(text) + STATEMENT_BYTES]:
             # The last row has no comma.
             if following - 1 - start > room and end > start:
-                yield self._head + text[start : end - 1]
+                yield self.head + text[start : end - 1]
                 start = end
             end = following
 
-    def insert_accepted(
-        self, rows: Iterable[tuple[str, PrintedRow]], progress: CountRows
-    ) -> Iterator[tuple[str, str]]:
-        """Inserts the rows that the server accepts without a warning.
-
-        Args:
-            rows: (origin, values as MySQL prints them) each.
-            progress: called with the number of rows tried.
-
-        Yields:
-            (origin, server's reason) for each rejected row.
-        """
-        rows = iter(rows)
-        while batch := list(itertools.islice(rows, TRIED_ROWS)):
-            yield from self._insert_accepted(batch)
-            progress(len(batch))
-
-    def _insert_accepted(self, batch: list[tuple[str, PrintedRow]]) -> Iterator[tuple[str, str]]:
-        columns = self.table.columns
-        texts = [literals.row(columns, row) for _, row in batch]
-        self._execute("SAVEPOINT tried")
-        statement = self._head + b",".join(texts)
-        if len(batch) == 1:
-            # SELECT stores NULL as an empty geometry, as VALUES does with several rows only.
-            statement = self._head.removesuffix(b"VALUES ") + b"SELECT " + texts[0][1:-1]
-        try:
-            refusal = self._insert(statement)
-        except RowRefused as error:
-            refusal = str(error)
-        if refusal is None:
-            self.digest += digest(columns, from_rows(columns, [row for _, row in batch]))
-            return
-        self._execute("ROLLBACK TO SAVEPOINT tried")
-        if len(batch) == 1:
-            yield batch[0][0], refusal
-            return
-        half = len(batch) // 2
-        yield from self._insert_accepted(batch[:half])
-        yield from self._insert_accepted(batch[half:])
-
-    def _execute(self, statement: str) -> None:
-        with self._connection.cursor() as cursor:
+    def execute(self, statement: str) -> None:
+        """Runs a statement of the transaction, such as SAVEPOINT."""
+        with self.connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def _insert(self, statement: bytes) -> str | None:
+    def insert_statement(self, statement: bytes) -> str | None:
+        """Runs an INSERT; returns the server's first warning.
+
+        Raises:
+            RowRefused: the server refuses a row.
+        """
         if len(statement) > self._longest:
             raise RowRefused(
                 f"a row of table {self.table.name} takes {len(statement)} bytes as SQL, the"
                 f" server's max_allowed_packet allows {self._longest}"
             )
-        with self._refusals(), self._connection.cursor() as cursor:
+        with self._refusals(), self.connection.cursor() as cursor:
             cursor.execute(statement)
             return self._first_warning(cursor.warning_count)
 
     def _insert_lines(self, lines: bytes) -> str | None:
         with self._refusals():
-            return self._first_warning(self._connection.send_lines(self._load_data, lines))
+            return self._first_warning(self.connection.send_lines(self._load_data, lines))
 
     def _first_warning(self, count: int) -> str | None:
-        return str(self._connection.show_warnings()[0][2]) if count else None
+        return str(self.connection.show_warnings()[0][2]) if count else None
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -219,7 +219,7 @@ def test_the_server_is_killed_during_a_load(
 ) -> None:
     """A load whose server is killed has exit status 5 and changes no row; the next one succeeds."""
     backup = take_backup()["backup"]
-    insert = RowInserter._insert
+    insert = RowInserter.insert_statement
 
     def killing(inserter: RowInserter, statement: bytes) -> str | None:
         if database.server.is_running:
@@ -229,7 +229,7 @@ def test_the_server_is_killed_during_a_load(
         return insert(inserter, statement)
 
     with environment.context() as patch:
-        patch.setattr(RowInserter, "_insert", killing)
+        patch.setattr(RowInserter, "insert_statement", killing)
         assert run_restore(backup, "--replace").status == 5
     database.server.start()
     assert count(database) == FULL
