@@ -26,11 +26,11 @@ from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
 from hiring.mysql import create_table
-from hiring.mysql.connection import Connection
+from hiring.mysql.connection import Connection, plain_version
 from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import quote, select
 from hiring.settings import Settings, StorageLocation
-from hiring.storage import catalog
+from hiring.storage import catalog, retention
 from hiring.storage.manifest import FORMAT, MANIFEST
 from hiring.storage.objects import OutputFolder
 from hiring.storage.rows import StoredRows, store_rows
@@ -113,17 +113,21 @@ def _position_at(connection: Connection, place: tuple[str, int]) -> str:
 
 
 def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
-    """Backs the tables up as they are at one moment, without blocking writers.
+    """Backs the tables up as they are at one moment, without blocking writers; then prunes.
 
     Returns:
-        The manifest, with the backup's address as `backup`.
+        The manifest, with the backup's address as `backup`, and with `pruned` where the settings
+        say which backups are kept.
 
     Raises:
         BundleError: the backup failed; no manifest is left, and as far as possible no object.
     """
     location = settings.require_storage()
     with db.snapshot(settings, deadline, patience=db.BACKUP_CONNECT_SECONDS) as connection:
-        return store(connection, location, deadline)
+        answer = store(connection, location, deadline)
+    if rules := retention.rules_of_function(settings):
+        answer["pruned"] = retention.after_backup(settings, rules, deadline)
+    return answer
 
 
 def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
@@ -193,7 +197,7 @@ def store(
             **({"gtid": position} if position else {}),
             "database": database,
             "lower_case_table_names": lower_case,
-            "server_version": version,
+            "server_version": plain_version(version),
             **stored,
             "reports": store_reports(connection, folder, hires),
             "schema": _store_schema(connection, folder),

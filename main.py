@@ -304,16 +304,13 @@ def backup_data(request: flask.Request) -> flask.Response:
     deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
-    from hiring.storage import newest, retention
+    from hiring.storage import newest
 
     if "max_age_hours" in asked:
         return _json(newest.check_age(settings, asked["max_age_hours"], deadline))
     if asked.get("dry_run", False):
         return _json(backup.preview(settings, deadline))
-    answer = backup.take(settings, deadline)
-    if rules := retention.rules_of_function(settings):
-        answer["pruned"] = retention.after_backup(settings, rules, deadline)
-    return _json(answer)
+    return _json(backup.take(settings, deadline))
 
 
 @_answering

@@ -1,5 +1,6 @@
-"""The operator's one command: lists, checks, prunes, restores, imports and exports.
+"""The operator's one command: backs up, lists, checks, prunes, restores, imports and exports.
 
+    python manage.py backup
     python manage.py list [--long | --json]
     python manage.py check [ADDRESS | --all] [--quick]
     python manage.py prune --keep-last N --keep-days D [--keep-weekly W] [--keep-monthly M]
@@ -9,23 +10,33 @@
     python manage.py import SOURCE [--replace] [--yes] [--max-invalid PERCENT] [--dry-run]
     python manage.py bigquery ADDRESS --dataset DATASET
 
-The settings are those of the functions; only `restore` and `import` need a database. The exit
-statuses are those of operate/exit_statuses.py: after 0 a restore or import has loaded all valid
-rows, after 6 the rows are loaded but something is left to do, after any other one the tables hold
-their former rows.
+The settings are those of the functions; only `backup`, `restore` and `import` need a database. The
+exit statuses are those of operate/exit_statuses.py: after 0 a restore or import has loaded all
+valid rows, after 6 the rows are loaded but something is left to do, after any other one the tables
+hold their former rows.
 """
 
 import argparse
 import sys
+import textwrap
 
-from hiring.errors import BundleError
-from hiring.progress import status
-from hiring.settings import current_settings, storage_settings
-from hiring.tables import TABLES
-from hiring.terminal import Declined
-from hiring.version import VERSION
-from operate import bigquery, checking, exit_statuses, listing, loading, pruning
-from restore.transaction import Unfinished
+try:
+    from hiring.errors import BundleError
+    from hiring.progress import status
+    from hiring.settings import current_settings, storage_settings
+    from hiring.tables import TABLES
+    from hiring.terminal import Declined
+    from hiring.version import VERSION
+    from operate import backing_up, bigquery, checking, exit_statuses, listing, loading, pruning
+    from restore.transaction import Unfinished
+except ModuleNotFoundError as error:
+    sys.stderr.write(
+        f"manage.py needs a package that is not installed here, {error.name}. In its folder:\n\n"
+        "    python3 -m venv .local/venv\n"
+        "    .local/venv/bin/pip install -r deploy/requirements.lock\n"
+        "    .local/venv/bin/python manage.py ...\n"
+    )
+    sys.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,11 +68,14 @@ def _tell_failure(options: argparse.Namespace, reason: str) -> None:
 
 def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="manage.py", description="Lists, checks, prunes, restores, imports and exports."
+        prog="manage.py",
+        description="Backs up, lists, checks, prunes, restores, imports and exports.",
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.set_defaults(settings=storage_settings)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    backed_up = commands.add_parser("backup", help="take a backup, as the function does")
+    backed_up.set_defaults(run=backing_up.run, settings=current_settings)
     listed = commands.add_parser("list", help="show every folder among the backups, newest first")
     listed.add_argument("--long", action="store_true", help="all that the manifest tells")
     listed.add_argument("--json", action="store_true", help="for programs")
@@ -129,7 +143,24 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
     exported.set_defaults(run=bigquery.run)
+    for each in (parser, *commands.choices.values()):
+        each.epilog = EPILOG
+        each.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser.parse_args(arguments)
+
+
+EPILOG = f"""\
+settings, in the environment:
+  GCS_PATH                     bucket, or bucket/prefix, of the backups; every command
+  DB_NAME                      whose backups; hiring by default; every command
+  DB_PASS, DB_USER, and INSTANCE_CONNECTION_NAME, DB_SOCKET, or DB_HOST, DB_PORT, DB_SSL_CA
+                               the database; for backup, restore and import
+  KEEP_BACKUPS_DAYS, KEEP_BACKUPS_WEEKS, KEEP_BACKUPS_MONTHS
+                               what backup prunes
+
+exit statuses:
+{textwrap.indent(exit_statuses.MEANINGS, "  ")}
+more: README.md#settings, docs/backups.md, docs/operate.md#backups-list-check-prune"""
 
 
 def _count(text: str) -> int:

@@ -12,7 +12,8 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")"
   # shellcheck source=local/setup.sh
   source local/setup.sh
-  (($# == 0)) || die "usage: [PORT=8080] [MYSQLD=/path/of/mysqld] ./run.sh"
+  help_or_go_on "$@"
+  (($# == 0)) || die "./run.sh takes no argument but --help"
   mkdir -p "$LOCAL"
   # The lock is held until this process, which becomes the stack, has ended.
   exec 9>"$LOCAL/run.lock"

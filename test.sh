@@ -11,6 +11,7 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")"
   # shellcheck source=local/setup.sh
   source local/setup.sh
+  help_or_go_on "$@"
   set_up deploy/requirements.lock local/requirements.txt tests/requirements.txt
   ensure_browser
   # Where this is set, each process would compile every test anew.

@@ -6,6 +6,14 @@ readonly LOCAL=.local
 readonly VENV=$LOCAL/venv
 readonly PYTHON=$VENV/bin/python
 
+# usage: help_or_go_on ARGUMENT...
+# With --help, prints the comment at the top of the script, and ends it.
+help_or_go_on() {
+  [[ ${1:-} == --help || ${1:-} == -h ]] || return 0
+  awk 'NR > 1 { if (!sub(/^# ?/, "")) exit; print }' "${0##*/}"
+  exit
+}
+
 die() {
   printf 'error: %s\n' "$*" >&2
   exit 1

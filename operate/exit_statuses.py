@@ -1,15 +1,4 @@
-"""The exit statuses of manage.py.
-
-0   done
-1   an unforeseen error
-2   the command, a setting or a table of the database is wrong
-3   the backup or the folder is missing, incomplete or damaged, or does not fit the tables
-4   the database refused or changed a row
-5   the database or Cloud Storage was not available or refused the credentials, or the tables
-    were in use: try again
-6   done in part; the message says what is left
-130 interrupted, or not confirmed
-"""
+"""The exit statuses of manage.py."""
 
 import signal
 
@@ -24,6 +13,18 @@ from hiring.errors import (
     StorageFailed,
     TimedOut,
 )
+
+MEANINGS = """\
+0   done
+1   an unforeseen error
+2   the command, a setting or a table of the database is wrong
+3   the backup or the folder is missing, incomplete or damaged, or does not fit the tables
+4   the database refused or changed a row
+5   the database or Cloud Storage was not available or refused the credentials, or the tables
+    were in use: try again
+6   done in part; the message says what is left
+130 interrupted, or not confirmed
+"""
 
 UNFORESEEN = 1
 UNFINISHED = 6

@@ -57,8 +57,10 @@ class Connection(PyMySQLConnection):
         read_timeout: seconds that each wait for the server may take.
         deadline: ends every wait, if there is one.
         reader: where PyMySQL reads, while connected.
+        server_version: such as "9.7.0" or "10.11.14-MariaDB".
     """
 
+    server_version: str
     read_timeout: float
     deadline: Deadline | None = None
     reader: io.BufferedReader | None = None
@@ -78,6 +80,7 @@ class Connection(PyMySQLConnection):
         """
         self._secure = private
         self.connect(connected)
+        self.server_version = plain_version(self.server_version)
 
     @property
     def _rfile(self) -> io.BufferedReader | None:
@@ -204,6 +207,11 @@ def limited(select: str, seconds: float) -> str:
     hint = f"SELECT /*+ MAX_EXECUTION_TIME({max(1, round(seconds * 1000))}) */"
     limit = f"/*M! SET STATEMENT max_statement_time={seconds:.3f} FOR */ "
     return limit + select.replace("SELECT", hint, 1)
+
+
+def plain_version(version: str) -> str:
+    """A server's version without the prefix by which MariaDB passes for an old MySQL."""
+    return version.removeprefix("5.5.5-")
 
 
 @functools.cache

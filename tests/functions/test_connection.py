@@ -1,13 +1,15 @@
 """How the functions reach the server: sockets, TLS and session variables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ACCOUNT, PASSWORD, Database
 from forwarder import Forwarder
 from werkzeug.test import Client
 
+import backup
 import db
 from hiring.deadline import Deadline
 from hiring.errors import DatabaseUnavailable
@@ -77,6 +79,21 @@ def test_tls_is_used_where_it_is_offered(database: Database) -> None:
         database.execute("SELECT @@have_ssl") == [("YES",)]
     )
     assert bool(cipher) == offered
+
+
+def test_the_servers_version(
+    database: Database,
+    environment: pytest.MonkeyPatch,
+    take_backup: Callable[[], dict[str, Any]],
+) -> None:
+    """MariaDB's own version is told, not the old MySQL's for which it passes to replicas."""
+    ((version,),) = database.execute("SELECT VERSION()")
+    connection = db.connect(read_settings(database.environment), 10)
+    assert connection.server_version == version
+    connection.close()
+    disguised = backup.SERVER.replace("VERSION()", "CONCAT('5.5.5-', VERSION())")
+    environment.setattr(backup, "SERVER", disguised)
+    assert take_backup()["server_version"] == version
 
 
 def test_the_password_is_not_in_an_error(database: Database) -> None:

@@ -6,14 +6,17 @@ import datetime
 import io
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import stored_backup
-from conftest import Bucket, Database, forget_settings
+from conftest import PROJECT, SETTINGS, Bucket, Database, forget_settings
 from small_backups import NOW, folders, write_backup, write_backups
 from support import some
 
@@ -41,6 +44,83 @@ def run(bucket: Bucket, *arguments: object, **settings: str) -> "subprocess.Comp
         status = manage.main(given)
     forget_settings()
     return subprocess.CompletedProcess(given, status, out.getvalue(), log.getvalue())
+
+
+# What every command says
+
+
+def test_each_help_names_settings_statuses_and_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of every command names each setting, each exit status, and where to read on."""
+    commands = re.findall(r"^    python manage.py (\w+)", manage.__doc__ or "", re.MULTILINE)
+    assert len(commands) == 7
+    settings = set(SETTINGS) - {"CLOUD_RUN_TIMEOUT_SECONDS", "STORAGE_EMULATOR_HOST"}
+    for arguments in ([], *([command] for command in commands)):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            manage.main([*arguments, "--help"])
+        shown = capsys.readouterr().out
+        assert settings <= set(re.findall(r"\w+", shown))
+        statuses = re.findall(r"^  (\d+) +\w", shown, re.MULTILINE)
+        assert statuses == ["0", "1", "2", "3", "4", "5", "6", "130"]
+        for page in re.findall(r"[\w/]+\.md", shown.partition("more: ")[2]):
+            assert (PROJECT / page).exists()
+
+
+@pytest.mark.once
+def test_a_python_without_the_packages(tmp_path: Path) -> None:
+    """Without its packages the command ends with status 2 and the lines that install them."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    done = subprocess.run(
+        [tmp_path / "bin/python", PROJECT / "manage.py", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
+    assert "pip install -r deploy/requirements.lock\n" in done.stderr
+
+
+# Backup
+
+
+def test_a_backup_by_the_command(bucket: Bucket, database: Database) -> None:
+    """The command stores what the function stores, prunes as it does, and prints its answer."""
+    database.insert("departments", [(1, "Sales")])
+    for days in range(40, 49):
+        write_backup(bucket, NOW - datetime.timedelta(days=days), database.name)
+    done = run(bucket, "backup", **database.environment, KEEP_BACKUPS_DAYS="30")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert stored_backup.records(bucket, answer, "departments") == [
+        {"id": 1, "department": "Sales"}
+    ]
+    manifest = bucket.blob(f"{stored_backup.path(answer)}manifest.json").download_as_bytes()
+    assert json.loads(manifest) == {
+        name: value for name, value in answer.items() if name not in ("backup", "pruned")
+    }
+    assert len(answer["pruned"]["removed"]) == 3
+    told = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert (told[0], told[-2:]) == ("backup started", ["backup stored", "backups pruned"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "reason"),
+    [
+        ({"GCS_PATH": ""}, 2, "GCS_PATH is not set; for example GCS_PATH=my-bucket/hiring"),
+        (
+            {"DB_PASS": "wrong"},
+            5,
+            "the database server is not available: it refuses the login of DB_USER",
+        ),
+    ],
+)
+def test_a_backup_that_fails(
+    bucket: Bucket, database: Database, settings: dict[str, str], status: int, reason: str
+) -> None:
+    """A backup that fails has an exit status, a log line that says why, and leaves no object."""
+    done = run(bucket, "backup", **database.environment | settings)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, done.stdout, line["reason"]) == (status, "", reason)
+    assert bucket.blobs() == {}
 
 
 # List

@@ -100,6 +100,25 @@ def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) ->
         Database(server, stack.MARK_DATABASE).execute(f"DROP DATABASE {stack.MARK_DATABASE}")
 
 
+# The scripts
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+def test_a_scripts_help_is_its_first_comment(script: str, tmp_path: Path) -> None:
+    """With --help, from any folder, a script prints its usage and installs nothing."""
+    (tmp_path / "local").mkdir()
+    for name in (script, "local/setup.sh"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    for asked in ("--help", "-h"):
+        done = subprocess.run(
+            [tmp_path / script, asked], cwd="/", capture_output=True, text=True, check=True
+        )
+        assert re.search(rf"^usage: .*\./{script}", done.stdout, re.MULTILINE)
+        assert "#" not in done.stdout
+    assert not (tmp_path / ".local").exists()
+
+
 # The database server
 
 
