@@ -15,10 +15,10 @@ from pymysql.constants import CLIENT
 
 from hiring import logs
 from hiring.deadline import Deadline
-from hiring.errors import DatabaseUnavailable, Misconfigured, TimedOut
+from hiring.errors import Busy, DatabaseUnavailable, Misconfigured, TimedOut
 from hiring.mysql import login, session
 from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import may_pass, translate
+from hiring.mysql.server_errors import NO_SUCH_TABLE, may_pass, translate
 from hiring.mysql.statements import ping, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
@@ -35,6 +35,9 @@ SNAPSHOT_IDLE_SECONDS = 600
 
 A session whose client is gone would go on blocking ALTER and TRUNCATE.
 """
+RENAME_SECONDS = 0.5
+"""How long a table may be missing while another session swaps it for another one."""
+RENAMED = "a table was missing for a moment; try again later"
 LOCKED_NET_WRITE_SECONDS = 120
 LOCKED_IDLE_SECONDS = 60
 """The server ends an idle session that holds table locks after this long."""
@@ -111,7 +114,8 @@ def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connec
         connection.deadline = deadline
         _kept.connection = None  # kept again only after this use succeeds
         try:
-            yield connection
+            with _noticed_renames(connection):
+                yield connection
         except BaseException:
             _drop(connection)
             raise
@@ -151,12 +155,37 @@ def own_connection(
         connection = _connect_patiently(settings, deadline, patience, **variables)
         connection.deadline = deadline
         try:
-            yield connection
+            with _noticed_renames(connection):
+                yield connection
         except pymysql.err.Error:
             deadline.remaining()  # after the time limit, a lost connection is its consequence
             raise
         finally:
             _drop(connection)
+
+
+@contextlib.contextmanager
+def _noticed_renames(connection: Connection) -> Iterator[None]:
+    """Raises Busy for a table that is missing only while another session renames tables."""
+    try:
+        yield
+    except pymysql.err.ProgrammingError as error:
+        if error.args[0] == NO_SUCH_TABLE and _come_back(connection, TABLES):
+            raise Busy(RENAMED) from error
+        raise
+
+
+def _come_back(connection: Connection, tables: Iterable[str]) -> bool:
+    """Whether tables are there within RENAME_SECONDS."""
+    end = time.monotonic() + RENAME_SECONDS
+    while time.monotonic() < end:
+        try:
+            for table in tables:
+                select(connection, f"SELECT 1 FROM {quote(table)} LIMIT 0")
+            return True
+        except pymysql.err.ProgrammingError:
+            time.sleep(RENAME_SECONDS / 20)
+    return False
 
 
 def _connect_patiently(
@@ -248,12 +277,15 @@ def check_base_tables(
         tables: to check.
 
     Raises:
+        Busy: a table is being renamed.
         Misconfigured: a table is missing, a view, a MERGE table, hidden by a temporary table, or
             has another engine.
     """
     kinds = {name: kind for name, *kind in select(connection, TABLE_KINDS, TABLES)}
     for table in tables:
         if table not in kinds:
+            if _come_back(connection, [table]):
+                raise Busy(RENAMED)
             raise Misconfigured(f"table {table} is missing, or DB_USER may not see it")
         table_type, table_engine = kinds[table]
         if table_type == "SYSTEM VERSIONED":

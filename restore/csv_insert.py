@@ -72,7 +72,7 @@ class CsvInserter:
         try:
             self._execute(statement)
         except pymysql.err.Error as error:
-            if not is_about_the_statement(error.args[0]):
+            if not is_about_the_statement(error):
                 raise
             return f"the database refuses the row: {str(error.args[1]).removesuffix(' at row 1')}"
         ids = ",".join(row.values["id"] for row in rows)

@@ -163,7 +163,7 @@ class RowInserter:
         try:
             yield
         except pymysql.err.Error as error:
-            if not is_about_the_statement(error.args[0]):
+            if not is_about_the_statement(error):
                 raise
             raise RowRefused(
                 f"table {self.table.name}: the database refuses a row: {error.args[1]}"

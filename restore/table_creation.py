@@ -50,8 +50,7 @@ def _create(connection: Connection, table: str, statement: str, origin: str) -> 
         with connection.cursor() as cursor:
             cursor.execute(statement)
     except pymysql.err.Error as error:
-        number = error.args[0]
-        if number not in MISCONFIGURED and not is_about_the_statement(number):
+        if error.args[0] not in MISCONFIGURED and not is_about_the_statement(error):
             raise
         raise Misconfigured(
             f"table {table} is missing, and this server ({connection.server_version}) refuses the"

@@ -266,9 +266,10 @@ def _check_word(word: str, before: list[_Token], after: _Token, known: frozenset
     is_call = after.text == "(" and (
         word in FUNCTIONS or word in EXPRESSION_WORDS or word.startswith(FAMILIES)
     )
-    is_introducer = after.kind == "text" and (word.startswith("_") or word in ("x", "b", "n"))
+    is_introducer = word.startswith("_") or word in ("x", "b", "n")
     is_name = what.text in NAMED_FREELY and word not in NEVER
-    if not (word in known or is_call or is_introducer or is_name):
+    is_prefix = is_introducer and after.kind in ("text", "number")
+    if not (word in known or is_call or is_prefix or is_name):
         raise _Refused(f"it has the word {word.upper()}")
 
 

@@ -48,6 +48,10 @@ MISCONFIGURED = (
 )
 BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}
+NO_SUCH_TABLE = 1146
+DISK_FULL = {20, 1021, 1114}
+NO_SPACE = re.compile(r"No space left|\b(errno|error|errcode):? 28\b", re.IGNORECASE)
+"""A full disk in the message of an error that may have other causes."""
 
 
 ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
@@ -92,6 +96,8 @@ def translate(error: pymysql.err.Error) -> BundleError:
     https://mariadb.com/kb/en/mariadb-error-code-reference/
     """
     number = error_number(error)
+    if disk_is_full(error):
+        return DatabaseUnavailable("the database server is not available: its disk is full")
     if number in BUSY:
         return Busy("could not lock the tables in time; try again later")
     if number in SLOW:
@@ -107,8 +113,15 @@ def translate(error: pymysql.err.Error) -> BundleError:
     raise error
 
 
-def is_about_the_statement(number: object) -> bool:
-    """Whether an error number says that the server understood a statement and refuses it."""
+def disk_is_full(error: pymysql.err.Error) -> bool:
+    """Whether the server says that its disk, or the space that it may use, is full."""
+    return error_number(error) in DISK_FULL or bool(NO_SPACE.search(str(error.args[-1:])))
+
+
+def is_about_the_statement(error: pymysql.err.Error) -> bool:
+    """Whether an error says that the server understood a statement and refuses it."""
+    number = error_number(error)
     # The server's error numbers begin at 1000; 2000 to 2999 are the client's.
-    known = {*UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
-    return isinstance(number, int) and number not in known and not 2000 <= number < 3000
+    known = {None, *UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
+    is_client = number is not None and 2000 <= number < 3000
+    return number not in known and not is_client and not disk_is_full(error)
