@@ -61,24 +61,22 @@ def _switch(name: str, value: str) -> bool:
     raise BadParameter(f"{name} takes true or false; for example {name}=true")
 
 
-def _max_age_hours(value: str) -> int:
+def _age(name: str, most: int, example: int, value: str) -> int:
     short = value.isascii() and value.isdigit() and len(value) <= 4
-    if short and 1 <= int(value) <= LONGEST_AGE_HOURS:
+    if short and 1 <= int(value) <= most:
         return int(value)
     raise BadParameter(
-        f"max_age_hours takes a whole number from 1 to {LONGEST_AGE_HOURS};"
-        " for example max_age_hours=26"
+        f"{name} takes a whole number from 1 to {most}; for example {name}={example}"
     )
 
-
-LONGEST_AGE_HOURS = 8760
-"""The largest allowed age of a backup: a year."""
 
 Parameters = Mapping[str, Callable[[str], Any]]
 
 BACKUP_PARAMETERS: Parameters = {
     "dry_run": functools.partial(_switch, "dry_run"),
-    "max_age_hours": _max_age_hours,
+    # A year at most.
+    "max_age_hours": functools.partial(_age, "max_age_hours", 8760, 26),
+    "max_drill_age_days": functools.partial(_age, "max_drill_age_days", 365, 35),
 }
 TRUNCATION_PARAMETERS: Parameters = {
     name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
@@ -295,19 +293,21 @@ def hiring_by_department(request: flask.Request) -> flask.Response:
 
 @_answering
 def backup_data(request: flask.Request) -> flask.Response:
-    """Backs up the three tables, or says what it would store, or how old the newest backup is."""
+    """Backs up the three tables, or says what it would store, or how old a backup or drill is."""
     asked = _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
     if len(asked) > 1:
-        raise BadParameter("give max_age_hours or dry_run, not both")
+        raise BadParameter("give one of dry_run, max_age_hours and max_drill_age_days")
     settings = current_settings()
     settings.require_storage()
     deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
-    from hiring.storage import newest
+    from hiring.storage import drills, newest
 
     if "max_age_hours" in asked:
         return _json(newest.check_age(settings, asked["max_age_hours"], deadline))
+    if "max_drill_age_days" in asked:
+        return _json(drills.check_age(settings, asked["max_drill_age_days"], deadline))
     if asked.get("dry_run", False):
         return _json(backup.preview(settings, deadline))
     return _json(backup.take(settings, deadline))

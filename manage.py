@@ -8,10 +8,11 @@
     python manage.py restore SOURCE [--table NAME] [--from-database NAME] [--replace] [--yes]
                              [--dry-run]
     python manage.py import SOURCE [--replace] [--yes] [--max-invalid PERCENT] [--dry-run]
+    python manage.py drill [ADDRESS]
     python manage.py bigquery ADDRESS --dataset DATASET
 
-The settings are those of the functions; only `backup`, `restore` and `import` need a database. The
-exit statuses are those of operate/exit_statuses.py: after 0 a restore or import has loaded all
+The settings are those of the functions; only `backup`, `restore`, `import` and `drill` need a
+database. The exit statuses are those of operate/exit_statuses.py: after 0 a restore or import has loaded all
 valid rows, after 6 the rows are loaded but something is left to do, after any other one the tables
 hold their former rows.
 """
@@ -27,7 +28,16 @@ try:
     from hiring.tables import TABLES
     from hiring.terminal import Declined
     from hiring.version import VERSION
-    from operate import backing_up, bigquery, checking, exit_statuses, listing, loading, pruning
+    from operate import (
+        backing_up,
+        bigquery,
+        checking,
+        drill,
+        exit_statuses,
+        listing,
+        loading,
+        pruning,
+    )
     from restore.transaction import Unfinished
 except ModuleNotFoundError as error:
     sys.stderr.write(
@@ -139,6 +149,14 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
             "--dry-run", action="store_true", help="check everything, change nothing"
         )
         loads.set_defaults(run=run, settings=current_settings)
+    drilled = commands.add_parser("drill", help="restore a backup into a scratch database on trial")
+    drilled.add_argument(
+        "address",
+        metavar="ADDRESS",
+        nargs="?",
+        help="of a backup; by default the newest one with rows of DB_NAME",
+    )
+    drilled.set_defaults(run=drill.run, settings=current_settings)
     exported = commands.add_parser("bigquery", help="print the bq lines that load a backup")
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")

@@ -12,6 +12,7 @@
     ├── StorageFailed         502 storage_failed
     ├── DatabaseUnavailable   503 database_unavailable
     ├── BackupMissing         503 backup_missing
+    ├── DrillMissing          503 drill_missing
     ├── TimedOut              504 timed_out
     ├── BadSource             raised by manage.py only, never answered over HTTP
     └── RowRefused            raised by manage.py only, never answered over HTTP
@@ -131,6 +132,13 @@ class BackupMissing(BundleError):
 
     status = 503
     code = "backup_missing"
+
+
+class DrillMissing(BundleError):
+    """No good drill of the database is as young as the caller asks."""
+
+    status = 503
+    code = "drill_missing"
 
 
 class TimedOut(BundleError):

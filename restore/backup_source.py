@@ -100,6 +100,15 @@ class Backup:
             if statement.startswith(f"CREATE TABLE {quote(table)} (")
         }
 
+    def lines(self, stored: StoredFile) -> Iterator[bytes]:
+        """The lines of a stored report.
+
+        Raises:
+            BadSource, StorageFailed: as `check`.
+        """
+        with self._open(stored) as stream:
+            yield from stream
+
     def rows(self, table: Table) -> Iterator[list[ColumnChunk]]:
         """A table's rows, a block at a time, with the columns in the table's order.
 

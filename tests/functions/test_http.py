@@ -160,7 +160,9 @@ def test_a_bad_parameters_error_names_what_is_accepted(client: Client) -> None:
             "format takes one of text, html, json, ndjson, csv; for example format=json"
         ),
         "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
-        "/backup-data?x=<script>": "unknown parameter; this function takes: dry_run, max_age_hours",
+        "/backup-data?x=<script>": (
+            "unknown parameter; this function takes: dry_run, max_age_hours, max_drill_age_days"
+        ),
     }
 
 

@@ -1,0 +1,201 @@
+"""`manage.py drill` proves a backup: restores it into a scratch database and compares everything.
+
+The scratch database is DB_NAME and `_drill`, on the server of the settings. It is dropped before
+and after; the tables of DB_NAME are never opened. The result is stored as `drills/<time>.json`.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import itertools
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pymysql
+
+import db
+import reports
+from hiring.deadline import Deadline
+from hiring.errors import BadSource, BundleError, Busy
+from hiring.mysql.connection import Connection
+from hiring.mysql.statements import quote, select
+from hiring.progress import answer, status
+from hiring.settings import Settings
+from hiring.storage.catalog import BACKUPS
+from hiring.storage.drills import DRILLS, GOOD
+from hiring.storage.manifest import StoredFile
+from hiring.storage.objects import OutputFolder
+from hiring.tables import TABLES
+from hiring.version import WRITER
+from restore import restoring
+from restore.plan import RestorePlan, plan_restore
+from restore.transaction import LOAD_SECONDS, Unfinished
+
+SCRATCH = "_drill"
+REPORTS = {each.name: each for each in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)}
+
+FOREIGN_KEY = re.compile(
+    r"^  CONSTRAINT `(?P<name>(?:[^`]|``)+)` FOREIGN KEY .*? REFERENCES (?P<parent>\S+) \(.*$"
+)
+SEQUENCE_DEFAULT = re.compile(r" DEFAULT (?P<call>(?:next|last)val\((?:`(?:[^`]|``)+`\.?)+\))")
+"""Lines and parts of SHOW CREATE TABLE, which has each definition in a line of its own."""
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Drills, prints the record, and returns the exit status.
+
+    Raises:
+        BundleError: the drill failed; the record says so too.
+        Busy: another drill is running.
+    """
+    location = settings.require_storage()
+    address = options.address or f"gs://{location.bucket}/{location.prefix}{BACKUPS}"
+    deadline = Deadline(LOAD_SECONDS)
+    with _scratch_database(settings, deadline) as (scratch, keeper):
+        started = datetime.datetime.now(datetime.UTC)
+        record: dict[str, Any] = {
+            "started_at": started.isoformat(),
+            "writer": WRITER,
+            "seconds": {},
+        }
+        try:
+            _drill(scratch, plan_restore(address, settings.database), record, deadline)
+            record["result"] = GOOD
+        except (BundleError, Unfinished, KeyboardInterrupt) as error:
+            record["result"] = str(error) or "interrupted"
+            raise
+        finally:
+            with _timed(record, "drop"):
+                _drop(keeper, scratch.database)
+            content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+            folder = OutputFolder(location, DRILLS, keeper, deadline)
+            folder.put(f"{started:%Y%m%dT%H%M%S.%fZ}.json", "application/json", content.encode())
+            answer(content.rstrip())
+    return 0
+
+
+@contextlib.contextmanager
+def _scratch_database(
+    settings: Settings, deadline: Deadline
+) -> Iterator[tuple[Settings, Connection]]:
+    """Makes an empty scratch database, for one drill at a time.
+
+    Yields:
+        The settings for it, and the connection that keeps other drills out.
+    """
+    scratch = dataclasses.replace(settings, database=f"{settings.database}{SCRATCH}")
+    # An account without rights on any existing database may use this one.
+    anywhere = dataclasses.replace(settings, database="information_schema")
+    with db.own_connection(anywhere, deadline, wait_timeout=LOAD_SECONDS) as keeper:
+        if select(keeper, "SELECT GET_LOCK(%s, 0)", scratch.database) != [(1,)]:
+            raise Busy(f"another drill uses database {scratch.database}")
+        _execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
+        _execute(keeper, f"CREATE DATABASE {quote(scratch.database)}")
+        yield scratch, keeper
+
+
+def _drop(keeper: Connection, database: str) -> None:
+    try:
+        _execute(keeper, f"DROP DATABASE {quote(database)}")
+    except pymysql.err.Error as error:
+        status("scratch database left", "WARNING", database=database, reason=str(error.args[-1]))
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _drill(
+    scratch: Settings, plan: RestorePlan, record: dict[str, Any], deadline: Deadline
+) -> None:
+    """Restores the backup, compares its reports, and notes in the record what was done.
+
+    Raises:
+        BundleError, Unfinished: the backup does not come back as it was.
+    """
+    manifest = plan.backup.manifest
+    plan, left_out = _within_the_three(plan)
+    record |= {
+        "backup": plan.address,
+        "database": manifest.database,
+        "taken_at": manifest.taken_at,
+        "rows": {name: manifest.all_rows([name]) for name in TABLES},
+        "left_out": left_out,
+    }
+    with _timed(record, "restore"):
+        outcomes = restoring.restore(scratch, plan)
+    for each in outcomes:
+        if each.invalid:
+            raise BadSource(f"{each.invalid} rows of {each.table} do not come back: {each.where}")
+    with _timed(record, "reports"), db.own_connection(scratch, deadline) as connection:
+        record["server"] = str(connection.server_version)
+        for stored in manifest.reports:
+            if stored.name.endswith(".ndjson"):
+                _compare_report(connection, plan, stored)
+
+
+@contextlib.contextmanager
+def _timed(record: dict[str, Any], step: str) -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        record["seconds"][step] = round(time.monotonic() - began, 3)
+
+
+def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
+    """The plan without what leads out of the three tables, and what was left out of it."""
+    left_out: list[str] = []
+
+    def trimmed(table: str, statement: str) -> str:
+        kept = []
+        for line in statement.splitlines():
+            found = FOREIGN_KEY.match(line)
+            if found and found["parent"] not in map(quote, TABLES):
+                left_out.append(f"{table}: foreign key {found['name']}")
+                continue
+            if found := SEQUENCE_DEFAULT.search(line):
+                left_out.append(f"{table}: default {found['call']}")
+            kept.append(SEQUENCE_DEFAULT.sub("", line))
+        # The last definition has no comma.
+        return re.sub(r",\n\)", "\n)", "\n".join(kept))
+
+    statements = {table: trimmed(table, each) for table, each in plan.statements.items()}
+    return dataclasses.replace(plan, statements=statements), left_out
+
+
+def _count(connection: Connection, report: reports.Report, year: str | None) -> Iterator[str]:
+    """The lines of a report on the restored tables: of one year, or of every year with hires."""
+    if year:
+        return reports.as_ndjson(report.columns, reports.run(connection, report, int(year)))
+    rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
+    return reports.as_ndjson(("year", *report.columns), rows)
+
+
+def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFile) -> None:
+    """Compares a stored report with that of the restored tables; order counts on one version only.
+
+    Raises:
+        BadSource: they differ; the message has the first difference.
+    """
+    found = re.fullmatch(r"reports/(.+?)(?:-(\d{4}))?\.ndjson", stored.name)
+    report = REPORTS.get(found[1]) if found else None
+    if report is None or found is None:
+        return  # of a version that had other reports
+    counted = _count(connection, report, found[2])
+    lines: Iterator[str] = (line.decode() for line in plan.backup.lines(stored))
+    if str(connection.server_version) != plan.backup.manifest.server_version:
+        here, there = Counter(counted), Counter(lines)
+        counted, lines = iter((here - there).elements()), iter((there - here).elements())
+    for here_, there_ in itertools.zip_longest(counted, lines, fillvalue="nothing"):
+        if here_ != there_:
+            raise BadSource(
+                f"{plan.address}{stored.name} has {there_.strip()}, the restored tables have"
+                f" {here_.strip()}"
+            )

@@ -1,0 +1,263 @@
+"""manage.py drill restores a backup into a scratch database, and proves it or says why not."""
+
+import datetime
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+import stored_backup
+from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, forget_settings
+from support import get, some
+from werkzeug.test import Client
+
+import manage
+from hiring.storage import drills
+
+Backup = Callable[..., dict[str, Any]]
+Drill = Callable[..., tuple[int, dict[str, Any]]]
+SECONDS = 60
+
+
+@pytest.fixture
+def rows(database: Database) -> None:
+    """Inserts hires of two departments in two years."""
+    database.insert("departments", [(1, "Sales"), (2, "Ventas ñ")])
+    database.insert("jobs", [(1, "Clerk")])
+    hires = [(n, f"N{n}", f"202{n % 2}-0{1 + n % 9}-03", 1 + n % 2, 1) for n in range(1, 40)]
+    database.insert("employees", hires)
+
+
+@pytest.fixture
+def scratch(database: Database) -> str:
+    """The name of the scratch database, on which the account has all rights."""
+    name = f"{database.name}_drill"
+    database.server.create_account(ACCOUNT, PASSWORD, name)
+    return name
+
+
+@pytest.fixture
+def drill(
+    database: Database,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Drill:
+    """Runs the command; returns its exit status and the record that it stored."""
+
+    def drill(*arguments: str) -> tuple[int, dict[str, Any]]:
+        forget_settings()
+        before = set(bucket.blobs("hiring/drills/"))
+        with environment.context() as context:
+            for name, value in (database.environment | bucket.environment).items():
+                context.setenv(name, value)
+            status = manage.main(["drill", *arguments])
+        forget_settings()
+        records = [
+            json.loads(content)
+            for name, content in bucket.blobs("hiring/drills/").items()
+            if name not in before
+        ]
+        return status, records[0] if records else {}
+
+    return drill
+
+
+def databases(database: Database) -> set[str]:
+    found = database.execute("SHOW DATABASES")
+    return {name for (name,) in found if name.startswith(database.name)}
+
+
+def checksums(database: Database) -> list[tuple[Any, ...]]:
+    return database.execute("CHECKSUM TABLE departments, jobs, employees")
+
+
+def test_a_good_drill_proves_the_newest_backup(
+    database: Database,
+    bucket: Bucket,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    client: Client,
+) -> None:
+    """A good drill is status 0 and a record that counts; tables stay, the scratch database goes."""
+    assert get(client, "/backup-data?max_drill_age_days=35")[0] == 503
+    answer = take_backup()
+    before = checksums(database)
+    status, record = drill()
+    assert (status, record["result"], record["backup"]) == (0, "good", answer["backup"])
+    assert record["rows"] == {"departments": 2, "jobs": 1, "employees": 39}
+    assert set(record["seconds"]) == {"restore", "reports", "drop"}
+    assert (record["database"], record["left_out"]) == (database.name, [])
+    assert (checksums(database), databases(database)) == (before, {database.name})
+    status, found = get(client, "/backup-data?max_drill_age_days=35")
+    (name,) = bucket.blobs("hiring/drills/")
+    assert (status, found["drill"]) == (200, f"gs://{bucket.name}/{name}")
+    assert 0 <= found["age_days"] < 0.1
+
+
+def move_a_hire(copy: Path) -> None:
+    """Changes one row, so that every checksum fits: department_id 1 becomes 2."""
+    with (copy / "employees.avro").open("rb") as file:
+        reader = fastavro.reader(file)
+        schema, found = reader.writer_schema, list(reader)
+    found[0]["department_id"] = 3 - found[0]["department_id"]
+    moved = io.BytesIO()
+    fastavro.writer(moved, schema, found, codec="deflate")
+    stored_backup.rewrite(copy, "employees.avro", moved.getvalue())
+
+
+def change_a_report(copy: Path) -> None:
+    """Changes a number in a stored report, so that its checksum fits."""
+    file = next((copy / "reports").glob("quarterly-hired*.ndjson"))
+    content = file.read_bytes().replace(b'"Q1": ', b'"Q1": 1', 1)
+    stored_backup.rewrite(copy, f"reports/{file.name}", content)
+
+
+def refuse_a_table(copy: Path) -> None:
+    """Gives a table a collation that no server has."""
+    content = (copy / "schema.sql").read_text().replace("COLLATE=utf8mb4_", "COLLATE=utf8mb4_x", 1)
+    stored_backup.rewrite(copy, "schema.sql", content.encode())
+
+
+@pytest.mark.parametrize(
+    ("edit", "status", "reason"),
+    some(
+        {
+            "a moved row": (move_a_hire, 3, "the restored tables have"),
+            "a changed report": (change_a_report, 3, "the restored tables have"),
+            "a refused table": (refuse_a_table, 2, "departments"),
+        },
+        3,
+    ),
+)
+def test_a_drill_fails_for_what_checksums_do_not_show(
+    database: Database,
+    bucket: Bucket,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    tmp_path: Path,
+    client: Client,
+    edit: Callable[[Path], None],
+    status: int,
+    reason: str,
+) -> None:
+    """A drill of a backup that does not come back as it was fails, says why, and does not count."""
+    copy = stored_backup.download(bucket, take_backup(), tmp_path)
+    edit(copy)
+    before = checksums(database)
+    ended, record = drill(str(copy))
+    assert (ended, reason in record["result"]) == (status, True), record
+    assert (checksums(database), databases(database)) == (before, {database.name})
+    assert get(client, "/backup-data?max_drill_age_days=35")[0] == 503
+
+
+def test_a_drill_without_rights_changes_nothing(
+    database: Database, rows: None, take_backup: Backup, drill: Drill
+) -> None:
+    """A drill whose account may not make the scratch database is status 2, and leaves nothing."""
+    take_backup()
+    assert drill() == (2, {})
+    assert databases(database) == {database.name}
+
+
+def test_a_second_drill_is_kept_out(
+    database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
+) -> None:
+    """While another drill holds its lock, a drill is status 5."""
+    take_backup()
+    with database.connect() as other, other.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(%s, 0)", (scratch,))
+        assert drill() == (5, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statement", "times"),
+    some([("CREATE TABLE", 2), ("(INSERT|LOAD DATA).*employees", 1), ("COMMIT", 1)], 3),
+)
+def test_a_killed_drill_is_cleared_by_the_next(
+    database: Database,
+    bucket: Bucket,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    statement: str,
+    times: int,
+) -> None:
+    """A drill killed at any step leaves the tables alone, and the next drill is good."""
+    take_backup()
+    before = checksums(database)
+    script = PROJECT / "tests/support/held_load.py"
+    held = subprocess.Popen(
+        [sys.executable, script, statement, str(times), "drill"],
+        env={**os.environ, **database.environment, **bucket.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert held.stdout is not None
+    assert held.stdout.readline() == "held\n", held.communicate()
+    held.send_signal(signal.SIGKILL)
+    held.communicate()
+    assert databases(database) == {database.name, scratch}
+    status, record = drill()
+    assert (status, record["result"]) == (0, "good")
+    assert (checksums(database), databases(database)) == (before, {database.name})
+
+
+def test_what_leads_out_of_the_tables_is_left_out(
+    database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
+) -> None:
+    """A foreign key to a fourth table is left out on trial, and the record says so."""
+    database.execute("CREATE TABLE sites (id INT UNSIGNED PRIMARY KEY)")
+    database.execute("INSERT INTO sites VALUES (1)")
+    database.execute("ALTER TABLE jobs ADD site INT UNSIGNED NOT NULL DEFAULT 1")
+    database.execute("ALTER TABLE jobs ADD CONSTRAINT at FOREIGN KEY (site) REFERENCES sites (id)")
+    take_backup()
+    status, record = drill()
+    assert (status, record["left_out"]) == (0, ["jobs: foreign key at"]), record
+
+
+GOOD = {
+    "database": "hiring",
+    "taken_at": "2026-11-22T03:00:00+00:00",
+    "started_at": "2026-11-23T03:00:00+00:00",
+    "rows": {"departments": 1, "jobs": 0, "employees": 0},
+    "result": "good",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({}, True),
+        ({"result": "3 rows of jobs do not come back"}, False),
+        ({"rows": {"departments": 0, "jobs": 0, "employees": 0}}, False),
+        ({"taken_at": "2026-11-20T03:00:00+00:00"}, False),
+        ({"taken_at": "0001-01-01T00:00:00+14:00"}, False),
+        ({"started_at": "2026-11-23T03:00:00"}, False),
+        ({"rows": {"departments": "many"}}, False),
+        ({"rows": []}, False),
+    ],
+)
+def test_only_a_good_drill_of_a_fresh_backup_with_rows_counts(
+    change: dict[str, Any], counts: bool
+) -> None:
+    """A failed drill, an empty or old backup, and a record that makes no sense do not count."""
+    found = drills.read_record(json.dumps(GOOD | change).encode())
+    expected = drills.Drill("hiring", datetime.datetime(2026, 11, 23, 3, tzinfo=datetime.UTC))
+    assert found == (expected if counts else None)
+    assert drills.read_record(b"[" * 100_000) is None
