@@ -85,9 +85,11 @@ deploy_report() {
 }
 
 deploy_change() {
-    local variables=CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH
+    local name variables=CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH
     variables+=,DB_USER=$DB_USER_CHANGES
-    [[ -z ${KEEP_BACKUPS_DAYS:-} ]] || variables+=,KEEP_BACKUPS_DAYS=$KEEP_BACKUPS_DAYS
+    for name in KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS; do
+        [[ -z ${!name:-} ]] || variables+=,$name=${!name}
+    done
     deploy_function "$1" "$2" changes "$variables" "${CHANGE_LIMITS[@]}"
 }
 

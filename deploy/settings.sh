@@ -4,7 +4,8 @@
 # Every name that deploy.env may hold.
 SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
     PUBLIC_REPORTS REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME
-    KEEP_BACKUPS_DAYS ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
+    KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS
+    ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
 
 # The environment overrides deploy.env, so that a setting can be changed for one run. The file is
@@ -59,6 +60,8 @@ check_forms() {
     check_form DB_USER_CHANGES "$word" hiring_changes
     check_form PUBLIC_REPORTS 'yes|no' no
     check_form KEEP_BACKUPS_DAYS '[1-9][0-9]{0,4}' 30
+    check_form KEEP_BACKUPS_WEEKS '[1-9][0-9]{0,3}' 8
+    check_form KEEP_BACKUPS_MONTHS '[1-9][0-9]{0,3}' 12
     check_form ALERT_CHANNEL 'projects/[a-z0-9-]+/notificationChannels/[0-9]+' \
         projects/my-project/notificationChannels/1234567890
     check_form RUNTIME 'python3[0-9]+' python313

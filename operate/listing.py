@@ -88,7 +88,7 @@ def _state(entry: dict[str, Any]) -> str:
 def _line(folder: catalog.BackupFolder, entry: dict[str, Any]) -> str:
     rows = counted(folder.rows(), "row") if folder.manifest else "-"
     return fitted(
-        f"{folder.name:<23} {rows:>14} {_age(entry):>10}  {_state(entry)}", TERMINAL_WIDTH
+        f"{folder.name:<23} {rows:>12} {_age(entry):>10}  {_state(entry)}", TERMINAL_WIDTH
     )
 
 

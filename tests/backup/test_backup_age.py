@@ -93,6 +93,79 @@ def test_a_clock_that_is_ahead_hides_no_age(
     assert (status, found["age_hours"] >= 0) == (200, True)
 
 
+def test_an_empty_backup_says_so_and_counts_for_no_age(
+    client: Client, database: Database, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup without rows is a warning, and the check names the newest backup with rows."""
+    full = write_backup(bucket, TODAY - datetime.timedelta(hours=30), database.name)
+    status, answer = get(client, "/backup-data")
+    assert (status, "holds no rows" in answer["warning"]) == (200, True)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (line,) = (each for each in lines if each["severity"] == "WARNING")
+    assert (line["message"], line["backup"]) == ("backup without rows", answer["backup"])
+    status, found = get(client, "/backup-data?max_age_hours=26")
+    assert (status, found["error"]["code"]) == (503, "backup_missing")
+    assert "is 30." in found["error"]["message"]
+    assert f"{full}/; 1 newer one without rows" in found["error"]["message"]
+    database.insert("departments", [(1, "Sales")])
+    status, answer = get(client, "/backup-data")
+    assert (status, "warning" in answer) == (200, False)
+    assert get(client, "/backup-data?max_age_hours=26")[1]["backup"] == answer["backup"]
+
+
+def test_the_newest_backup_is_not_the_one_with_the_wrong_clock(
+    client: Client, database: Database, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup that was taken by a clock an hour ahead is older than one that was stored later."""
+    ahead = TODAY + datetime.timedelta(hours=1)
+    wrong = write_backup(bucket, ahead, database.name, is_copy=False)
+    database.insert("departments", [(1, "Sales")])
+    newest = get(client, "/backup-data")[1]["backup"]
+    capsys.readouterr()
+    assert get(client, "/backup-data?max_age_hours=1")[1]["backup"] == newest
+    line, *_ = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["severity"], line["message"]) == ("WARNING", "times contradict")
+    assert line["backup"].endswith(f"/{wrong}/")
+    assert line["taken_at"] == f"{ahead:%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert line["stored_at"] < line["taken_at"]
+
+
+@pytest.mark.parametrize(
+    ("spellings", "variable", "found"),
+    [
+        (["hiring"], {"lower_case_table_names": 1}, True),
+        (["hiring"], {"lower_case_table_names": 0}, False),
+        (["hiring"], {}, True),
+        (["hiring", "HIRING"], {}, False),
+        (["hiring", "Hiring"], {}, True),
+    ],
+)
+def test_names_of_databases_are_compared_as_the_server_does(
+    client: Client,
+    bucket: Bucket,
+    environment: pytest.MonkeyPatch,
+    spellings: list[str],
+    variable: dict[str, Any],
+    found: bool,
+) -> None:
+    """Case counts where the manifest says so, or where the folder has both spellings."""
+    environment.setenv("DB_NAME", "Hiring")
+    for hours, name in enumerate(spellings):
+        write_backup(bucket, TODAY - datetime.timedelta(hours=hours), name, **variable)
+    status, answer = get(client, "/backup-data?max_age_hours=26")
+    assert status == (200 if found else 503), answer
+
+
+def test_a_wrong_path_is_named(
+    client: Client, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """A check that finds no folder of backups names the place."""
+    environment.setenv("GCS_PATH", f"{bucket.name}/wrong")
+    status, answer = get(client, "/backup-data?max_age_hours=26")
+    place = f"gs://{bucket.name}/wrong/backups/"
+    assert (status, answer["error"]["message"]) == (503, f"{place} does not exist")
+
+
 def test_a_dry_run_counts_and_stores_nothing(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
@@ -122,6 +195,20 @@ def test_a_prune_keeps_the_newest_seven_backups(
     removed = [address.split("/")[-2] for address in answer["pruned"]["removed"]]
     assert (sorted(removed), answer["pruned"]["left"]) == (names[:4], {})
     assert set(folders(bucket)) == {*names[4:], answer["backup"].split("/")[-2]}
+
+
+def test_a_prune_never_removes_the_last_backup_with_rows(
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
+) -> None:
+    """KEEP_BACKUPS_WEEKS alone prunes too; eight empty backups do not remove one with rows."""
+    environment.setenv("KEEP_BACKUPS_WEEKS", "1")
+    full = write_backup(bucket, TODAY - datetime.timedelta(days=9), database.name)
+    older = write_backup(bucket, TODAY - datetime.timedelta(days=10), database.name, rows=0)
+    for days in range(1, 9):
+        write_backup(bucket, TODAY - datetime.timedelta(days=days), database.name, rows=0)
+    status, answer = get(client, "/backup-data")
+    assert (status, full in folders(bucket)) == (200, True)
+    assert answer["pruned"]["removed"] == [f"gs://{bucket.name}/hiring/backups/{older}/"]
 
 
 @pytest.mark.parametrize(("method", "key"), [("GET", "failed"), ("DELETE", "left")])

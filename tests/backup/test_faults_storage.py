@@ -293,3 +293,19 @@ def test_an_answer_that_makes_no_sense(
     bucket.storage.heal()
     assert len(check_no_lie(bucket)) == (1 if status == 200 else 0)
     assert count(database) == ROWS
+
+
+@pytest.mark.slow
+def test_storage_that_refuses_connections_is_answered_once_it_was_repeated_for_a_minute(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A refused connection is repeated for as long as one request may be, not for each request."""
+    environment.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    environment.setattr(storage_client, "RETRY_SECONDS", 20)
+    started = time.monotonic()
+    status, answer = get(client, "/backup-data")
+    seconds = time.monotonic() - started
+    assert (status, answer["error"]["code"]) == (502, "storage_failed")
+    assert "127.0.0.1:9 can't be reached (connection refused)" in answer["error"]["message"]
+    # Twice the limit before: the object was looked for as long as it had been stored.
+    assert seconds < 1.8 * 20, seconds

@@ -465,8 +465,9 @@ def test_dry_run_prints_every_command_and_calls_nothing(source: Path, tmp_path: 
     assert all(f"--set-cloudsql-instances={SOCKET}" in line for line in deployed)
     assert all("--project=acme" in line for line in lines)
     assert not any("KEEP_BACKUPS_DAYS" in line for line in lines)
-    kept = run_script(source, NO_GCLOUD, "--dry-run", KEEP_BACKUPS_DAYS="30").output
-    assert kept.count("KEEP_BACKUPS_DAYS=30") == len(CHANGES)
+    rules = {"KEEP_BACKUPS_DAYS": "30", "KEEP_BACKUPS_MONTHS": "12"}
+    kept = run_script(source, NO_GCLOUD, "--dry-run", **rules).output
+    assert kept.count("KEEP_BACKUPS_DAYS=30,KEEP_BACKUPS_MONTHS=12") == len(CHANGES)
     assert "allUsers" not in done.output
 
 

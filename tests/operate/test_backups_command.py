@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import stored_backup
 from conftest import PROJECT, SETTINGS, Bucket, Database, forget_settings
 from small_backups import NOW, folders, write_backup, write_backups
-from support import some
+from support import load_on_terminal, some
 
 import manage
 from hiring.deadline import Deadline
@@ -151,13 +152,109 @@ def test_the_list_shows_every_folder(
     assert "there is no manifest.json" in shown
 
 
-def test_a_bucket_without_backups_is_an_empty_list(bucket: Bucket) -> None:
-    """A bucket without backups is an empty list; a missing bucket is status 5 and is named."""
+def test_a_line_of_the_list_fits_a_terminal_and_says_why_a_backup_stays(bucket: Bucket) -> None:
+    """The list says where it looked; each folder is one line of 80 columns with its reason."""
+    names = write_backups(bucket, range(9))
+    write_backup(bucket, NOW - datetime.timedelta(days=400), "数据库" * 20)
+    done = run(bucket, "list", KEEP_BACKUPS_DAYS="1", KEEP_BACKUPS_MONTHS="1")
+    first, *lines = done.stdout.splitlines()
+    assert first == f"10 folders in gs://{bucket.name}/hiring/backups/"
+    assert [line[:23] for line in lines[:9]] == names
+    assert "3 rows" in lines[0]
+    assert [line[49:] for line in lines[:9]] == [
+        "is the newest complete backup",
+        *["is one of the newest 7"] * 6,
+        *["goes: is older than what stays"] * 2,
+    ]
+    assert max(map(columns, lines)) == 80
+    assert lines[9].endswith("...")
+    assert run(bucket, "list").stdout.count("  complete\n") == 10
+
+
+def columns(line: str) -> int:
+    return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in line)
+
+
+def test_a_place_without_backups_is_named(bucket: Bucket) -> None:
+    """Without backups, list and prune are status 0, and say what is missing; a check is 3."""
     done = run(bucket, "list", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    done = run(bucket, "list", GCS_PATH="no-such-bucket")
-    assert (done.returncode, "no-such-bucket" in done.stderr) == (5, True)
+    bucket.blob("hiring/invalid/x.jsonl").upload_from_string("x")
+    for path, rest in (
+        (f"gs://{bucket.name}/wrong", "no object at all"),
+        (f"gs://{bucket.name}/hiring", "other objects"),
+    ):
+        for command in (["list"], ["prune", "--keep-last", "1", "--keep-days", "1"], ["check"]):
+            done = run(bucket, *command, GCS_PATH=path)
+            assert done.returncode == (3 if command == ["check"] else 0)
+            told = json.loads(done.stderr.splitlines()[0])
+            assert (told["message"], told["place"]) == ("no backups", f"{path}/backups/")
+            assert told["reason"] == f"GCS_PATH is {path}/, which has {rest}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["list"], ["prune", "--keep-last", "1", "--keep-days", "1"], ["check"], ["check", "ADDRESS"]],
+)
+def test_a_missing_bucket_has_one_status(bucket: Bucket, command: list[str]) -> None:
+    """A missing bucket is status 5 and is named, whatever the command."""
+    given = ["gs://no-such-bucket/x/" if each == "ADDRESS" else each for each in command]
+    done = run(bucket, *given, GCS_PATH="no-such-bucket")
+    assert (done.returncode, "bucket no-such-bucket refused" in done.stderr) == (5, True)
     assert run(bucket, "list", GCS_PATH="").returncode == 2
+
+
+# Names and manifests that make no sense
+
+TERMINAL_ESCAPE = "a\x1b[2K\u202e\n# | reboot"
+
+
+def test_no_name_reaches_a_terminal_raw(bucket: Bucket) -> None:
+    """A database and a folder whose names hold terminal escapes are shown as visible characters."""
+    write_backup(bucket, NOW, TERMINAL_ESCAPE)
+    write_backup(bucket, NOW - datetime.timedelta(days=1))
+    bucket.blob(f"hiring/backups/{TERMINAL_ESCAPE}/jobs.avro").upload_from_string("x")
+    for command in (
+        ["list"],
+        ["list", "--long"],
+        ["list", "--json"],
+        ["prune", "--keep-last", "1", "--keep-days", "1", "--dry-run"],
+        ["check", "--all", "--quick"],
+    ):
+        done = run(bucket, *command, KEEP_BACKUPS_DAYS="1")
+        assert done.stdout.count("reboot") >= 1, command
+        for line in done.stdout.splitlines():
+            assert line.isprintable()
+            assert not line.startswith("#")
+
+
+ODD_MANIFESTS = {
+    "year 9999": {"taken_at": "9999-12-31T23:59:59-05:00"},
+    "year 1": {"taken_at": "0001-01-01T00:00:00+05:00"},
+    "half a surrogate": {"database": "hiring\ud83d"},
+    "infinite generation": {"schema": {"name": "a", "bytes": 1, "crc32c": "", "generation": 1e999}},
+    "a number of 5,000 digits": {"schema": {"name": "a", "bytes": 10**4200, "crc32c": ""}},
+}
+
+
+@pytest.mark.parametrize("keys", some(ODD_MANIFESTS, 4))
+def test_an_odd_manifest_is_passed_over(bucket: Bucket, keys: dict[str, Any]) -> None:
+    """A manifest that makes no sense is a warning in every command, and stops none."""
+    good = write_backup(bucket, NOW - datetime.timedelta(days=1))
+    odd = write_backup(bucket, NOW, **keys)
+    for command, status in (
+        (["list"], 0),
+        (["list", "--json"], 0),
+        (["check", "--quick"], 0),
+        (["check", "--quick", "--all"], 3),
+        (["prune", "--keep-last", "1", "--keep-days", "0"], 0),
+    ):
+        done = run(bucket, *command)
+        assert done.returncode == status, done.stderr
+        told = [json.loads(line) for line in done.stderr.splitlines()]
+        (line,) = (each for each in told if each["message"] == "backup passed over")
+        assert (line["severity"], line["backup"].split("/")[-2]) == ("WARNING", odd)
+    assert set(folders(bucket)) == {good, odd}
 
 
 # Check
@@ -234,6 +331,27 @@ def test_a_missing_backup_is_never_whole(bucket: Bucket) -> None:
         assert run(bucket, "check", *arguments).returncode == 3, arguments
 
 
+def test_a_folder_without_its_manifest_is_not_whole(bucket: Bucket) -> None:
+    """A check of all is status 3 beside a folder whose manifest is gone."""
+    write_backup(bucket, NOW - datetime.timedelta(days=1))
+    lost = write_backup(bucket, NOW)
+    bucket.blob(f"hiring/backups/{lost}/manifest.json").delete()
+    done = run(bucket, "check", "--all", "--quick")
+    assert done.returncode == 3
+    assert f"damaged  gs://{bucket.name}/hiring/backups/{lost}/" in done.stdout
+    assert run(bucket, "check", "--quick").returncode == 0
+
+
+def test_an_empty_backup_is_not_called_whole(bucket: Bucket) -> None:
+    """A check looks at the newest backup with rows; an empty one is called empty."""
+    full = write_backup(bucket, NOW - datetime.timedelta(days=1))
+    empty = write_backup(bucket, NOW, rows=0)
+    address = f"gs://{bucket.name}/hiring/backups"
+    assert run(bucket, "check", "--quick").stdout == f"whole    {address}/{full}/\n"
+    lines = run(bucket, "check", "--quick", "--all").stdout.splitlines()
+    assert lines == [f"empty    {address}/{empty}/", f"whole    {address}/{full}/"]
+
+
 # Prune
 
 
@@ -251,6 +369,53 @@ def test_either_rule_keeps_a_backup(bucket: Bucket) -> None:
     assert set(folders(bucket)) == set(names[:3])
     assert "is one of the newest 2" in done.stdout
     assert "is within 10 days of the newest" in done.stdout
+
+
+def test_no_number_of_empty_backups_removes_the_last_one_with_rows(bucket: Bucket) -> None:
+    """A prune never removes the newest complete backup with rows."""
+    full = write_backup(bucket, NOW - datetime.timedelta(days=9))
+    for days in range(8):
+        write_backup(bucket, NOW - datetime.timedelta(days=days), rows=0)
+    done = run(bucket, "prune", "--keep-last", "7", "--keep-days", "7")
+    assert (done.returncode, full in folders(bucket)) == (0, True)
+    assert f"{full}/ is the newest complete backup" in done.stdout
+
+
+def test_weeks_and_months_keep_more(bucket: Bucket) -> None:
+    """`--keep-weekly` and `--keep-monthly` keep the newest of each period, with the reason."""
+    names = write_backups(bucket, (0, 70, 140))
+    rules = ("prune", "--keep-last", "1", "--keep-days", "0")
+    weekly = run(bucket, *rules, "--keep-weekly", "2", "--dry-run").stdout.splitlines()
+    address = f"gs://{bucket.name}/hiring/backups"
+    assert weekly[1:] == [
+        f"stays  {address}/{names[1]}/ is the newest of its week",
+        f"goes   {address}/{names[2]}/ is older than what stays",
+    ]
+    done = run(bucket, *rules, "--keep-monthly", "3")
+    assert (done.returncode, set(folders(bucket))) == (0, set(names))
+    assert done.stdout.count("is the newest of its month") == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "status", "left"),
+    [("yes", [], 0, 1), ("no", [], 130, 3), (None, ["--yes"], 0, 1), (None, ["--dry-run"], 0, 3)],
+)
+def test_a_terminal_is_asked_before_backups_are_removed(
+    bucket: Bucket,
+    database: Database,
+    answer: str | None,
+    options: list[str],
+    status: int,
+    left: int,
+) -> None:
+    """On a terminal, only `yes` or --yes removes what was shown."""
+    for days in range(3):
+        write_backup(bucket, NOW - datetime.timedelta(days=days), database.name)
+    rules = ["prune", "--keep-last", "1", "--keep-days", "0", *options]
+    ended, text = load_on_terminal(database, bucket, rules, answer)
+    assert (ended, len(folders(bucket))) == (status, left), text
+    question = f"Remove 2 folders of gs://{bucket.name}/hiring/backups/? Type yes to go on: "
+    assert (question in text) is (answer is not None)
 
 
 def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:

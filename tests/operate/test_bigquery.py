@@ -1,10 +1,12 @@
 """`manage.py bigquery` prints bq lines that fit the columns of a backup."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +68,22 @@ def test_the_real_bq_knows_every_flag(lines: tuple[str, list[list[str]]]) -> Non
                 for flag in command[command.index(verb) + 1 :]:
                     name = flag.partition("=")[0].removeprefix("--")
                     assert not flag.startswith("--") or name in help_text, name
+
+
+def test_no_name_becomes_a_command(
+    database: Database, bucket: Bucket, take_backup: Backup, tmp_path: Path
+) -> None:
+    """The printed lines run nothing but bq and printf, whatever a column is called."""
+    database.execute("ALTER TABLE employees ADD `a\ntouch made\n\x1b[2K` DECIMAL(65,10) NULL")
+    address = take_backup()["backup"]
+    done = run(bucket, "bigquery", address, "--dataset", "people\ntouch made")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    (tmp_path / "bq").write_text('#!/bin/sh\nprintf "%s " "$@" >> log\n')
+    (tmp_path / "bq").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash"], input=done.stdout, text=True, cwd=tmp_path, env={"PATH": path}, check=True
+    )
+    assert not (tmp_path / "made").exists()
+    assert "people\ntouch made.jobs" in (tmp_path / "log").read_text()
