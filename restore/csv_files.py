@@ -101,10 +101,10 @@ def fit(table: Table) -> Table:
         Misconfigured: the table lacks one; the message names it.
     """
     # MySQL compares the names of columns without case.
-    columns = {column.name.lower(): column for column in table.columns}
+    columns = {column.name.lower(): column for column in table.without_generated.columns}
     for name in CSV_COLUMNS[table.name]:
         if name not in columns:
-            raise Misconfigured(f"table {table.name} has no column {name}")
+            raise Misconfigured(f"table {table.name} has no column {name} that rows may fill")
     filled = [dataclasses.replace(columns[name], name=name) for name in CSV_COLUMNS[table.name]]
     return dataclasses.replace(table, columns=tuple(filled))
 

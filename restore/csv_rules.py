@@ -44,6 +44,8 @@ def name(column: Column, field: str) -> str:
     """A text that the column has room for, without the blanks that a CHAR column drops."""
     most, is_char = text_type(column.mysql_type)
     text = field.rstrip(" ") if is_char else field
+    if not text.strip():
+        raise BrokenRule(f"{column.name} is empty")
     if most is not None and len(text) > most:
         raise BrokenRule(f"{column.name} is longer than {most} characters: {len(text)}")
     return text
@@ -68,7 +70,7 @@ def time(column: Column, field: str) -> str:
     try:
         if not ISO_8601.fullmatch(text):
             raise ValueError
-        value = datetime.datetime.fromisoformat(text.upper().replace(" Z", "Z"))
+        value = datetime.datetime.fromisoformat(text.upper().removesuffix("Z").rstrip())
         if value.tzinfo:
             value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
