@@ -177,6 +177,7 @@ def _noticed_renames(connection: Connection) -> Iterator[None]:
 
 def _come_back(connection: Connection, tables: Iterable[str]) -> bool:
     """Whether tables are there within RENAME_SECONDS."""
+    connection.rollback()  # the locks of this transaction may hold the rename up
     end = time.monotonic() + RENAME_SECONDS
     while time.monotonic() < end:
         try:
