@@ -125,10 +125,11 @@ def _invalid_row(columns: list[tuple[Column, Values]], row: int) -> InvalidRow:
 
 def _fault(column: Column, value: bytes | None) -> mapping.InvalidValue | None:
     """Why a value makes its row invalid, if it does."""
+    if value is None and column.auto_increment:
+        # MariaDB has such a column, and prints its declaration without NULL.
+        return mapping.InvalidValue("NULL, which its printed declaration does not allow")
     if value is None:
-        # Only MariaDB has such a column. It holds NULL where it was updated.
-        counts = column.auto_increment
-        return mapping.LostValue("NULL, which an INSERT replaces") if counts else None
+        return None
     if column.is_geometry and not value:
         # MariaDB fills a new column with it.
         return mapping.InvalidValue("empty, and no geometry")
