@@ -9,6 +9,7 @@ functions-framework calls a function for every method and path, so each function
 first. Errors become answers in one place, `_answering`.
 """
 
+import datetime
 import functools
 import json
 import os
@@ -31,6 +32,7 @@ from hiring.settings import current_settings
 from pages import page
 from pages.answer import collect
 from pages.assets import content_security_policy
+from pages.found import read
 from pages.query import (
     CSV,
     FORMATS,
@@ -44,6 +46,7 @@ from pages.query import (
 from pages.spreadsheet import as_csv
 from pages.text import as_text
 
+REPORT_FUNCTIONS = ("quarterly_hired", "hiring_by_department")
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
@@ -137,9 +140,10 @@ def _json(content: object, status: int = 200) -> flask.Response:
     return flask.Response(text, status=status, mimetype=JSON)
 
 
-def _error(error: BundleError, request: flask.Request) -> flask.Response:
+def _error(error: BundleError, request: flask.Request, function: str) -> flask.Response:
     if _wants_page(request):
-        content = page.render_error(error.status, error.code, str(error))
+        back = "?format=html" if function in REPORT_FUNCTIONS else ""
+        content = page.render_error(error.status, error.code, str(error), back)
         response = flask.Response(content, status=error.status)
         response.headers["Content-Security-Policy"] = content_security_policy()
     else:
@@ -170,7 +174,7 @@ def _answering(
             logs.event(
                 "request failed", severity, code=error.code, reason=str(error), cause=_cause(error)
             )
-            response = _error(error, request)
+            response = _error(error, request, function.__name__)
         except Exception:  # noqa: BLE001 - the boundary: the caller gets no traceback
             logs.event(
                 "request failed",
@@ -178,7 +182,8 @@ def _answering(
                 code=BundleError.code,
                 stack_trace=traceback.format_exc(),
             )
-            response = _error(BundleError("internal error; the log has the details"), request)
+            internal = BundleError("internal error; the log has the details")
+            response = _error(internal, request, function.__name__)
         response.headers.update(EVERY_ANSWER)
         # A report says otherwise: it may be kept, and is asked for again by its ETag.
         response.headers.setdefault("Cache-Control", "no-store")
@@ -241,9 +246,11 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     wanted = asked.get("format") or _acceptable(request)
     query = read_query(report, asked, wanted)
     settings, deadline = current_settings(), Deadline(db.REPORT_SECONDS)
+    read_at = datetime.datetime.now(datetime.UTC)
     with db.report_connection(settings, deadline) as connection:
         if wanted == HTML:
-            pieces = page.render(query, page.read(connection, query), request.host)
+            found = read(connection, query)
+            pieces = page.render(query, found, request.host, settings.database)
         else:
             most = reports.TEXT_ROWS if wanted == TEXT else reports.ANSWER_ROWS
             rows = reports.run(connection, report, query.first, query.last, most=most)
@@ -259,6 +266,9 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     # Caches must revalidate with the ETag before each use, so no stale report is shown.
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
+    if wanted == HTML:
+        # After the ETag, which is that of the rows: a 304 keeps the earlier time.
+        response.set_data(page.dated(content, read_at))
     # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
     response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})
     return response

@@ -7,6 +7,7 @@ looks into the table as it has rows, and takes five times as long. No table has 
 TABLES, where `backup_first` runs them, MySQL refuses one.
 """
 
+import dataclasses
 import datetime
 import decimal
 import itertools
@@ -73,16 +74,16 @@ class Report:
     hires: str
     condition: str = ""
 
-    def statement(self, *, several_years: bool = False, every_row: bool = False) -> str:
+    def statement(self, *, several_years: bool = False, condition: str | None = None) -> str:
         """The SQL, which takes `start` and `end`, the first day and the one after the last.
 
         Args:
             several_years: whether each row begins with its year.
-            every_row: whether the rows that the report leaves out are there too.
+            condition: the rows to show instead of the report's own; empty for all.
         """
         years = _SEVERAL_YEARS if several_years else _ONE_YEAR
         hires = self.hires.format(**years)
-        condition = "" if every_row else self.condition
+        condition = self.condition if condition is None else condition
         return self.template.format(hires=hires, condition=condition, **years)
 
 
@@ -97,6 +98,7 @@ QUARTERLY_HIRED = Report(
         FROM ({hires}) AS hires
         STRAIGHT_JOIN departments ON departments.id = hires.department_id
         STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
+        {condition}
         ORDER BY {hires_year}departments.department, jobs.job, departments.id, jobs.id
         """,
     hires="""
@@ -121,7 +123,7 @@ HIRING_BY_DEPARTMENT = Report(
     title="Departments that hired more than the mean",
     columns=("id", "department", "hired"),
     template="""
-        SELECT {year}id, department, hired, total / hiring_departments AS mean
+        SELECT {year}id, department, hired
         FROM (
             SELECT {hires_year}departments.id, departments.department, hires.hired,
                 SUM(hires.hired) OVER ({within_year}) AS total,
@@ -142,21 +144,51 @@ HIRING_BY_DEPARTMENT = Report(
 )
 """Departments whose hires in a year are above the mean of those that hired someone, most first.
 
-The comparison is in whole numbers: a mean, rounded to MySQL's four decimals, could tip it. The mean
-is there for the page alone, which also shows the departments below it.
+The comparison is in whole numbers: a mean, rounded to MySQL's four decimals, could tip it. The page
+also shows the departments below it.
 """
+
+DEPARTMENTS = dataclasses.replace(
+    QUARTERLY_HIRED,
+    template="""
+        SELECT {hires_year}departments.department, hires.q1, hires.q2, hires.q3, hires.q4,
+            departments.id, hires.jobs
+        FROM (
+            SELECT {hires_year}hires.department_id, COUNT(*) AS jobs,
+                CAST(SUM(hires.q1) AS SIGNED) AS q1, CAST(SUM(hires.q2) AS SIGNED) AS q2,
+                CAST(SUM(hires.q3) AS SIGNED) AS q3, CAST(SUM(hires.q4) AS SIGNED) AS q4
+            FROM ({hires}) AS hires
+            STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
+            {condition}
+            GROUP BY {hires_year}hires.department_id
+        ) AS hires
+        STRAIGHT_JOIN departments ON departments.id = hires.department_id
+        ORDER BY departments.department, departments.id
+        """,
+)
+"""The quarterly report's sums by department, with the number of its jobs, for the page."""
+
+NAMES_BY_ID = {
+    "departments": "SELECT id, department FROM departments",
+    "jobs": "SELECT id, job FROM jobs",
+}
+ANY_HIRE = "SELECT 1 FROM employees LIMIT 1"
 
 YEARS_SECONDS = 2
 """Time limit for finding the years to link to; the page can omit them."""
-YEARS_AROUND = 25
-"""Years before and after the shown one that are searched: dates wrong by centuries cost nothing."""
+YEARS_BESIDE = 12
+"""Years that are searched before the nearest one with hires, and after it."""
 
-FIRST_AND_LAST_YEAR = """
-SELECT YEAR(MIN(datetime)), LEAST(YEAR(MAX(datetime)), YEAR(UTC_DATE()) + 1)
-FROM employees
-WHERE datetime >= '1000-01-01'
+NEAREST_YEARS = """
+SELECT
+    (SELECT YEAR(MAX(datetime)) FROM employees
+     WHERE datetime >= '1000-01-01' AND datetime < %s
+         AND datetime < MAKEDATE(YEAR(UTC_DATE()) + 2, 1)),
+    (SELECT YEAR(MIN(datetime)) FROM employees
+     WHERE datetime >= %s AND datetime < MAKEDATE(YEAR(UTC_DATE()) + 2, 1)),
+    YEAR(UTC_DATE()) + 1
 """
-"""The years of the first and the last hire: the two ends of an index on `datetime`.
+"""The nearest years with hires, before a day and from another on: each the end of an index range.
 
 A date in the year 0, which MySQL may have let in, is in no report. A hire may be dated next year; a
 later one is a typo, and its year is not offered.
@@ -178,8 +210,9 @@ def run(
     first: int,
     last: int | None = None,
     *,
-    every_row: bool = False,
+    condition: str | None = None,
     most: int | None = None,
+    **values: Any,
 ) -> Iterator[ReportRow]:
     """Yields the rows of a report on one year, or on several in one statement, as they arrive.
 
@@ -188,8 +221,9 @@ def run(
         report: which.
         first: the year, or the first one: FIRST_YEAR to LAST_YEAR.
         last: the last year of several.
-        every_row: whether the rows that the report leaves out are there too.
+        condition: the rows to show instead of the report's own; empty for all.
         most: maximum number of rows.
+        values: what `condition` takes.
 
     Yields:
         A tuple for each row, with a value for each of the report's columns, or more. For several
@@ -199,24 +233,24 @@ def run(
         TooManyRows: there are more than `most` rows.
     """
     several_years = last is not None
-    statement = report.statement(several_years=several_years, every_row=every_row)
+    statement = report.statement(several_years=several_years, condition=condition)
     end = last if last is not None else first
-    bounds = {"start": datetime.date(first, 1, 1), "end": datetime.date(end + 1, 1, 1)}
+    values |= {"start": datetime.date(first, 1, 1), "end": datetime.date(end + 1, 1, 1)}
     if most is None:
-        yield from connection.stream(statement, bounds)
+        yield from connection.stream(statement, values)
         return
-    rows = connection.stream(f"{statement} LIMIT {most + 1}", bounds)
+    rows = connection.stream(f"{statement} LIMIT {most + 1}", values)
     yield from itertools.islice(rows, most)
     if list(rows):
-        raise too_many(_count(connection, statement, bounds))
+        raise too_many(_count(connection, statement, values))
 
 
-def _count(connection: Connection, statement: str, bounds: dict[str, datetime.date]) -> int | None:
+def _count(connection: Connection, statement: str, values: dict[str, Any]) -> int | None:
     """The number of rows of a statement, None where it is not known within COUNT_SECONDS."""
     counting = limited(f"SELECT COUNT(*) FROM ({statement}) AS counted", COUNT_SECONDS)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(counting, bounds)
+            cursor.execute(counting, values)
             ((rows,),) = cursor.fetchall()
     except pymysql.err.Error as error:
         if error.args[0] in SLOW:
@@ -235,31 +269,35 @@ def too_many(rows: int | None = None) -> TooManyRows:
     )
 
 
-def years_with_hires(connection: Connection, around: int) -> list[int] | None:
-    """The years to offer beside the one shown; a hire counts whatever its department and job.
+def years_with_hires(connection: Connection, first: int, last: int) -> list[int] | None:
+    """The years to offer beside those shown; a hire counts whatever its department and job.
 
     Args:
         connection: to read on.
-        around: the year shown; those further than YEARS_AROUND from it are not looked for.
+        first: the first year shown.
+        last: the last one.
 
     Returns:
-        The years in order, or None where they were not found within YEARS_SECONDS.
+        In order, the years shown that have hires, and the nearest others; None where they were not
+        found within YEARS_SECONDS.
     """
+    nearest = limited(NEAREST_YEARS, YEARS_SECONDS)
     try:
-        ((first, last),) = select(connection, limited(FIRST_AND_LAST_YEAR, YEARS_SECONDS))
-        if first is None:
-            return []
-        earliest = max(first, around - YEARS_AROUND)
-        years = range(earliest, min(last, around + YEARS_AROUND, LAST_YEAR) + 1)
-        if not years:
-            return []
-        questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in years]
+        ((before, after, latest),) = select(
+            connection, nearest, f"{first}-01-01", f"{last + 1}-01-01"
+        )
+        years = [*range(first, last + 1)]
+        if before is not None:
+            years += range(max(before - YEARS_BESIDE + 1, FIRST_YEAR), min(before, first - 1) + 1)
+        if after is not None:
+            years += range(after, min(after + YEARS_BESIDE - 1, latest) + 1)
+        questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in sorted(years)]
         (answers,) = select(connection, limited(f"SELECT {','.join(questions)}", YEARS_SECONDS))
     except pymysql.err.Error as error:
         if error.args[0] in SLOW:
             return None
         raise
-    return [year for year, has_hires in zip(years, answers, strict=True) if has_hires]
+    return [year for year, has_hires in zip(sorted(years), answers, strict=True) if has_hires]
 
 
 def as_json(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:

@@ -5,16 +5,20 @@ Settings come from the environment, as they do on Google Cloud.
     python -m local.serve PORT
 """
 
+import functools
 import os
 import sys
 from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import functions_framework
 import jinja2
 from markupsafe import Markup
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 SOURCE = Path(__file__).resolve().parent.parent / "main.py"
@@ -26,19 +30,18 @@ ENTRY_POINTS = {
     "/backup-data": "backup_data",
     "/truncate-tables": "truncar_tablas",
 }
+YEAR_HOURS = 8760
 # How long running requests may go on after the server is told to stop.
 GRACE_SECONDS = 10
 
 
 def application(source: Path = SOURCE) -> WSGIApplication:
     """All four functions as one app; each sees the path `/`, as a deployed function does."""
-    return DispatcherMiddleware(
-        index,
-        {
-            url: at_root(functions_framework.create_app(target=entry_point, source=str(source)))
-            for url, entry_point in ENTRY_POINTS.items()
-        },
-    )
+    functions = {
+        url: at_root(functions_framework.create_app(target=entry_point, source=str(source)))
+        for url, entry_point in ENTRY_POINTS.items()
+    }
+    return DispatcherMiddleware(functools.partial(index, functions["/backup-data"]), functions)
 
 
 def at_root(app: WSGIApplication) -> WSGIApplication:
@@ -51,7 +54,9 @@ def at_root(app: WSGIApplication) -> WSGIApplication:
     return with_path
 
 
-def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def index(
+    backup: WSGIApplication, environment: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
     """Answers all other paths: `/` lists the functions, anything else is 404."""
     request = Request(environment)
     found = request.path in ("", "/")
@@ -59,12 +64,21 @@ def index(environment: WSGIEnvironment, start_response: StartResponse) -> Iterab
     if found and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
         template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
         style = Markup(STYLE.read_text())  # noqa: S704 - a file of our own
-        page = template.render(url=request.host_url, style=style)
+        page = template.render(url=request.host_url, style=style, newest=newest_backup(backup))
         response = Response(page, mimetype="text/html")
     else:
         listed = "".join(f"{url}\n" for url in ENTRY_POINTS)
         response = Response(listed, 200 if found else 404, mimetype="text/plain")
     return response(environment, start_response)
+
+
+def newest_backup(backup: WSGIApplication) -> str:
+    """A sentence on the newest backup, from what the function `backup_data` answers."""
+    answer = Client(backup).get("/", query_string={"max_age_hours": YEAR_HOURS})
+    found: dict[str, Any] = answer.get_json()
+    if answer.status_code != HTTPStatus.OK:
+        return f"No newest backup to show: {found['error']['message']}."
+    return f"The newest backup is {found['age_hours']} hours old: {found['backup']}"
 
 
 def main() -> None:

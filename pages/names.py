@@ -21,7 +21,6 @@ _PICTURES = (
 ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
 
 NAMELESS = "no name"
-WIDE_LETTERS, NARROW_LETTERS = "mwMW@%&", "ijltfrI.,:;'|!()[]- "
 
 
 def visible(value: object) -> str:
@@ -61,13 +60,6 @@ class Label:
         note = Markup(' <span class="note">(<bdi>{}</bdi>)</span>').format(self.note)
         return name.format(self.name or NAMELESS) + (note if self.note else "")
 
-    @property
-    def short(self) -> str:
-        """The label, cut to the width beside a bar."""
-        name = self.name or NAMELESS
-        note = f" ({self.note})" if self.note else ""
-        return isolated(_cut(name, LABEL_EMS - _width(note)) + note)
-
 
 def labels(names: Mapping[object, object]) -> dict[object, Label]:
     """A label for each id; ids are shown if several have the same name."""
@@ -83,38 +75,6 @@ def plain_words(text: str) -> str:
     """A text as the filter compares it, without accents and in lower case."""
     letters = unicodedata.normalize("NFD", text)
     return "".join(each for each in letters if unicodedata.category(each)[0] != "M").lower()
-
-
-LABEL_EMS = 16.0
-"""Width of the label beside a bar, in ems of its font. The browser clips a wider label."""
-
-
-def _width(text: str) -> float:
-    return sum(_letter_width(letter) for letter in wcwidth.iter_graphemes(text))
-
-
-def _letter_width(letter: str) -> float:
-    """The approximate width of a letter in a font for screens, in ems."""
-    if not letter.isascii() and wcwidth.width(letter) != 1:
-        return 1.0 if wcwidth.width(letter) else 0.0
-    if letter in WIDE_LETTERS:
-        return 0.95
-    if letter in NARROW_LETTERS:
-        return 0.4
-    return 0.75 if letter.isupper() else 0.62
-
-
-def _cut(name: str, width: float) -> str:
-    """A name, cut to a width in ems."""
-    if _width(name) <= width:
-        return name
-    kept = ""
-    for letter in wcwidth.iter_graphemes(name):
-        width -= _letter_width(letter)
-        if width < 1:
-            break
-        kept += letter
-    return kept.rstrip() + "…"
 
 
 def terminal_columns(text: str) -> int:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import reports
 from hiring.errors import BadParameter
@@ -31,7 +31,8 @@ class ReportQuery:
         chart: `stacked` or `quarters`: how the page's chart shows the quarters.
         order: the column that the page's table is sorted by, with `-` for the largest first.
         filter: the page shows only departments and jobs whose name contains it.
-        jobs: `shown` or `folded`: whether the page lists each department's jobs at first.
+        jobs: `shown` or `folded`: whether the page lists the jobs of every department.
+        open: the ids of departments whose jobs the page lists too.
     """
 
     report: Report
@@ -40,7 +41,8 @@ class ReportQuery:
     chart: str = "stacked"
     order: str = ""
     filter: str = ""
-    jobs: str = "shown"
+    jobs: str = "folded"
+    open: tuple[str, ...] = ()
 
     @property
     def years(self) -> str:
@@ -51,6 +53,21 @@ class ReportQuery:
     def period(self) -> str:
         """The year or the range, for people."""
         return self.years.replace("-", "–")
+
+    @property
+    def by_quarter(self) -> bool:
+        """Whether this is the report with quarters and jobs."""
+        return self.report is reports.QUARTERLY_HIRED
+
+    @property
+    def in_columns(self) -> bool:
+        """Whether the page draws a small column for each quarter or year."""
+        return self.last is not None or (self.by_quarter and self.chart == "quarters")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the filter looks for anything."""
+        return bool(self.filter.strip())
 
     @property
     def all_years(self) -> range:
@@ -65,10 +82,9 @@ class ReportQuery:
     @property
     def orders(self) -> tuple[str, ...]:
         """The columns that the page's table can be sorted by."""
-        by_quarter = self.report is reports.QUARTERLY_HIRED
         if self.last is not None:
             return ("name", *map(str, self.all_years), "hires")
-        if by_quarter:
+        if self.by_quarter:
             return ("name", *map(str.lower, QUARTERS), "hires", "change")
         return ("id", "name", "hires", "share", "mean", "change")
 
@@ -94,17 +110,28 @@ class ReportQuery:
         """This query with other attributes."""
         return dataclasses.replace(self, **changes)
 
-    def link(self, format_: str = "html") -> str:
-        """The query string: a deployed function sees the path `/`, whatever its address is."""
+    def toggled(self, department: str) -> "ReportQuery":
+        """This query with a department opened, or folded if it is open."""
+        if self.jobs == "shown":
+            return self.with_(jobs="folded", open=(department,))
+        rest = tuple(each for each in self.open if each != department)
+        return self.with_(open=rest if department in self.open else (*rest, department))
+
+    def parameters(self, format_: str) -> dict[str, str]:
+        """The parameters of an address that asks for this, without those that have no effect."""
         asked = {"year": self.years, "format": format_}
         if format_ == "html":
             asked |= {
-                field.name: value
+                field.name: ",".join(map(quote, value)) if field.name == "open" else value
                 for field in dataclasses.fields(self)
                 if field.name in PAGE_PARAMETERS
                 and (value := getattr(self, field.name)) != field.default
             }
-        return f"?{urlencode(asked)}"
+        return asked
+
+    def link(self, format_: str = "html") -> str:
+        """The query string: a deployed function sees the path `/`, whatever its address is."""
+        return f"?{urlencode(self.parameters(format_), safe=',')}"
 
 
 def read_query(report: Report, asked: Mapping[str, Any], media_type: str) -> ReportQuery:
@@ -160,11 +187,17 @@ def _filter(value: str) -> str:
     raise BadParameter(f"filter takes at most {FILTER_CHARACTERS} characters")
 
 
+def _open(value: str) -> tuple[str, ...]:
+    # An id that is text may hold a comma: the page's links quote it.
+    return tuple(dict.fromkeys(unquote(each) for each in value.split(",") if each))
+
+
 PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "chart": _one_of("chart", "stacked", "quarters"),
     "order": str,
     "filter": _filter,
     "jobs": _one_of("jobs", "shown", "folded"),
+    "open": _open,
 }
 """The parameters that only the page accepts."""
 

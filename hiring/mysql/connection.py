@@ -117,7 +117,10 @@ class Connection(PyMySQLConnection):
         cursor = self.cursor(SSCursor)
         try:
             cursor.execute(select, parameters)
-            yield from iter(cursor.fetchone, None)
+            while row := cursor.fetchone():
+                if self.deadline:
+                    self.deadline.remaining()  # the caller may take its time, too
+                yield row
         finally:
             if self._result and self._result.unbuffered_active:
                 self._result.unbuffered_active = False

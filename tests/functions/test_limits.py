@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 import db
+import pages.page
 import reports
-from pages import page
+from pages import view as view_module
 from pages.names import isolated, visible
 from pages.text import as_text
 
@@ -117,10 +118,10 @@ def test_rendering_is_bounded_too(
     """An answer that is read in time but rendered too slowly is 504 at the limit."""
     fill(database, 10, 20)
     environment.setattr(db, "REPORT_SECONDS", 1)
-    run, view = reports.run, page.view
+    run, view = reports.run, view_module.view
 
     def slow_rows(*arguments: Any, **options: Any) -> Iterator[Any]:
-        for row in list(run(*arguments, **options)):
+        for row in run(*arguments, **options):
             time.sleep(0.05)
             yield row
 
@@ -129,7 +130,7 @@ def test_rendering_is_bounded_too(
         return view(*arguments)
 
     if wanted == "html":
-        environment.setattr(page, "view", slow_view)
+        environment.setattr(pages.page, "view", slow_view)
     else:
         environment.setattr(reports, "run", slow_rows)
     started = time.monotonic()

@@ -18,7 +18,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from conftest import ACCOUNT, PASSWORD, PROJECT, Database, Storage
+from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, Storage
 
 from local import __main__ as stack
 from local import process, programs, sample, serve
@@ -298,6 +298,20 @@ def test_the_index_page_leads_to_each_function(client: Any) -> None:
         "'", "&#39;"
     )
     assert "<a href" not in page.text.partition("/backup-data")[2]
+
+
+def test_the_index_page_shows_the_newest_backup(
+    client: Any, database: Database, bucket: Bucket
+) -> None:
+    """The page at `/` shows the newest backup, or why there is none."""
+    database.insert("departments", [(1, "Sales")])
+    html = {"Accept": "text/html"}
+    assert "No newest backup to show: " in client.get("/", headers=html).text
+    client.post("/backup-data")
+    backup = client.post("/backup-data").get_json()["backup"]
+    page = client.get("/", headers=html).text
+    assert "The newest backup is 0.0 hours old" in page
+    assert backup in page
 
 
 # From start to stop
