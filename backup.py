@@ -206,7 +206,9 @@ def store(
     except BaseException as error:
         reason = error.code if isinstance(error, BundleError) else type(error).__name__
         logs.event("backup failed", "ERROR", backup=folder.address, reason=reason)
-        folder.remove(first=MANIFEST)
+        left = folder.remove(first=MANIFEST)
+        if left and isinstance(error, BundleError):
+            error.args = (f"{error}; left behind in {folder.address}: {', '.join(left)}",)
         raise
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)

@@ -11,19 +11,21 @@ esac
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for part in gcloud settings check network resources access functions schedule alert delete; do
+for part in gcloud settings check network resources access functions operate schedule alert delete; do
     # shellcheck source=/dev/null
     source "deploy/$part.sh"
 done
 
 usage() {
     cat <<'END'
-Usage: ./deploy.sh [--dry-run] [schedule | delete [--yes]]
+Usage: ./deploy.sh [--dry-run] [operate | schedule | delete [--yes]]
 
 Deploys the four functions, with the accounts, secrets and buckets that they need. Settings come from
 the environment or from deploy.env (deploy/deploy.env.example has them all).
-The passwords of the two database users are asked for once and kept in Secret Manager; where
-standard input is not a terminal, its first line is the reports' and its second the changes'.
+The passwords of the database users are asked for once and kept in Secret Manager; where standard
+input is not a terminal, it has a line for each: reports, backup, truncation.
+  operate    make Cloud Run jobs of the operator's commands: hiring-operate runs any of them, hiring-drill
+             and hiring-backup one each; asks for the passwords of operate and drill
   schedule   have Cloud Scheduler call the backup every night, check its age two hours later, and,
              with ALERT_CHANNEL set, Cloud Monitoring tell whoever that channel reaches
   delete     remove the functions, their accounts and rights, nothing that holds data; asks first
@@ -41,7 +43,7 @@ read_arguments() {
         --dry-run) DRY_RUN=true ;;
         --yes) ASSUME_YES=true ;;
         --help | -h | help) usage && exit ;;
-        schedule | delete) ACTION=$argument ;;
+        operate | schedule | delete) ACTION=$argument ;;
         *) usage >&2 && stop "unknown argument: $argument" ;;
         esac
     done
@@ -51,45 +53,52 @@ read_arguments() {
 # Missing and malformed settings are named before any command runs.
 check_settings() {
     local name
-    require_settings PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS \
-        DB_USER_CHANGES PUBLIC_REPORTS
+    [[ -z ${DB_USER_CHANGES:-} ]] ||
+        stop "DB_USER_CHANGES is now DB_USER_BACKUP and DB_USER_TRUNCATION: see docs/deploy.md"
+    require_settings PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME PUBLIC_REPORTS
     RUNTIME=${RUNTIME:-python313}
     check_forms
     check_network
-    for name in REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS; do
-        check_members "$name"
-    done
+    find_retention
+    for name in "${LIST_OF[@]}"; do check_members "$name"; done
     [[ $PROJECT_ID != *:* ]] ||
         stop "PROJECT_ID: gcloud cannot deploy source to a project of a domain, $PROJECT_ID"
 }
 
 deploy() {
+    local parts=(reports backup truncation) who
     check_login
     find_services_off "${SERVICES[@]}"
     # The instance can be looked up only if its service is enabled.
-    [[ " ${OFF[*]} " == *" sqladmin "* ]] || check_instance
+    if [[ " ${OFF[*]} " != *" sqladmin "* ]]; then
+        check_instance
+        check_users "${parts[@]}"
+    fi
     find_functions
     close_functions
     if ((${#OFF[@]})); then
         enable_services "${OFF[@]}"
         check_instance "$BUSY|$NOT_YET|no instance found"
+        check_users "${parts[@]}"
     fi
+    warn_of_others
     # Accounts come first, because Google takes a while to know them everywhere.
     ensure_account hiring-reports "Reports of the hiring database"
-    ensure_account hiring-changes "Backup and truncation of the hiring database"
+    ensure_account hiring-backup "Backup of the hiring database"
+    ensure_account hiring-truncation "Truncation of the hiring database"
     ensure_account hiring-build "Builds the hiring functions"
+    # shellcheck disable=SC2034 # for build in deploy/gcloud.sh
+    NEW_BUILDER=$CREATED
     ensure_build "$(source_bucket)"
     ensure_backup_bucket
-    grant_bucket "$(bucket)" hiring-changes
-    ensure_password reports "$DB_USER_REPORTS" 0
-    ensure_password changes "$DB_USER_CHANGES" 1
-    ensure_way_to_database
+    grant_bucket backup "$PRUNES"
+    grant_bucket truncation false
+    for who in "${parts[@]}"; do ensure_password "$who"; done
+    ensure_way_to_database "${parts[@]}"
     stage_source
-    deploy_report quarterly-hired quarterly_hired
-    deploy_report hiring-by-department hiring_by_department
-    deploy_change backup-data backup_data
-    deploy_change truncate-tables truncar_tablas
+    deploy_functions
     open_functions
+    retire_changes
     try_functions
 }
 

@@ -3,8 +3,10 @@
 # else.
 
 declare -A URL_OF READY_OF UNCHECKED_OF
+# The list of those who may call a function.
+declare -A LIST_OF=([quarterly-hired]=REPORT_READERS [hiring-by-department]=REPORT_READERS
+    [backup-data]=BACKUP_CALLERS [truncate-tables]=TRUNCATION_CALLERS)
 
-# usage: find_functions
 # Sets URL_OF[NAME] for each existing function, and READY_OF[NAME] for each with a serving revision.
 find_functions() {
     local name url ready manager unchecked
@@ -26,42 +28,23 @@ find_functions() {
     done <<<"$ANSWER"
 }
 
-# usage: may_call FUNCTION
-# Sets MEMBERS to the members that may call it by the settings, without allUsers.
-may_call() {
-    case $1 in
-    backup-data) check_members BACKUP_CALLERS ;;
-    truncate-tables) check_members TRUNCATION_CALLERS ;;
-    *) check_members REPORT_READERS ;;
-    esac
+# Sets RIGHTS to `role member` for each member that may call it now.
+find_callers() { # FUNCTION
+    find_rights "run services" "$1" --region="$REGION" \
+        --filter='bindings.role=(roles/run.invoker,roles/run.servicesInvoker)'
 }
 
-# usage: find_callers FUNCTION
-# Sets CALLERS to `role member` for each member that may call it now.
-find_callers() {
-    ask run services get-iam-policy "$1" --region="$REGION" --flatten='bindings[].members[]' \
-        --filter='bindings.role=(roles/run.invoker,roles/run.servicesInvoker)' \
-        --format="value[separator=' '](bindings.role,bindings.members)"
-    CALLERS=()
-    [[ -z $ANSWER ]] || mapfile -t CALLERS <<<"$ANSWER"
-}
-
-# usage: is_meant FUNCTION MEMBER
 # Whether the settings allow this member. Google may change an address to other capitals. The
 # nightly call's account is not in the lists: `deploy.sh schedule` lets it in, `deploy.sh delete`
 # removes it.
-is_meant() {
-    local each
+is_meant() { # FUNCTION MEMBER
     if [[ $2 == allUsers ]]; then
         [[ $1 != @(backup-data|truncate-tables) && $PUBLIC_REPORTS == yes ]]
         return
     fi
-    may_call "$1"
+    check_members "${LIST_OF[$1]}"
     [[ $1 != backup-data ]] || MEMBERS+=("serviceAccount:$(account hiring-schedule)")
-    for each in "${MEMBERS[@]}"; do
-        [[ ${each,,} != "${2,,}" ]] || return 0
-    done
-    return 1
+    [[ " ${MEMBERS[*],,} " == *" ${2,,} "* ]]
 }
 
 # Revokes the rights that the settings do not give, before anything is built.
@@ -74,7 +57,7 @@ close_functions() {
             note "  $name checks again who calls"
         }
         find_callers "$name"
-        for caller in "${CALLERS[@]}"; do
+        for caller in "${RIGHTS[@]}"; do
             read -r role member <<<"$caller"
             ! is_meant "$name" "$member" || continue
             run run services remove-iam-policy-binding "$name" --region="$REGION" --all \
@@ -84,16 +67,22 @@ close_functions() {
     done
 }
 
+# Names whom Google lets call every function besides, by a role on the project.
+warn_of_others() {
+    step "who else may call every function, by a role on the project"
+    find_rights projects "$PROJECT_ID" \
+        --filter='bindings.role=(roles/owner,roles/editor,roles/run.admin)'
+    ((${#RIGHTS[@]} == 0)) || note "$(printf '  %s\n' "${RIGHTS[@]}")"
+}
+
 # Grants calling to the members in the settings; allUsers comes last, when all four functions exist.
 open_functions() {
     local name member
     for name in "${FUNCTIONS[@]}"; do
         step "who may call $name"
         find_callers "$name"
-        may_call "$name"
-        for member in "${MEMBERS[@]}"; do
-            let_in "$name" "$member"
-        done
+        check_members "${LIST_OF[$name]}"
+        for member in "${MEMBERS[@]}"; do let_in "$name" "$member"; done
     done
     [[ $PUBLIC_REPORTS == yes ]] || return 0
     for name in "${REPORTS[@]}"; do
@@ -103,17 +92,9 @@ open_functions() {
     done
 }
 
-# usage: let_in FUNCTION MEMBER
-let_in() {
-    local caller
-    for caller in "${CALLERS[@]}"; do
-        [[ ${caller,,} != "roles/run.invoker ${2,,}" ]] || return 0
-    done
-    attempt "$BUSY|$NOT_YET" run services add-iam-policy-binding "$1" --region="$REGION" \
-        --member="$2" --role=roles/run.invoker || {
-        [[ $2 != allUsers ]] ||
-            fail "Where the organisation's policy forbids allUsers, PUBLIC_REPORTS=no works."
-        fail
-    }
+let_in() { # FUNCTION MEMBER
+    [[ " ${RIGHTS[*],,} " != *" roles/run.invoker ${2,,} "* ]] || return 0
+    run run services add-iam-policy-binding "$1" --region="$REGION" --member="$2" \
+        --role=roles/run.invoker
     "$DRY_RUN" || note "  $2 may call $1"
 }

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# Makes the alert on a failed or missing backup: one policy in Cloud Monitoring. It uses the REST
+# Makes the alerts on a failed or missing backup: three policies in Cloud Monitoring. It uses the REST
 # API, because gcloud has policies in its alpha commands only.
 
 MONITORING=https://monitoring.googleapis.com/v3
-ALERT_NAME="Hiring backups in"
+# The last is the name of version 1.
+ALERTS=("Hiring backup failed" "Hiring backup not completed" "Hiring backup missing" "Hiring backups")
 # A failed backup notifies at once, and again at the check of its age.
 ALERT_PERIOD=3600s
 # Closes before the next night, whose failure notifies again.
 ALERT_OPEN=43200s
 
-# usage: monitoring METHOD PATH [ARGUMENT...]
 # Sends one request, with further arguments of curl; prints the answer, or Google's error.
-monitoring() {
+monitoring() { # METHOD PATH [ARGUMENT...]
     local method=$1 path=$2 token status
     shift 2
     local request=(curl --request "$method" "$MONITORING/$path" "$@")
@@ -40,60 +40,65 @@ check_channel() {
         stop "ALERT_CHANNEL: $ALERT_CHANNEL is switched off or not verified; nobody would hear of it"
 }
 
-# Prints the filter of the alert's log entries. Cloud Monitoring allows a single condition for logs.
-alert_filter() {
-    printf '%s' "severity>=ERROR AND resource.labels.location=\"$REGION\" AND (" \
-        '(resource.type="cloud_run_revision" AND resource.labels.service_name="backup-data") OR ' \
-        '(resource.type="cloud_scheduler_job" AND (' \
-        "resource.labels.job_id=\"$BACKUP_JOB\" OR resource.labels.job_id=\"$AGE_JOB\")))"
+# Sets FILTER to an alert's log entries and MEANS to what they mean. Cloud Monitoring allows a single
+# condition for logs. No entry of a deployment names the function, or is of a job.
+describe_alert() { # NAME
+    local function='resource.type="cloud_run_revision" AND jsonPayload.function="backup_data"'
+    local job='resource.type="cloud_scheduler_job" AND resource.labels.job_id'
+    local answered='jsonPayload.debugInfo=~"response code number = [45]"'
+    local trial="jsonPayload.dry_run:* OR jsonPayload.max_age_hours:* OR jsonPayload.max_drill_age_days:*"
+    case $1 in
+    *failed)
+        MEANS="A backup failed, and none was stored. The log says why:"
+        FILTER="(($function AND NOT ($trial)) OR ($job=\"$BACKUP_JOB\" AND $answered))"
+        ;;
+    *completed)
+        MEANS="The nightly call was not answered in time. The backup may be stored all the same: see"
+        FILTER="$job=\"$BACKUP_JOB\" AND NOT $answered"
+        ;;
+    *missing)
+        MEANS="There is no backup with rows of the last day, or no good drill of the last weeks. The log:"
+        FILTER="(($function AND jsonPayload.code=~\"_missing\") OR ($job=\"$AGE_JOB\") OR"
+        FILTER+=" ($job=\"$DRILL_AGE_JOB\"))"
+        ;;
+    esac
+    FILTER="severity>=ERROR AND resource.labels.location=\"$REGION\" AND $FILTER"
 }
 
-# Prints the policy as JSON; the settings' forms exclude characters that would need an escape.
-alert_policy() {
-    local filter advice
-    filter=$(alert_filter)
-    advice="A backup failed, is missing, or could not be called. The log says why: $(log_of backup-data)"
-    printf '%s' "{\"displayName\": \"$ALERT_NAME $REGION\", \"combiner\": \"OR\", \"conditions\": [" \
-        '{"displayName": "an error of the backup or of its schedule", "conditionMatchedLog": ' \
-        "{\"filter\": \"${filter//\"/\\\"}\"}}], \"alertStrategy\": {\"notificationRateLimit\": " \
-        "{\"period\": \"$ALERT_PERIOD\"}, \"autoClose\": \"$ALERT_OPEN\"}, " \
-        "\"documentation\": {\"content\": \"$advice\", \"mimeType\": \"text/markdown\"}, " \
+# Prints a policy as JSON; the settings' forms exclude characters that would need an escape.
+alert_policy() { # NAME
+    describe_alert "$1"
+    printf '%s' "{\"displayName\": \"$1 in $REGION\", \"combiner\": \"OR\", \"conditions\": [" \
+        "{\"displayName\": \"$1\", \"conditionMatchedLog\": {\"filter\": \"${FILTER//\"/\\\"}\"}}], " \
+        "\"alertStrategy\": {\"notificationRateLimit\": {\"period\": \"$ALERT_PERIOD\"}, " \
+        "\"autoClose\": \"$ALERT_OPEN\"}, \"documentation\": {\"content\": " \
+        "\"$MEANS $(log_of backup-data)\", \"mimeType\": \"text/markdown\"}, " \
         "\"notificationChannels\": [\"$ALERT_CHANNEL\"]}"
 }
 
-# Sets POLICIES to the names of those that are there: none or one, or more after two runs at once.
+# Sets POLICIES to the names of those that are there.
 find_policies() {
+    local name
     POLICIES=()
-    CALLER=monitoring exists GET "projects/$PROJECT_ID/alertPolicies" --get \
-        --data-urlencode "filter=display_name=\"$ALERT_NAME $REGION\"" || return 0
-    mapfile -t POLICIES < <(grep -oE 'projects/[^/"]+/alertPolicies/[0-9]+"' <<<"$ANSWER" | tr -d '"')
+    for name in "${ALERTS[@]}"; do
+        CALLER=monitoring exists GET "projects/$PROJECT_ID/alertPolicies" --get \
+            --data-urlencode "filter=display_name=\"$name in $REGION\"" || continue
+        mapfile -t -O "${#POLICIES[@]}" POLICIES \
+            < <(grep -oE 'projects/[^/"]+/alertPolicies/[0-9]+"' <<<"$ANSWER" | tr -d '"')
+    done
 }
 
-# One policy, as the settings want it.
-ensure_alert() {
-    local content=(--header "Content-Type: application/json" --data "$(alert_policy)")
-    step "alert policy"
-    find_policies
-    if ((${#POLICIES[@]})); then
-        CALLER=monitoring run PATCH "${POLICIES[0]}" "${content[@]}"
-        remove_policies "${POLICIES[@]:1}"
-    else
-        ! "$DRY_RUN" || note "# unless it exists, else PATCH:"
-        CALLER=monitoring run POST "projects/$PROJECT_ID/alertPolicies" "${content[@]}"
-    fi
-}
-
-remove_alert() {
-    step "no alert policy"
+# Makes these policies, then removes those that were there, so that one always watches.
+replace_alerts() { # NAME...
+    local name
+    step "alert policies"
     find_policies
     ! "$DRY_RUN" || POLICIES=("projects/$PROJECT_ID/alertPolicies/NUMBER")
-    remove_policies "${POLICIES[@]}"
-}
-
-# usage: remove_policies NAME...
-remove_policies() {
-    local name
     for name in "$@"; do
+        CALLER=monitoring run POST "projects/$PROJECT_ID/alertPolicies" \
+            --header "Content-Type: application/json" --data "$(alert_policy "$name")"
+    done
+    for name in "${POLICIES[@]}"; do
         CALLER=monitoring remove DELETE "$name"
     done
 }

@@ -22,23 +22,23 @@ check_login() {
     ANSWER="" # keeps the token out of later output
 }
 
-# usage: check_instance [PATTERN]
 # Checks that the instance exists, is MySQL, runs, and can be reached. Asks again while gcloud's
 # error matches the pattern.
-check_instance() {
+check_instance() { # [PATTERN]
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
-    local version state policy authority name addresses
+    local version state policy authority name ssl_mode connectors addresses
     step "instance $INSTANCE_CONNECTION_NAME"
     ! "$DRY_RUN" || return 0
     local fields=databaseVersion,state,settings.activationPolicy
-    fields+=",settings.ipConfiguration.serverCaMode,dnsName,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
+    fields+=",settings.ipConfiguration.serverCaMode,dnsName,settings.ipConfiguration.sslMode"
+    fields+=",settings.connectorEnforcement,ipAddresses.map().format('{0}/{1}',type,ipAddress).list(separator=' ')"
     attempt "${1:-$BUSY}" sql instances describe "$instance" --project="$project" \
         --format="value[separator='|']($fields)" ||
         fail "Is INSTANCE_CONNECTION_NAME right? This shows them: gcloud sql instances list --project=$project"
-    IFS='|' read -r version state policy authority name addresses <<<"$ANSWER"
-    [[ $version == MYSQL_* ]] || stop "$instance is $version, not MySQL"
+    IFS='|' read -r version state policy authority name ssl_mode connectors addresses <<<"$ANSWER"
+    [[ $version == MYSQL_[89]* ]] || stop "$instance is $version, not MySQL 8.0 or newer"
     [[ $policy != NEVER ]] || stop "$instance is stopped; start it:" \
         "$(as_typed gcloud sql instances patch "$instance" --activation-policy=ALWAYS --project="$project")"
     [[ $state == RUNNABLE ]] || stop "$instance is not running but $state"
-    check_way "$instance" "$authority" "$addresses" "$name"
+    check_way "$instance" "$authority" "$addresses" "$name" "$ssl_mode" "$connectors"
 }

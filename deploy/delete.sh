@@ -9,16 +9,16 @@ delete() {
         step "function $name"
         remove run services delete "$name" --region="$REGION"
     done
-    for name in "$BACKUP_JOB" "$AGE_JOB"; do
-        step "job $name"
+    for name in "$BACKUP_JOB" "$AGE_JOB" "$DRILL_JOB" "$DRILL_AGE_JOB"; do
+        step "call $name"
         remove scheduler jobs delete "$name" --location="$REGION"
     done
-    remove_alert
-    take_rights_back
-    for name in reports changes build schedule; do
-        step "service account hiring-$name"
-        remove iam service-accounts delete "$(account "hiring-$name")"
+    for name in "${JOBS[@]}"; do
+        step "job $name"
+        remove run jobs delete "$name" --region="$REGION"
     done
+    replace_alerts
+    retire reports backup truncation changes jobs operate drill build schedule
     say_what_stays
 }
 
@@ -31,41 +31,57 @@ confirm() {
     [[ $answer == [yY] || $answer == [yY][eE][sS] ]] || stop "nothing was removed"
 }
 
-# The rights are removed first: without its account, a right would stay in a policy as
-# `deleted:...`.
-take_rights_back() {
-    local who project source
-    source=$(source_bucket)
-    project=${INSTANCE_CONNECTION_NAME%:*:*}
-    for who in reports changes; do
-        step "rights of hiring-$who"
-        remove_right projects "$project" "hiring-$who" roles/cloudsql.client --project="$project"
-        remove_right secrets "hiring-$who-password" "hiring-$who" roles/secretmanager.secretAccessor
-        remove_right secrets "$AUTHORITY_SECRET" "hiring-$who" roles/secretmanager.secretAccessor
+# Takes every right on the project's things from the accounts, then removes them. Without its account, a
+# right would stay in a policy as `deleted:...`.
+retire() { # WHO...
+    local who secret project=${INSTANCE_CONNECTION_NAME%:*:*}
+    RETIRED=("$@")
+    step "rights of the accounts hiring-{$(IFS=,; printf '%s' "$*")}"
+    take_rights projects "$PROJECT_ID"
+    [[ $project == "$PROJECT_ID" ]] || take_rights projects "$project" --project="$project"
+    take_rights "storage buckets" "gs://$(bucket)"
+    take_rights "storage buckets" "gs://$(source_bucket)"
+    take_rights "artifacts repositories" "$REPOSITORY" --location="$REGION"
+    for secret in hiring-{reports,backup,truncation,changes,jobs,operate,drill}-password "$AUTHORITY_SECRET"; do
+        take_rights secrets "$secret"
     done
-    remove_right "storage buckets" "gs://$(bucket)" hiring-changes roles/storage.objectUser
-    step "rights of hiring-build"
-    remove_right "storage buckets" "gs://$source" hiring-build roles/storage.objectViewer
-    remove_right "artifacts repositories" "$REPOSITORY" hiring-build \
-        roles/artifactregistry.writer --location="$REGION"
-    remove_right projects "$PROJECT_ID" hiring-build roles/logging.logWriter
+    for who in "$@"; do
+        step "service account hiring-$who"
+        remove iam service-accounts delete "$(account "hiring-$who")"
+    done
 }
 
-# usage: remove_right GROUP THING ACCOUNT ROLE [FLAG...]
-remove_right() {
-    local group thing=$2 member role=$4
+# Takes every right on one thing from the accounts in RETIRED.
+take_rights() { # GROUP THING [FLAG...]
+    local group right role member who
     read -ra group <<<"$1"
-    member=serviceAccount:$(account "$3")
-    shift 4
-    remove "${group[@]}" remove-iam-policy-binding "$thing" --all \
-        --member="$member" --role="$role" "$@"
+    find_rights "$@"
+    ! "$DRY_RUN" || RIGHTS=("ROLE serviceAccount:$(account "hiring-${RETIRED[0]}")")
+    shift
+    for right in "${RIGHTS[@]}"; do
+        read -r role member <<<"$right"
+        for who in "${RETIRED[@]}"; do
+            [[ $member != "serviceAccount:$(account "hiring-$who")" ]] ||
+                remove "${group[@]}" remove-iam-policy-binding "$@" --all --member="$member" --role="$role"
+        done
+    done
+}
+
+# Backup and truncation of version 1 shared an account; it goes when the new revisions serve.
+retire_changes() {
+    step "account hiring-changes of version 1"
+    exists iam service-accounts describe "$(account hiring-changes)" || return 0
+    retire changes
+    note "  nothing uses its database user and its secret any more; remove them:"
+    note "  DROP USER hiring_changes@'%';"
+    note "  $(as_typed gcloud secrets delete hiring-changes-password --project="$PROJECT_ID")"
 }
 
 say_what_stays() {
     step "what stays"
     note "  bucket gs://$(bucket): the backups"
-    note "  secrets hiring-reports-password, hiring-changes-password and, with DB_HOST, $AUTHORITY_SECRET"
+    note "  secrets hiring-...-password and, with DB_HOST, $AUTHORITY_SECRET"
     note "  instance $INSTANCE_CONNECTION_NAME with database $DB_NAME and its users"
     note "  bucket gs://$(source_bucket) and repository $REPOSITORY: source and images of builds"
-    note "  service account hiring-jobs, where the jobs made it, and the services that are enabled"
+    note "  the services that are enabled"
 }

@@ -18,6 +18,15 @@ REPORT_LIMITS=(--memory=512Mi --cpu=1 --timeout="$REPORT_TIMEOUT"
 CHANGE_TIMEOUT=3600
 CHANGE_LIMITS=(--memory=1Gi --cpu=2 --timeout="$CHANGE_TIMEOUT" --concurrency=1 --max-instances=2)
 
+# KEEP_BACKUPS has the settings of retention that are set; PRUNES says whether any is.
+find_retention() {
+    local name
+    KEEP_BACKUPS="" PRUNES=false
+    for name in KEEP_BACKUPS_{DAYS,WEEKS,MONTHS}; do
+        [[ -z ${!name:-} ]] || KEEP_BACKUPS+=,$name=${!name} PRUNES=true
+    done
+}
+
 # The tag under which a new revision is tried before it gets traffic.
 CANDIDATE=next
 ANSWER_SECONDS=90
@@ -34,18 +43,16 @@ stage_source() {
     do_here cp deploy/requirements.lock "$SOURCE/requirements.txt"
 }
 
-# usage: describe_database WHO
 # Sets VARIABLES, SECRETS and WAY: how an account gets to the database.
-describe_database() {
+describe_database() { # WHO
     SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
-    VARIABLES=DB_NAME=$DB_NAME,GOOGLE_CLOUD_PROJECT=$PROJECT_ID
+    VARIABLES=DB_NAME=$DB_NAME,DB_USER=$(db_user "$1"),GOOGLE_CLOUD_PROJECT=$PROJECT_ID
     describe_way
 }
 
-# usage: deploy_function NAME ENTRY_POINT WHO VARIABLES LIMIT...
 # One revision has code, settings, password, and socket or network. Where one serves already, the new
 # one gets no traffic until it has answered. A function begins closed; open_functions lets people in.
-deploy_function() {
+deploy_function() { # NAME ENTRY_POINT WHO VARIABLES LIMIT...
     local name=$1 entry_point=$2 who=$3 variables=$4 access=() traffic=()
     shift 4
     describe_database "$who"
@@ -54,8 +61,8 @@ deploy_function() {
     else
         access=(--no-allow-unauthenticated)
     fi
-    step "function $name: build and deploy (this takes minutes)"
-    run run deploy "$name" --region="$REGION" --source="$SOURCE" --function="$entry_point" \
+    step "function $name: build and deploy"
+    build run deploy "$name" --region="$REGION" --source="$SOURCE" --function="$entry_point" \
         --base-image="$RUNTIME" \
         --image="$REGION-docker.pkg.dev/$PROJECT_ID/$REPOSITORY/$name" \
         --service-account="$(account "hiring-$who")" \
@@ -65,9 +72,8 @@ deploy_function() {
     ((${#traffic[@]} == 0)) || take_over "$name"
 }
 
-# usage: take_over FUNCTION
 # Gives the traffic to the new revision when it has answered at its own address.
-take_over() {
+take_over() { # FUNCTION
     local name=$1 url=${URL_OF[$1]}
     step "function $name: the new revision answers"
     try_function "$name" "${url/:\/\//://$CANDIDATE---}" "$url"
@@ -78,27 +84,45 @@ take_over() {
     run run services update-traffic "$name" --region="$REGION" --to-latest --remove-tags="$CANDIDATE"
 }
 
-deploy_report() {
-    deploy_function "$1" "$2" reports \
-        "THREADS=$REPORT_THREADS,CLOUD_RUN_TIMEOUT_SECONDS=$REPORT_TIMEOUT,DB_USER=$DB_USER_REPORTS" \
-        "${REPORT_LIMITS[@]}"
+declare -A APART
+
+# Begins to deploy a function beside the script, in a folder of its own; together prints the output.
+apart() { # FUNCTION ARGUMENT...
+    local WORK=$WORK/$1 OUTPUT
+    mkdir "$WORK"
+    exec {OUTPUT}>"$WORK/said"
+    deploy_function "$@" 2>"$WORK/failed" &
+    APART[$1]=$!
+    exec {OUTPUT}>&-
 }
 
-deploy_change() {
-    local name variables=CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH
-    variables+=,DB_USER=$DB_USER_CHANGES
-    for name in KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS; do
-        [[ -z ${!name:-} ]] || variables+=,$name=${!name}
+# Waits for commands and prints what each said, one after the other. Ends the run if one failed.
+together() { # NAME...
+    local name status=0
+    for name in "$@"; do
+        wait "${APART[$name]}" || status=$?
+        cat "$WORK/$name/said" >&"$OUTPUT"
+        cat "$WORK/$name/failed" >&2
     done
-    deploy_function "$1" "$2" changes "$variables" "${CHANGE_LIMITS[@]}"
+    ((status == 0)) || exit "$status"
+}
+
+# Each function is a build of its own, of minutes. (One image would do for all by the buildpacks' source,
+# where FUNCTION_TARGET is a default; but Google's documentation reserves that name.)
+deploy_functions() {
+    local report=THREADS=$REPORT_THREADS,CLOUD_RUN_TIMEOUT_SECONDS=$REPORT_TIMEOUT
+    local change=CLOUD_RUN_TIMEOUT_SECONDS=$CHANGE_TIMEOUT,GCS_PATH=$GCS_PATH
+    apart quarterly-hired quarterly_hired reports "$report" "${REPORT_LIMITS[@]}"
+    apart hiring-by-department hiring_by_department reports "$report" "${REPORT_LIMITS[@]}"
+    apart backup-data backup_data backup "$change$KEEP_BACKUPS" "${CHANGE_LIMITS[@]}"
+    apart truncate-tables truncar_tablas truncation "$change" "${CHANGE_LIMITS[@]}"
+    note "- four builds side by side (this takes minutes)"
+    together "${FUNCTIONS[@]}"
 }
 
 # Prints what a function can be asked that changes nothing.
 harmless_query() {
-    case $1 in
-    backup-data | truncate-tables) printf 'dry_run=true' ;;
-    *) printf 'format=json' ;;
-    esac
+    if [[ " ${REPORTS[*]} " == *" $1 "* ]]; then printf 'format=json'; else printf 'dry_run=true'; fi
 }
 
 log_of() {
@@ -106,34 +130,21 @@ log_of() {
         "$REGION" "$1" "$PROJECT_ID"
 }
 
-# usage: find_identity AUDIENCE
 # Sets IDENTITY to a token, or to nothing where gcloud has none to give. A service account has one for
 # each audience, a person one for all.
-find_identity() {
+find_identity() { # AUDIENCE
     IDENTITY=$(call auth print-identity-token --audiences="$1" 2>/dev/null) ||
         IDENTITY=$(call auth print-identity-token 2>/dev/null) || IDENTITY=""
 }
 
-# usage: is_open FUNCTION
-# Whether everyone may call it at this moment.
-is_open() {
-    local caller
-    find_callers "$1"
-    for caller in "${CALLERS[@]}"; do
-        [[ $caller != *" allUsers" ]] || return 0
-    done
-    return 1
-}
-
-# usage: try_function FUNCTION ADDRESS AUDIENCE
 # Sets OUTCOME to what became of one call that changes nothing: `answered`, `not tried: ...` or
 # `failed: ...`; and OPEN to whether it needed no token. The rights may be a minute on their way, as
 # may the network of a new instance.
-try_function() {
+try_function() { # FUNCTION ADDRESS AUDIENCE
     local name=$1 address=$2 audience=$3 header="" seconds status
-    if is_open "$name"; then
-        OPEN=true
-    else
+    OPEN=true
+    find_callers "$name"
+    if [[ " ${RIGHTS[*]} " != *" allUsers "* ]]; then
         OPEN=false
         find_identity "$audience"
         [[ -n $IDENTITY ]] || { OUTCOME="not tried: gcloud has no identity token to give" && return; }
@@ -173,13 +184,10 @@ try_functions() {
         note "  curl$identity '$url?$(harmless_query "$name")'"
         case $OUTCOME in
         answered*) ((answered += 1)) ;;
-        failed*) failed+=("$name") ;;
+        failed*) failed+=("$name, log $(log_of "$name")") ;;
         esac
     done
     ! "$DRY_RUN" || return 0
     note "$answered of ${#FUNCTIONS[@]} answered"
-    for name in "${failed[@]}"; do
-        note "log of $name: $(log_of "$name")"
-    done
     ((${#failed[@]} == 0)) || stop "did not answer as they should: ${failed[*]}"
 }

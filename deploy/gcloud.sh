@@ -11,15 +11,16 @@ WORK=""
 # What attempt calls; a caller names another for what gcloud does not have.
 CALLER=call
 
-# Errors that Google gives for a minute or two after something was created, enabled or allowed.
-NOT_YET='SERVICE_DISABLED|has not been used in project|[Dd]oes not exist|NOT_FOUND|not found'
-NOT_YET+='|Permission denied on secret|does not have storage\.|actAs.* denied'
-BUSY='RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|HTTPError (409|429|503)|concurrent policy changes'
-BUSY+='|Quota exceeded|[Ss]tatus.{1,8}(429|503)|\) (429|503) '
+# SAYS[meaning]: the patterns of Google's refusals; ADVICE[pattern]: what to do about one.
+declare -A SAYS ADVICE
+while IFS=$'\t' read -r meanings _ _ pattern _ advice; do
+    [[ $meanings != \#* ]] || continue
+    for meaning in ${meanings//,/ }; do SAYS[$meaning]+="${SAYS[$meaning]:+|}$pattern"; done
+    [[ -z $advice ]] || ADVICE[$pattern]=$advice
+done <deploy/refusals.tsv
+BUSY="${SAYS[busy]}|${SAYS[conflict]}"
+NOT_YET=${SAYS[soon]}
 WAITS=(5 10 15 20 30 40) # seconds, two minutes in all
-
-ABSENT='NOT_FOUND|[Nn]ot found|[Cc]annot find|status=\[404\]|SERVICE_DISABLED|has not been used in project'
-PRESENT='ALREADY_EXISTS|already exists|already own it|HTTPError 409'
 
 stop() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -28,8 +29,12 @@ stop() {
 
 # Ends the run because the current step failed.
 fail() {
+    local pattern advice=${1:-What is done so far stays; run it again to go on.}
     [[ -z $COMPLAINT ]] || printf '%s\n' "$COMPLAINT" >&2
-    stop "failed: $STEP. ${1:-What is done so far stays; run it again to go on.}"
+    for pattern in "${!ADVICE[@]}"; do
+        [[ ! $COMPLAINT =~ $pattern ]] || advice=${ADVICE[$pattern]}
+    done
+    stop "failed: $STEP. $advice"
 }
 
 # Begins a step: prints its name, which is also for the message if it fails.
@@ -58,7 +63,8 @@ begin() {
     exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
     export CLOUDSDK_CORE_DISABLE_PROMPTS=1
     WORK=$(mktemp -d)
-    trap 'rm -rf "$WORK"' EXIT
+    # shellcheck disable=SC2046 # a word for each process
+    trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$WORK"' EXIT
 }
 
 # Calls gcloud, or only prints the call under --dry-run. Arguments after a -- are a job's.
@@ -78,10 +84,9 @@ do_here() {
     if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
 }
 
-# usage: attempt PATTERN ARGUMENT...
 # Calls gcloud, or CALLER, and repeats the call after growing waits while its error matches the
 # pattern. Sets ANSWER to its output and COMPLAINT to its errors.
-attempt() {
+attempt() { # PATTERN ARGUMENT...
     local pattern=$1 seconds
     shift
     for seconds in "${WAITS[@]}" none; do
@@ -108,16 +113,28 @@ run() {
     attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# Creates something; succeeds if it exists already.
+# Runs a command that builds. The first build of a new account is repeated once: Google may not know its
+# rights yet, and a build that fails does not say so.
+build() {
+    attempt "$BUSY|$NOT_YET" "$@" && return
+    [[ ${NEW_BUILDER:-} == true && $COMPLAINT =~ ${SAYS[build]} ]] || fail
+    note "  the build failed, perhaps because its account is new; once more in ${WAITS[-1]} s"
+    sleep "${WAITS[-1]}"
+    run "$@"
+}
+
+# Creates something; succeeds if it exists already. Sets CREATED.
 create() {
+    CREATED=true
     ! "$DRY_RUN" || note "# unless it exists:"
-    attempt "${BUSY/409|/}|$NOT_YET" "$@" || [[ $COMPLAINT =~ $PRESENT ]] || fail
+    attempt "${SAYS[busy]}|$NOT_YET" "$@" || CREATED=false
+    "$CREATED" || [[ $COMPLAINT =~ ${SAYS[present]} ]] || fail
 }
 
 # Removes something; succeeds if it does not exist.
 remove() {
     ! "$DRY_RUN" || note "# if it exists:"
-    attempt "$BUSY" "$@" || [[ $COMPLAINT =~ $ABSENT ]] || fail
+    attempt "$BUSY" "$@" || [[ $COMPLAINT =~ ${SAYS[absent]} ]] || fail
 }
 
 # Sets ANSWER to gcloud's description of something that must exist.
@@ -126,9 +143,8 @@ ask() {
     "$DRY_RUN" || attempt "$BUSY|$NOT_YET" "$@" || fail
 }
 
-# usage: require_deployed THING ARGUMENT...
 # What ./deploy.sh makes is there; else this says so at once.
-require_deployed() {
+require_deployed() { # THING ARGUMENT...
     step "$1"
     shift
     "$DRY_RUN" || exists "$@" || stop "failed: $STEP is missing; run ./deploy.sh first"
@@ -140,7 +156,29 @@ exists() {
     ANSWER=""
     ! "$DRY_RUN" || return 1
     if attempt "$BUSY" "$@"; then return 0; fi
-    [[ $COMPLAINT =~ $ABSENT ]] || fail
+    [[ $COMPLAINT =~ ${SAYS[absent]} ]] || fail
     COMPLAINT=""
     return 1
+}
+
+# Gives the account hiring-WHO a role on one thing; GROUP is gcloud's, such as "storage buckets".
+grant() { # GROUP THING WHO ROLE [FLAG...]
+    local group thing=$2 who=$3 role=$4
+    read -ra group <<<"$1"
+    shift 4
+    step "rights of hiring-$who: $role on $thing"
+    [[ ${group[0]} == run ]] || set -- "$@" --condition=None
+    run "${group[@]}" add-iam-policy-binding "$thing" "$@" \
+        --member="serviceAccount:$(account "hiring-$who")" --role="roles/$role"
+}
+
+# Sets RIGHTS to `role member` for each right on one thing; to nothing where there is no such thing.
+find_rights() { # GROUP THING [FLAG...]
+    local group thing=$2
+    read -ra group <<<"$1"
+    shift 2
+    RIGHTS=()
+    exists "${group[@]}" get-iam-policy "$thing" "$@" --flatten='bindings[].members[]' \
+        --format="value[separator=' '](bindings.role,bindings.members)" || return 0
+    [[ -z $ANSWER ]] || mapfile -t RIGHTS <<<"$ANSWER"
 }

@@ -1,21 +1,45 @@
--- The least that the functions' two database users need. Run it as an administrator when the tables
--- are there; put other names in, if yours are others. Make the users first, with SQL too:
---   CREATE USER hiring_reports@'%' IDENTIFIED BY RANDOM PASSWORD;
---   CREATE USER hiring_changes@'%' IDENTIFIED BY RANDOM PASSWORD;
--- (a user made with `gcloud sql users create` or in the console may do everything on MySQL 8).
+-- The least that each database user needs, a statement a line. Run it as an administrator when the tables
+-- are there; put other names in, if yours are others. Make each user first, with SQL too (a user made
+-- with `gcloud sql users create` or in the console may do everything on MySQL 8).
 
 -- The two reports read.
+--   CREATE USER hiring_reports@'%' IDENTIFIED BY RANDOM PASSWORD;
 GRANT SELECT ON hiring.departments TO hiring_reports@'%';
 GRANT SELECT ON hiring.jobs TO hiring_reports@'%';
 GRANT SELECT ON hiring.employees TO hiring_reports@'%';
 
--- Backup and truncation read, lock, and empty: TRUNCATE asks for DROP.
-GRANT SELECT, DROP ON hiring.departments TO hiring_changes@'%';
-GRANT SELECT, DROP ON hiring.jobs TO hiring_changes@'%';
-GRANT SELECT, DROP ON hiring.employees TO hiring_changes@'%';
-GRANT LOCK TABLES ON hiring.* TO hiring_changes@'%';
+-- The backup reads.
+--   CREATE USER hiring_backup@'%' IDENTIFIED BY RANDOM PASSWORD;
+GRANT SELECT ON hiring.departments TO hiring_backup@'%';
+GRANT SELECT ON hiring.jobs TO hiring_backup@'%';
+GRANT SELECT ON hiring.employees TO hiring_backup@'%';
 
--- The truncation refuses where another table's rows refer to ours. A foreign key shows only to a user
--- with some right on its table, in whichever database that is; this right shows names and no rows.
--- Without it, such a table is not seen, and its rows lose what they refer to.
-GRANT REFERENCES ON *.* TO hiring_changes@'%';
+-- The truncation reads, locks, and empties: TRUNCATE asks for DROP. It refuses where another table's rows
+-- refer to ours. A foreign key shows only to a user with some right on its table, in whichever database
+-- that is; REFERENCES shows names and no rows. Without it, such a table is not seen, and its rows lose
+-- what they refer to.
+--   CREATE USER hiring_truncation@'%' IDENTIFIED BY RANDOM PASSWORD;
+GRANT SELECT, DROP ON hiring.departments TO hiring_truncation@'%';
+GRANT SELECT, DROP ON hiring.jobs TO hiring_truncation@'%';
+GRANT SELECT, DROP ON hiring.employees TO hiring_truncation@'%';
+GRANT LOCK TABLES ON hiring.* TO hiring_truncation@'%';
+GRANT REFERENCES ON *.* TO hiring_truncation@'%';
+
+-- The backup on Dataproc, if you use it: it holds a read lock for a moment.
+--   CREATE USER hiring_jobs@'%' IDENTIFIED BY RANDOM PASSWORD;
+GRANT SELECT ON hiring.departments TO hiring_jobs@'%';
+GRANT SELECT ON hiring.jobs TO hiring_jobs@'%';
+GRANT SELECT ON hiring.employees TO hiring_jobs@'%';
+GRANT LOCK TABLES ON hiring.* TO hiring_jobs@'%';
+
+-- The job hiring-operate, if you use it: it restores and imports into the three tables. Before it creates a
+-- missing one it asks for CREATE; ALTER sets the next id.
+--   CREATE USER hiring_operate@'%' IDENTIFIED BY RANDOM PASSWORD;
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.departments TO hiring_operate@'%';
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.jobs TO hiring_operate@'%';
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.employees TO hiring_operate@'%';
+GRANT LOCK TABLES ON hiring.* TO hiring_operate@'%';
+
+-- The job hiring-drill, if you use it: the scratch database alone, which it makes and drops.
+--   CREATE USER hiring_drill@'%' IDENTIFIED BY RANDOM PASSWORD;
+GRANT SELECT, INSERT, CREATE, ALTER, REFERENCES, DROP, LOCK TABLES ON hiring_drill.* TO hiring_drill@'%';

@@ -17,10 +17,9 @@ check_network() {
     SERVICES+=(compute) # Cloud Run looks the network up there
 }
 
-# usage: check_way INSTANCE CA_MODE ADDRESSES DNS_NAME
 # Checks that the instance can be reached as the settings say. Sets CA_MODE.
-check_way() {
-    local instance=$1 addresses=$3 name=${4%.} private
+check_way() { # INSTANCE CA_MODE ADDRESSES DNS_NAME SSL_MODE CONNECTORS
+    local instance=$1 addresses=$3 name=${4%.} ssl_mode=$5 connectors=$6 private
     CA_MODE=${2:-$OWN_AUTHORITY}
     private=$(sed -n 's|.*\<PRIVATE/\([^ ]*\).*|\1|p' <<<"$addresses")
     if [[ -n $DB_HOST ]]; then check_host; else check_socket; fi
@@ -40,6 +39,9 @@ check_socket() {
 # Where an instance is its own authority, its certificate proves which instance answers. Where the
 # authority signs for others too, the functions compare the name as well, so they need it.
 check_host() {
+    [[ $ssl_mode != TRUSTED_CLIENT_CERTIFICATE_REQUIRED && $connectors != REQUIRED ]] ||
+        stop "$instance takes no login without a client certificate or a connector; leave DB_HOST, NETWORK" \
+            "and SUBNET empty, or patch it: --ssl-mode=ENCRYPTED_ONLY --connector-enforcement=NOT_REQUIRED"
     [[ -n $private ]] || stop "$instance has no private address; leave DB_HOST, NETWORK and SUBNET empty"
     if [[ $CA_MODE == "$OWN_AUTHORITY" ]]; then
         [[ $DB_HOST == "$private" ]] ||
@@ -63,9 +65,9 @@ describe_way() {
     fi
 }
 
-# Stores the certificates with which the functions verify the server, as a secret that both accounts
-# may read. Sets VERSION_OF[authority]. Adds a version only where the certificates have changed.
-ensure_authority() {
+# Stores the certificates that verify the server, as a secret that the accounts may read. Sets
+# VERSION_OF[authority]. Adds a version only where the certificates have changed.
+ensure_authority() { # WHO...
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
     local list=(server-ca-certs list --format='value(cert)') certificates who
     ensure_secret "$AUTHORITY_SECRET"
@@ -81,8 +83,7 @@ ensure_authority() {
     [[ -z $VERSION ]] || ask secrets versions access "$VERSION" --secret="$AUTHORITY_SECRET"
     [[ -n $VERSION && $ANSWER == "$certificates" ]] || add_version "$AUTHORITY_SECRET" "$certificates"
     VERSION_OF[authority]=$VERSION
-    for who in reports changes; do
-        step "rights of hiring-$who: the certificates of the authority"
-        grant_secret "$AUTHORITY_SECRET" "hiring-$who"
+    for who in "$@"; do
+        grant secrets "$AUTHORITY_SECRET" "$who" secretmanager.secretAccessor
     done
 }

@@ -9,9 +9,8 @@ REPOSITORY=hiring
 declare -A VERSION_OF
 PROTECTION=(--uniform-bucket-level-access --public-access-prevention)
 
-# usage: find_services_off NAME...
 # Sets OFF to those of the services that are not enabled; under --dry-run, to all.
-find_services_off() {
+find_services_off() { # NAME...
     local name
     step "services"
     ask services list --enabled --format='value(config.name)'
@@ -21,28 +20,29 @@ find_services_off() {
     done
 }
 
-# usage: enable_services NAME...
-enable_services() {
+enable_services() { # NAME...
     step "enable services: $*"
     run services enable "${@/%/.googleapis.com}"
 }
 
-# usage: ensure_account NAME PURPOSE
-ensure_account() {
+# Sets CREATED.
+ensure_account() { # NAME PURPOSE
     step "service account $1"
     create iam service-accounts create "$1" --display-name="$2"
 }
 
 ensure_backup_bucket() {
+    local more=()
     step "bucket gs://$(bucket)"
-    create storage buckets create "gs://$(bucket)" --location="$REGION" "${PROTECTION[@]}" \
-        --soft-delete-duration=7d
+    [[ -z ${BACKUP_RETENTION:-} ]] || more+=(--retention-period="$BACKUP_RETENTION")
+    [[ -z ${BACKUP_KEY:-} ]] || more+=(--default-encryption-key="$BACKUP_KEY")
+    create storage buckets create "gs://$(bucket)" --location="${BACKUP_LOCATION:-$REGION}" \
+        "${PROTECTION[@]}" --soft-delete-duration=7d "${more[@]}"
     "$DRY_RUN" || check_backup_bucket "$(bucket)"
 }
 
-# usage: check_backup_bucket BUCKET
 # A bucket that was there before may serve others too: what does not suit us is said, not changed.
-check_backup_bucket() {
+check_backup_bucket() { # BUCKET
     local bucket=$1 uniform prevention soft_delete
     local fields=uniform_bucket_level_access,public_access_prevention
     fields+=,soft_delete_policy.retentionDurationSeconds
@@ -59,41 +59,74 @@ check_backup_bucket() {
 
 # The build gets what a build needs: its source, its repository, its log.
 ensure_build() {
-    local source=gs://$1 builder
-    builder=serviceAccount:$(account hiring-build)
+    local source=gs://$1
     step "bucket $source: the source of builds"
     create storage buckets create "$source" --location="$REGION" "${PROTECTION[@]}"
     step "repository $REPOSITORY: the images"
     create artifacts repositories create "$REPOSITORY" --location="$REGION" \
         --repository-format=docker
-    step "rights of hiring-build: this source, these images, logs"
-    run storage buckets add-iam-policy-binding "$source" --condition=None \
-        --member="$builder" --role=roles/storage.objectViewer
-    run artifacts repositories add-iam-policy-binding "$REPOSITORY" --location="$REGION" \
-        --condition=None --member="$builder" --role=roles/artifactregistry.writer
-    run projects add-iam-policy-binding "$PROJECT_ID" --condition=None \
-        --member="$builder" --role=roles/logging.logWriter
+    grant "storage buckets" "$source" build storage.objectViewer
+    grant "artifacts repositories" "$REPOSITORY" build artifactregistry.writer --location="$REGION"
+    grant projects "$PROJECT_ID" build logging.logWriter
 }
 
-# Sets PASSWORD from a hidden prompt, or from one of the two lines of standard input.
-read_password() {
-    local user=$1 line=$2
+# Copies what manage.py and the jobs import.
+copy_modules() { # FOLDER
+    do_here mkdir -p "$1"
+    do_here cp -R hiring pages restore operate "$1"
+    do_here cp ./*.py "$1"
+}
+
+# Has Cloud Build make an image of a folder with a Dockerfile, as the account that builds the functions:
+# it needs no further right. Sets IMAGE.
+build_image() { # NAME:TAG FOLDER
+    # In an image's name, a project example.com:name becomes example.com/name.
+    IMAGE=$REGION-docker.pkg.dev/${PROJECT_ID/://}/$REPOSITORY/$1
+    build builds submit "$2" --config=deploy/cloudbuild.yaml --substitutions="_IMAGE=$IMAGE" \
+        --region="$REGION" --suppress-logs \
+        --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
+        --gcs-source-staging-dir="gs://$(source_bucket)/${1%:*}"
+}
+
+# Stops, with the SQL, where a database user is missing whose password no run has stored yet.
+check_users() { # WHO...
+    local who missing=()
+    step "database users"
+    ! "$DRY_RUN" || return 0
+    for who in "$@"; do
+        exists secrets versions describe latest --secret="hiring-$who-password" || missing+=("$who")
+    done
+    ((${#missing[@]})) || return 0
+    ask sql users list --instance="${INSTANCE_CONNECTION_NAME##*:}" \
+        --project="${INSTANCE_CONNECTION_NAME%:*:*}" --format='value(name)'
+    for who in "${missing[@]}"; do
+        [[ $'\n'$ANSWER$'\n' == *$'\n'"$(db_user "$who")"$'\n'* ]] || grants_of "$who" >>"$WORK/grants"
+    done
+    [[ -s $WORK/grants ]] || return 0
+    cat "$WORK/grants" >&2
+    stop "nothing was changed: database users are missing; run this SQL as an administrator, then this again"
+}
+
+# Prints the statements of grants.sql for one database user, with the names in the settings.
+grants_of() { # WHO
+    sed -nE "s/^(--   )?((CREATE USER|GRANT) .*\bhiring_$1@.*;)$/\2/p" deploy/grants.sql |
+        sed -E "s/\bhiring_$1@/'$(db_user "$1")'@/; s/ ON hiring(_drill)?\./ ON \`$DB_NAME\1\`./"
+}
+
+# Sets PASSWORD from a hidden prompt, or from the next line of standard input.
+read_password() { # WHO
+    local user
+    user=$(db_user "$1")
     PASSWORD=""
     ! "$DRY_RUN" || return 0
-    if [[ -t $INPUT ]]; then
-        IFS= read -rsu "$INPUT" -p "Password of database user $user: " PASSWORD || true
-        printf '\n' >&2
-    else
-        [[ -v PASSWORD_LINES ]] || mapfile -t -n 2 -u "$INPUT" PASSWORD_LINES
-        PASSWORD=${PASSWORD_LINES[line]:-}
-    fi
+    IFS= read -rsu "$INPUT" -p "Password of database user $user: " PASSWORD || true
+    [[ ! -t $INPUT ]] || printf '\n' >&2
     [[ -n $PASSWORD ]] || stop "failed: $STEP: no password for database user $user was given"
 }
 
-# usage: find_version SECRET
 # Sets VERSION to the number of the newest version, or to nothing. A revision gets this one: `latest`
 # could be another at each start of an instance.
-find_version() {
+find_version() { # SECRET
     local state
     VERSION=""
     exists secrets versions describe latest --secret="$1" \
@@ -103,64 +136,54 @@ find_version() {
         stop "version $VERSION of secret $1, the newest, is ${state,,}; add a version, or enable it"
 }
 
-# usage: add_version SECRET CONTENT
-add_version() {
+add_version() { # SECRET CONTENT
     SENT=$2
     run secrets versions add "$1" --data-file=- --format='value(name.basename())'
     SENT=""
     VERSION=${ANSWER:-1}
 }
 
-# usage: ensure_secret SECRET
-ensure_secret() {
+ensure_secret() { # SECRET
     step "secret $1"
-    create secrets create "$1" --replication-policy=automatic
+    create secrets create "$1" --replication-policy=user-managed --locations="$REGION"
 }
 
-# usage: ensure_password WHO DATABASE_USER LINE
 # Sets VERSION_OF[WHO]. The secret and its version are two steps: a run that ended between them goes
 # on here.
-ensure_password() {
-    local who=$1 user=$2 line=$3
-    local secret=hiring-$who-password
+ensure_password() { # WHO
+    local secret=hiring-$1-password
     ensure_secret "$secret"
-    step "password of database user $user"
+    step "password of database user $(db_user "$1")"
     find_version "$secret"
     if [[ -z $VERSION ]]; then
-        read_password "$user" "$line"
+        read_password "$1"
         add_version "$secret" "$PASSWORD"
     fi
-    VERSION_OF[$who]=$VERSION
-    step "rights of hiring-$who: its own password"
-    grant_secret "$secret" "hiring-$who"
+    VERSION_OF[$1]=$VERSION
+    grant secrets "$secret" "$1" secretmanager.secretAccessor
 }
 
-# usage: grant_secret SECRET ACCOUNT
-grant_secret() {
-    run secrets add-iam-policy-binding "$1" --condition=None \
-        --member="serviceAccount:$(account "$2")" --role=roles/secretmanager.secretAccessor
-}
-
-# For the socket both accounts may connect to the project's instances. A condition for one instance
+# For the socket the accounts may connect to the project's instances. A condition for one instance
 # would make other people's unconditional bindings of the project fail where prompts are off.
-ensure_way_to_database() {
+ensure_way_to_database() { # WHO...
     local project=${INSTANCE_CONNECTION_NAME%:*:*} who
     if [[ -n $DB_HOST ]]; then
-        ensure_authority
+        ensure_authority "$@"
         return
     fi
-    for who in reports changes; do
-        step "rights of hiring-$who: connecting to Cloud SQL"
-        run projects add-iam-policy-binding "$project" --project="$project" --condition=None \
-            --member="serviceAccount:$(account "hiring-$who")" --role=roles/cloudsql.client
+    for who in "$@"; do
+        grant projects "$project" "$who" cloudsql.client --project="$project"
     done
 }
 
-# usage: grant_bucket BUCKET ACCOUNT
-# A backup creates, reads back and lists objects, and deletes those of a failed run. objectUser has
-# all of that; objectAdmin could also say who else may read them.
-grant_bucket() {
-    step "rights of $2: the objects of gs://$1"
-    run storage buckets add-iam-policy-binding "gs://$1" --condition=None \
-        --member="serviceAccount:$(account "$2")" --role=roles/storage.objectUser
+# Whoever stores objects may create, read and list them, and remove them only with MAY_DELETE=true.
+grant_bucket() { # WHO MAY_DELETE
+    local bucket
+    bucket=gs://$(bucket)
+    grant "storage buckets" "$bucket" "$1" storage.objectCreator
+    grant "storage buckets" "$bucket" "$1" storage.objectViewer
+    if "$2"; then grant "storage buckets" "$bucket" "$1" storage.objectUser; else
+        remove storage buckets remove-iam-policy-binding "$bucket" --all \
+            --member="serviceAccount:$(account "hiring-$1")" --role=roles/storage.objectUser
+    fi
 }

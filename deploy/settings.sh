@@ -2,10 +2,10 @@
 # Reads the settings of deploy.sh and of the jobs' submit scripts from deploy.env, and checks them.
 
 # Every name that deploy.env may hold.
-SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_CHANGES
-    PUBLIC_REPORTS REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME
-    KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS
-    ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
+SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_BACKUP
+    DB_USER_TRUNCATION DB_USER_JOBS DB_USER_OPERATE DB_USER_DRILL OPERATE_MAY_DELETE PUBLIC_REPORTS
+    REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS BACKUP_LOCATION BACKUP_RETENTION
+    BACKUP_KEY BACKUP_HOUR ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
 
 # The environment overrides deploy.env, so that a setting can be changed for one run. The file is
@@ -37,9 +37,8 @@ require_settings() {
         stop "missing in the environment and in deploy.env: ${missing[*]} ($EXAMPLE explains them)"
 }
 
-# usage: check_form NAME PATTERN EXAMPLE
 # Checks the form of a setting if it is set.
-check_form() {
+check_form() { # NAME PATTERN EXAMPLE
     local name=$1 pattern=$2 example=$3
     [[ -z ${!name:-} || ${!name} =~ ^($pattern)$ ]] ||
         stop "$name is malformed: ${!name@Q}; for example $name=$example"
@@ -48,7 +47,7 @@ check_form() {
 # The forms exclude what would end a value on gcloud's command line: commas, quotes, blanks,
 # newlines.
 check_forms() {
-    local word='[A-Za-z0-9_.@$-]+'
+    local name word='[A-Za-z0-9_.@$-]+'
     check_form PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]+' my-project
     check_form REGION '[a-z]+-[a-z]+[0-9]+' europe-west1
     check_form INSTANCE_CONNECTION_NAME '([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+' \
@@ -56,15 +55,22 @@ check_forms() {
     check_form GCS_PATH '(gs://)?[a-z0-9][a-z0-9._-]+[a-z0-9](/[^,"'\''[:space:][:cntrl:]]*)?' \
         gs://my-bucket/hiring
     check_form DB_NAME "$word" hiring
-    check_form DB_USER_REPORTS "$word" hiring_reports
-    check_form DB_USER_CHANGES "$word" hiring_changes
-    check_form PUBLIC_REPORTS 'yes|no' no
+    for name in "${!DB_USER_@}"; do
+        check_form "$name" "$word" hiring_reports
+    done
     check_form KEEP_BACKUPS_DAYS '[1-9][0-9]{0,4}' 30
     check_form KEEP_BACKUPS_WEEKS '[1-9][0-9]{0,3}' 8
     check_form KEEP_BACKUPS_MONTHS '[1-9][0-9]{0,3}' 12
+    check_form PUBLIC_REPORTS 'yes|no' no
+    check_form OPERATE_MAY_DELETE 'yes|no' no
+    check_form BACKUP_HOUR '[0-9]|1[0-9]|2[0-3]' 3
+    check_form BACKUP_LOCATION '[A-Za-z0-9-]+' EUR4
+    check_form BACKUP_RETENTION '[1-9][0-9]*[dmy]' 30d
+    check_form BACKUP_KEY 'projects/[^,"'\''[:space:][:cntrl:]]+/cryptoKeys/[A-Za-z0-9_-]+' \
+        projects/my-project/locations/europe-west1/keyRings/hiring/cryptoKeys/backups
     check_form ALERT_CHANNEL 'projects/[a-z0-9-]+/notificationChannels/[0-9]+' \
         projects/my-project/notificationChannels/1234567890
-    check_form RUNTIME 'python3[0-9]+' python313
+    check_form RUNTIME 'python3(1[1-9]|[2-9][0-9])' python313
     check_form DB_HOST '([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+' 10.1.2.3
     check_form NETWORK '[a-z0-9/._-]+' default
     check_form SUBNET '[a-z0-9/._-]+' default
@@ -72,9 +78,8 @@ check_forms() {
     check_form JOBS_SUBNET '[a-z0-9/._-]+' default
 }
 
-# usage: check_members NAME
 # Sets MEMBERS to the people and accounts in a list, and refuses members that stand for everybody.
-check_members() {
+check_members() { # NAME
     local name=$1 list member kept=()
     list=${!name:-}
     [[ $list != *[[:cntrl:]]* ]] || stop "$name is more than one line"
@@ -94,6 +99,12 @@ check_members() {
 bucket() {
     local path=${GCS_PATH#gs://}
     printf '%s' "${path%%/*}"
+}
+
+# Prints the database user of one part of the bundle, such as reports, backup or truncation.
+db_user() { # WHO
+    local name=DB_USER_${1^^}
+    printf '%s' "${!name:-hiring_$1}"
 }
 
 # Prints an account's address; for a project example.com:name it has the two parts in reverse.

@@ -18,28 +18,21 @@ end and shows what the job says.
 END
 }
 
-# The job's account reads the password itself, because anybody can see a batch's properties.
-grant_password() {
-    step "rights of $JOBS_ACCOUNT: the password of database user $DB_USER_REPORTS"
-    run secrets add-iam-policy-binding hiring-reports-password \
-        --member="serviceAccount:$(account "$JOBS_ACCOUNT")" \
-        --role=roles/secretmanager.secretAccessor
-}
-
 main() {
     read_arguments '--ranges=[1-9][0-9]*|--allow-changes' "$@"
-    prepare PROJECT_ID REGION GCS_PATH DB_NAME DB_USER_REPORTS JOBS_DB_HOST
-    require_deployed "secret hiring-reports-password" secrets describe hiring-reports-password
+    prepare PROJECT_ID REGION GCS_PATH DB_NAME INSTANCE_CONNECTION_NAME JOBS_DB_HOST
+    check_users jobs
     step "enable the service"
     run services enable dataproc.googleapis.com
-    ensure_jobs_account roles/dataproc.worker
-    grant_password
+    ensure_jobs_account dataproc.worker
+    # The job's account reads the password itself, because anybody can see a batch's properties.
+    ensure_password jobs
     pack_for_dataproc
-    local secret=projects/$PROJECT_ID/secrets/hiring-reports-password/versions/latest
+    local secret=projects/$PROJECT_ID/secrets/hiring-jobs-password/versions/latest
     local arguments=()
     ((${#JOB_ARGUMENTS[@]} == 0)) || arguments=(-- "${JOB_ARGUMENTS[@]}")
     submit_to_dataproc backup jobs/distributed_backup.py GCS_PATH="$GCS_PATH" \
-        DB_HOST="$JOBS_DB_HOST" DB_NAME="$DB_NAME" DB_USER="$DB_USER_REPORTS" \
+        DB_HOST="$JOBS_DB_HOST" DB_NAME="$DB_NAME" DB_USER="$(db_user jobs)" \
         DB_PASS_SECRET="$secret" "${arguments[@]}"
 }
 

@@ -9,8 +9,6 @@ source deploy/settings.sh
 # shellcheck source=deploy/resources.sh
 source deploy/resources.sh
 
-# The job uses the reports' database user: a backup only reads the three tables.
-JOBS_ACCOUNT=hiring-jobs
 DATAPROC_VERSION=2.3 # Spark 3.5, Python 3.11
 DATAPROC_PYTHON=3.11
 # Names the batch or job of one submission, and its folder in the bucket.
@@ -63,19 +61,15 @@ storage_address() {
 # Creates the account with rights on the bucket's objects, and with its service's role on the
 # project.
 ensure_jobs_account() {
-    local member
-    member=serviceAccount:$(account "$JOBS_ACCOUNT")
-    ensure_account "$JOBS_ACCOUNT" "Backups and forecasts on Dataproc and Vertex AI"
-    grant_bucket "$(bucket)" "$JOBS_ACCOUNT"
-    step "rights of $JOBS_ACCOUNT: $1"
-    run projects add-iam-policy-binding "$PROJECT_ID" --condition=None --member="$member" --role="$1"
+    ensure_account hiring-jobs "Backups and forecasts on Dataproc and Vertex AI"
+    grant "storage buckets" "gs://$(bucket)" jobs storage.objectUser
+    grant projects "$PROJECT_ID" jobs "$1"
 }
 
-# usage: copy_modules FOLDER
-copy_modules() {
-    do_here mkdir -p "$1/jobs"
-    do_here cp -R hiring pages restore operate "$1"
-    do_here cp ./*.py "$1"
+# usage: copy_jobs FOLDER
+copy_jobs() {
+    copy_modules "$1"
+    do_here mkdir "$1/jobs"
     do_here cp jobs/*.py jobs/*.html "$1/jobs"
 }
 
@@ -87,7 +81,7 @@ pack_for_dataproc() {
     do_here python3 -m pip install --quiet --disable-pip-version-check --target="$packages" \
         --platform=manylinux_2_28_x86_64 --platform=manylinux2014_x86_64 --implementation=cp \
         --python-version="$DATAPROC_PYTHON" --only-binary=:all: --requirement=requirements.txt
-    copy_modules "$packages"
+    copy_jobs "$packages"
     do_here tar --create --gzip --file="$WORK/packages.tar.gz" --directory="$packages" .
     step "upload them"
     run storage cp "$WORK/packages.tar.gz" "$(storage_address)/jobs/$RUN/packages.tar.gz"
@@ -116,7 +110,7 @@ submit_to_dataproc() {
     step "batch hiring-$name-$RUN"
     submit dataproc batches submit pyspark "$script" --batch="hiring-$name-$RUN" \
         --region="$REGION" --version="$DATAPROC_VERSION" \
-        --service-account="$(account "$JOBS_ACCOUNT")" --deps-bucket="gs://$(bucket)" \
+        --service-account="$(account hiring-jobs)" --deps-bucket="gs://$(bucket)" \
         --archives="$(storage_address)/jobs/$RUN/packages.tar.gz#packages" \
         "${network[@]}" --properties="$properties" "$@"
 }

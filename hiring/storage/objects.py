@@ -223,12 +223,17 @@ class OutputFolder:
         except (StorageFailed, TimedOut):
             return False
 
-    def remove(self, first: str | None = None) -> None:
+    def remove(self, first: str | None = None) -> list[str]:
         """Removes the objects that this run stored, as far as possible.
+
+        An account that may not delete leaves them all. The log says why each is left.
 
         Args:
             first: the object that names the others, if there is one. While it may be there, or may
                 still arrive, the others stay: a manifest never names an object that is gone.
+
+        Returns:
+            The names in the folder of those that are left.
         """
         deadline = Deadline(storage_client.CLEAN_UP_SECONDS)
         names = list(reversed(self._writers))
@@ -247,6 +252,7 @@ class OutputFolder:
                 left[name] = reason
         if left:
             logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
+        return [name.removeprefix(self._path) for name in left]
 
     def _remove(self, name: str, deadline: Deadline) -> str:
         """Removes an object of this run; returns why it may still be there, empty if it is gone.

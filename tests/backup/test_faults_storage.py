@@ -155,6 +155,20 @@ def test_an_object_of_another_checksum(client: Client, bucket: Bucket) -> None:
     assert faults.manifests(bucket) == []
 
 
+def test_an_account_that_may_not_delete(client: Client, bucket: Bucket, impatient: None) -> None:
+    """A failed backup leaves its objects where it may not delete, and the answer names them."""
+    bucket.storage.fail(**KINDS["last"], status=403, times=None)
+    bucket.storage.fail(r"/o/", method="DELETE", status=403, times=None)
+    status, answer = get(client, "/backup-data")
+    bucket.storage.heal()
+    folder, _, names = answer["error"]["message"].partition("left behind in ")[2].partition(": ")
+    path = folder.removeprefix(f"gs://{bucket.name}/")
+    assert status == 502
+    assert sorted(path + name for name in names.split(", ")) == sorted(bucket.blobs())
+    assert len(bucket.blobs()) == 8
+    assert faults.manifests(bucket) == []
+
+
 @pytest.mark.parametrize("kind", ["begin", "read"])
 def test_a_truncation_whose_backup_fails(
     client: Client, database: Database, bucket: Bucket, impatient: None, kind: str

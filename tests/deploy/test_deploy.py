@@ -1,6 +1,7 @@
 """deploy.sh works with the real gcloud against a fake control plane of Google that keeps state."""
 
 import base64
+import copy
 import io
 import os
 import re
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import PROJECT
 from control_plane import Fault, Gcloud, Project
-from control_plane.resources import certificate
+from control_plane.refusals import ROWS
+from control_plane.resources import certificate, email_of
 from control_plane.server import Raw
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -30,13 +32,14 @@ SETTINGS = {
     "GCS_PATH": "gs://acme-backups/hiring",
     "DB_NAME": "hiring",
     "DB_USER_REPORTS": "reader",
-    "DB_USER_CHANGES": "changer",
     "PUBLIC_REPORTS": "no",
     "REPORT_READERS": "user:ana@example.com",
     "BACKUP_CALLERS": "user:ben@example.com",
     "TRUNCATION_CALLERS": "user:cleo@example.com",
 }
-PASSWORDS = "first secret\nsecond secret\n"
+PASSWORDS = "first secret\nsecond secret\nthird secret\n"
+USERS = frozenset({"reader", "hiring_backup", "hiring_truncation"})
+ACCOUNTS = ("hiring-reports", "hiring-backup", "hiring-truncation")
 LOCK = (PROJECT / "deploy/requirements.lock").read_bytes()
 SECONDS = 600
 
@@ -50,6 +53,10 @@ class Done(NamedTuple):
     output: str
     errors: str
 
+    def check(self) -> None:
+        """Checks that the run ended well, without a word of complaint."""
+        assert (self.status, self.errors) == (0, ""), self.output + self.errors
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -62,7 +69,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A project without enabled services, in which a new account is known after 30 seconds."""
-    project = Project(tmp_path / "clock", visible_after=30)
+    project = Project(tmp_path / "clock", visible_after=30, database_users=set(USERS))
     yield project
     project.close()
 
@@ -120,6 +127,19 @@ def deployment(source: Path, project: Project, tmp_path: Path) -> Iterator[Deplo
         yield Deployment(source, gcloud)
 
 
+def rights(project: Project) -> dict[str, set[tuple[str, str]]]:
+    """The rights of each of our accounts, those that are gone included: resource and role."""
+    held: dict[str, set[tuple[str, str]]] = {}
+    for resource, policy in project.policies.items():
+        for binding in policy.get("bindings", []):
+            for member in binding["members"]:
+                if "serviceAccount:" in member:
+                    name = member.partition("serviceAccount:")[2].partition("@")[0]
+                    role = binding["role"].removeprefix("roles/")
+                    held.setdefault(name, set()).add((resource, role))
+    return held
+
+
 def never_open(project: Project) -> None:
     """Checks that no function that changes data was public at any moment."""
     for moment in project.history:
@@ -135,7 +155,7 @@ def test_a_fresh_project_gets_four_functions_that_answer(
 ) -> None:
     """One run takes a project with every service off to four closed functions with sockets."""
     done = deployment.run()
-    assert (done.status, done.errors) == (0, "")
+    done.check()
     assert done.output.endswith("4 of 4 answered\n")
     last = {moment.name: moment for moment in project.history}
     assert {name: moment.socket for name, moment in last.items()} == dict.fromkeys(
@@ -149,17 +169,18 @@ def test_a_fresh_project_gets_four_functions_that_answer(
     }
     assert {moment.secrets for moment in last.values()} == {
         ("hiring-reports-password:1",),
-        ("hiring-changes-password:1",),
+        ("hiring-backup-password:1",),
+        ("hiring-truncation-password:1",),
     }
     assert not any("allUsers" in moment.callers for moment in project.history)
     stored = [base64.b64decode(versions[0]["data"]) for versions in project.secrets.values()]
-    assert stored == [b"first secret", b"second secret"]
+    assert stored == [b"first secret", b"second secret", b"third secret"]
     for (bucket, name), content in project.objects.items():
         assert bucket == "run-sources-acme-europe-west1", name
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert {"main.py", "db.py", "hiring/logs.py"} <= set(archive.namelist())
             assert archive.read("requirements.txt") == LOCK
-    for word in ("first secret", "second secret"):
+    for word in PASSWORDS.splitlines():
         assert word not in done.output
 
 
@@ -173,12 +194,12 @@ def test_a_second_run_changes_no_access_and_never_lacks_a_socket(
     before = len(project.history)
     project.owners |= {deployment.log_in_as_account()}
     again = deployment.run()
-    assert (again.status, again.errors) == (0, "")
+    again.check()
     assert again.output.endswith("4 of 4 answered\n")
     for moment in project.history[before:]:
         assert moment.socket == SOCKET
         assert moment.callers == last[moment.name].callers
-    assert [len(versions) for versions in project.secrets.values()] == [1, 1]
+    assert [len(versions) for versions in project.secrets.values()] == [1, 1, 1]
 
 
 @pytest.mark.deployment
@@ -216,7 +237,7 @@ def refuse_each_call(
     refused.write_text("")
     settings |= {"REFUSAL": str(project.refusal), "REFUSED": str(refused)}
     done = deployment.run(*arguments, PUBLIC_REPORTS="yes", **settings)
-    assert (done.status, done.errors) == (0, "")
+    done.check()
     ends = [line.split("|") for line in refused.read_text().splitlines()]
     assert {status for status, _ in ends} == {"1"}
     named = [said.removeprefix("deploy.sh: failed: ").partition(". ")[0] for _, said in ends]
@@ -245,6 +266,7 @@ def test_each_call_of_a_first_run_that_is_refused_names_its_step(
         "who may no longer call",
         f"instance {SOCKET}",
         "source of the functions, with locked packages",
+        "account hiring-changes of version 1",
     ]
     assert set(project.services) == set(FUNCTIONS)
     callers = {moment.name: "allUsers" in moment.callers for moment in project.history}
@@ -261,11 +283,12 @@ def test_each_call_of_the_schedule_and_of_the_end_that_is_refused(
     channel = "projects/acme/notificationChannels/11"
     assert refuse_each_call(deployment, project, "schedule", ALERT_CHANNEL=channel) == ["gcloud"]
     assert list(project.scheduled) == ["backup-data-nightly", "backup-data-age"]
-    assert len(project.alerts) == 1
+    assert len(project.alerts) == 3
     assert deployment.run("delete").status == 1
     assert refuse_each_call(deployment, project, "delete", "--yes") == ["gcloud", "what stays"]
     assert (project.services, project.scheduled, project.alerts) == ({}, {}, {})
-    assert list(project.secrets) == ["hiring-reports-password", "hiring-changes-password"]
+    assert list(project.secrets) == [f"{name}-password" for name in ACCOUNTS]
+    assert rights(project) == {}
 
 
 @pytest.mark.deployment
@@ -288,7 +311,7 @@ def test_a_quota_that_is_used_up_is_named_and_the_next_run_goes_on(
     [
         (
             "run-sources-acme-europe-west1",
-            "rights of hiring-build: this source, these images, logs",
+            "rights of hiring-build: storage.objectViewer on gs://run-sources-acme-europe-west1",
         ),
         ("acme-backups", "bucket gs://acme-backups"),
     ],
@@ -317,12 +340,161 @@ def test_an_instance_that_is_missing_is_named_before_anything_is_made(
 
 @pytest.mark.deployment
 def test_an_organisation_that_forbids_all_users(deployment: Deployment, project: Project) -> None:
-    """If a policy forbids allUsers, the error says that PUBLIC_REPORTS=no works."""
-    project.forbids_all_users = True
+    """If a policy forbids allUsers or `global`, the error names the setting that works."""
+    project.forbids_all_users = project.forbids_global = True
     done = deployment.run(PUBLIC_REPORTS="yes")
     assert done.status == 1
     assert "PUBLIC_REPORTS=no works" in done.errors
     assert deployment.run().output.endswith("4 of 4 answered\n")
+
+
+def test_each_refusal_is_found_by_its_own_pattern() -> None:
+    """Each text in the table has its row's pattern in it, or the status word that gcloud prints."""
+    for row in ROWS.values():
+        assert re.search(row.pattern, f"{row.moment}: {row.text}"), row.name
+
+
+@pytest.mark.deployment
+def test_what_passes_by_itself_is_waited_out(deployment: Deployment, project: Project) -> None:
+    """A first run meets each refusal of Google's that passes, and ends well."""
+    addresses = {
+        "service off": "secretmanager.*addVersion",
+        "not found": "setIamPolicy",
+        "account unknown": "GET .*serviceAccounts|bucket.*iam",
+        "account not to be used": "POST .*namespaces/acme/services",
+        "source not to be read": "builds:submit",
+        "quota used up": "builds:submit",
+        "unavailable": "iam.googleapis.com",
+        "changed meanwhile": "setIamPolicy",
+    }
+    project.faults = [Fault.once(address, name) for name, address in addresses.items()]
+    project.firsts = {"image not to be read", "build failed"}
+    met = addresses.keys() | project.firsts | {"secret not to be read"}
+    assert {row.name for row in ROWS.values() if not {"present", "never"} & {row.meanings}} == met
+    done = deployment.run()
+    done.check()
+    assert done.output.endswith("4 of 4 answered\n")
+    assert "the build failed, perhaps because its account is new" in done.output
+    assert project.firsts == set()
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("builds:submit", "region without builds"),
+        ("POST storage.*/b$", "policy forbids a place"),
+    ],
+)
+def test_what_never_passes_comes_with_advice(
+    deployment: Deployment, project: Project, address: str, name: str
+) -> None:
+    """A refusal that does not pass ends the run with the table's advice."""
+    project.faults.append(Fault.once(address, name))
+    done = deployment.run()
+    assert done.status == 1
+    assert ROWS[name].advice in done.errors
+
+
+@pytest.mark.deployment
+def test_a_database_user_is_missing(deployment: Deployment, project: Project) -> None:
+    """The SQL for the missing users, and for no others, is printed before anything is made."""
+    project.database_users -= {"hiring_truncation"}
+    done = deployment.run(DB_NAME="people")
+    assert done.status == 1
+    assert done.errors.splitlines()[:6] == [
+        "CREATE USER 'hiring_truncation'@'%' IDENTIFIED BY RANDOM PASSWORD;",
+        "GRANT SELECT, DROP ON `people`.departments TO 'hiring_truncation'@'%';",
+        "GRANT SELECT, DROP ON `people`.jobs TO 'hiring_truncation'@'%';",
+        "GRANT SELECT, DROP ON `people`.employees TO 'hiring_truncation'@'%';",
+        "GRANT LOCK TABLES ON `people`.* TO 'hiring_truncation'@'%';",
+        "GRANT REFERENCES ON *.* TO 'hiring_truncation'@'%';",
+    ]
+    assert (project.accounts, project.buckets) == ({}, {})
+
+
+# From version 1
+
+BUCKET = "bucket acme-backups"
+STORES = {(BUCKET, "storage.objectCreator"), (BUCKET, "storage.objectViewer")}
+
+
+def expected_rights(**more: set[tuple[str, str]]) -> dict[str, set[tuple[str, str]]]:
+    """The rights of the three accounts, and `more` of an account without its `hiring-`."""
+    held = {
+        name: {
+            ("project", "cloudsql.client"),
+            (f"secret {name}-password", "secretmanager.secretAccessor"),
+        }
+        for name in ACCOUNTS
+    }
+    for name, rights_ in more.items():
+        held[f"hiring-{name}"] |= rights_
+    return held
+
+
+@pytest.mark.deployment
+def test_from_version_1_to_the_end(deployment: Deployment, project: Project) -> None:
+    """The account that backup and truncation shared goes when both have their own; then all goes.
+
+    Only a backup that prunes may delete objects, and loses that right with the setting.
+    """
+    deploy_version_1(deployment, project)
+    before = copy.deepcopy((project.services, project.policies, project.accounts))
+    missing = project.database_users = {"reader", "hiring_changes"}
+    asked = deployment.run()
+    assert (asked.status, "CREATE USER 'hiring_backup'@" in asked.errors) == (1, True)
+    assert (project.services, project.policies, project.accounts) == before
+    since = len(project.history)
+    project.database_users = missing | USERS
+    done = deployment.run(KEEP_BACKUPS_WEEKS="8")
+    done.check()
+    assert done.output.endswith("4 of 4 answered\n")
+    assert "DROP USER hiring_changes" in done.output
+    assert email_of("hiring-changes") not in project.accounts
+    held = {name: each for name, each in rights(project).items() if name != "hiring-build"}
+    deletes = {(BUCKET, "storage.objectUser")}
+    assert held == expected_rights(backup=STORES | deletes, truncation=STORES)
+    deployment.run().check()
+    held = {name: each for name, each in rights(project).items() if name != "hiring-build"}
+    assert held == expected_rights(backup=STORES, truncation=STORES)
+    # The old password serves until the new revisions do.
+    of_changes = [moment for moment in project.history[since - 2 :] if moment.name in CHANGES]
+    assert {moment.secrets for moment in of_changes} == {
+        (f"hiring-{name}-password:1",) for name in ("changes", "backup", "truncation")
+    }
+    deployment.run("delete", "--yes").check()
+    assert (project.services, project.accounts, rights(project)) == ({}, {}, {})
+    never_open(project)
+
+
+def deploy_version_1(deployment: Deployment, project: Project) -> None:
+    """Makes what version 1 made: one account, password and right to delete for both changes."""
+    assert deployment.run().status == 0
+    old = "hiring-changes"
+    project.accounts[email_of(old)] = 0.0
+    project.secrets[f"{old}-password"] = project.secrets.pop("hiring-backup-password")
+    del project.secrets["hiring-truncation-password"]
+    for name in ("hiring-backup", "hiring-truncation"):
+        del project.accounts[email_of(name)]
+        for policy in project.policies.values():
+            for binding in policy["bindings"]:
+                members = set(binding["members"]) - {f"serviceAccount:{email_of(name)}"}
+                binding["members"] = sorted(members)
+            policy["bindings"] = [each for each in policy["bindings"] if each["members"]]
+    for resource, role in [
+        ("project", "roles/cloudsql.client"),
+        (BUCKET, "roles/storage.objectUser"),
+        (f"secret {old}-password", "roles/secretmanager.secretAccessor"),
+    ]:
+        member = f"serviceAccount:{email_of(old)}"
+        bindings = project.policies.setdefault(resource, {"etag": "AAAA", "bindings": []})
+        bindings["bindings"].append({"role": role, "members": [member]})
+    for name in CHANGES:
+        template = project.services[name]["spec"]["template"]["spec"]
+        template["serviceAccountName"] = email_of(old)
+        (variable,) = (e for e in template["containers"][0]["env"] if e["name"] == "DB_PASS")
+        variable["valueFrom"]["secretKeyRef"]["name"] = f"{old}-password"
 
 
 # Over a network
@@ -343,7 +515,6 @@ def ways(project: Project, since: int) -> set[tuple[Any, ...]]:
     """The ways to the database that functions have had, with the secrets: at most one of each."""
     return {
         (
-            moment.name in CHANGES,
             moment.socket,
             moment.network,
             *map(moment.variables.get, ("INSTANCE_CONNECTION_NAME", "DB_HOST", "DB_SSL_CA")),
@@ -357,10 +528,7 @@ def over_the_network(version: int) -> set[tuple[Any, ...]]:
     """The way over NETWORK, with this version of the certificates."""
     place = ("", ("office", "functions"), None, "10.1.2.3", "/secrets/server-ca.pem")
     certificates = f"hiring-server-ca:{version}"
-    return {
-        (False, *place, ("hiring-reports-password:1", certificates)),
-        (True, *place, ("hiring-changes-password:1", certificates)),
-    }
+    return {(*place, (f"{name}-password:1", certificates)) for name in ACCOUNTS}
 
 
 def stored_certificates(project: Project) -> list[str]:
@@ -375,7 +543,7 @@ def test_from_network_to_socket_and_back(
 ) -> None:
     """A private address is reached over a network; another way takes away what the last one had."""
     done = deployment.run(**NETWORK)
-    assert (done.status, done.errors) == (0, "")
+    done.check()
     assert done.output.endswith("4 of 4 answered\n")
     assert ways(project, 0) == over_the_network(version=1)
     assert project.holders("project", "roles/cloudsql.client") == set()
@@ -384,10 +552,7 @@ def test_from_network_to_socket_and_back(
     since = len(project.history)
     assert deployment.run().output.endswith("4 of 4 answered\n")
     place = (SOCKET, None, SOCKET, None, None)
-    assert ways(project, since) == {
-        (False, *place, ("hiring-reports-password:1",)),
-        (True, *place, ("hiring-changes-password:1",)),
-    }
+    assert ways(project, since) == {(*place, (f"{name}-password:1",)) for name in ACCOUNTS}
 
     # A rotation begins: both certificates count until it ends.
     private["authority"].append(certificate("two"))
@@ -439,6 +604,16 @@ def test_an_instance_that_the_settings_do_not_reach(
     refused("which Cloud Run's socket does not take; set DB_HOST, NETWORK and SUBNET")
     name = "1a2b.3c4d.europe-west1.sql.goog"
     refused(f"set DB_HOST to the name of people, DB_HOST={name}\n", **NETWORK)
+    private["settings"]["connectorEnforcement"] = "REQUIRED"
+    refused("people takes no login without a client certificate or a connector", **NETWORK)
+    private["settings"]["connectorEnforcement"] = "NOT_REQUIRED"
+    mode = private["settings"]["ipConfiguration"]
+    mode["sslMode"] = "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+    refused("people takes no login without a client certificate or a connector", **NETWORK)
+    mode["sslMode"] = "ENCRYPTED_ONLY"
+    private["databaseVersion"] = "MYSQL_5_7"
+    refused("people is MYSQL_5_7, not MySQL 8.0 or newer", **NETWORK)
+    private["databaseVersion"] = "MYSQL_8_4"
 
     project.build_fails = True
     assert "build and deploy" in deployment.run(**NETWORK | {"DB_HOST": name}).errors
@@ -457,7 +632,7 @@ def test_dry_run_prints_every_command_and_calls_nothing(source: Path, tmp_path: 
     (commands / "gcloud").write_text("#!/bin/sh\necho called >&2\nexit 1\n")
     (commands / "gcloud").chmod(0o755)
     done = run_script(source, NO_GCLOUD | {"PATH": f"{commands}:/usr/bin:/bin"}, "--dry-run")
-    assert (done.status, done.errors) == (0, "")
+    done.check()
     lines = [line for line in done.output.splitlines() if line.startswith("gcloud ")]
     deployed = [line for line in lines if line.startswith("gcloud run deploy ")]
     assert [line.split()[3] for line in deployed] == list(FUNCTIONS)
@@ -467,14 +642,14 @@ def test_dry_run_prints_every_command_and_calls_nothing(source: Path, tmp_path: 
     assert not any("KEEP_BACKUPS_DAYS" in line for line in lines)
     rules = {"KEEP_BACKUPS_DAYS": "30", "KEEP_BACKUPS_MONTHS": "12"}
     kept = run_script(source, NO_GCLOUD, "--dry-run", **rules).output
-    assert kept.count("KEEP_BACKUPS_DAYS=30,KEEP_BACKUPS_MONTHS=12") == len(CHANGES)
+    assert kept.count("KEEP_BACKUPS_DAYS=30,KEEP_BACKUPS_MONTHS=12") == 1
     assert "allUsers" not in done.output
 
 
 def test_dry_run_prints_the_commands_of_a_network(source: Path) -> None:
     """With DB_HOST, --dry-run prints network and certificates in place of the socket."""
     done = run_script(source, NO_GCLOUD, "--dry-run", **NETWORK)
-    assert (done.status, done.errors) == (0, "")
+    done.check()
     lines = [line for line in done.output.splitlines() if line.startswith("gcloud ")]
     deployed = [line for line in lines if line.startswith("gcloud run deploy ")]
     way = (
@@ -484,9 +659,9 @@ def test_dry_run_prints_the_commands_of_a_network(source: Path) -> None:
     assert [way in line for line in deployed] == [True] * 4
     assert not any("roles/cloudsql.client" in line for line in lines)
     granted = "gcloud secrets add-iam-policy-binding hiring-server-ca "
-    assert len([line for line in lines if line.startswith(granted)]) == 2
+    assert len([line for line in lines if line.startswith(granted)]) == len(ACCOUNTS)
     gone = run_script(source, NO_GCLOUD, "delete", "--dry-run", **NETWORK).output
-    assert gone.count("gcloud secrets remove-iam-policy-binding hiring-server-ca ") == 2
+    assert "gcloud secrets remove-iam-policy-binding hiring-server-ca " in gone
 
 
 @pytest.mark.parametrize("name", NETWORK)
@@ -502,6 +677,14 @@ HOSTILE = [
     ("GCS_PATH", "gs://acme-backups/$(touch x),y", "GCS_PATH is malformed"),
     ("DB_NAME", "hiring,DB_USER=root", "DB_NAME is malformed"),
     ("DB_USER_REPORTS", "a'b", "DB_USER_REPORTS is malformed"),
+    ("DB_USER_BACKUP", "a b", "DB_USER_BACKUP is malformed"),
+    ("KEEP_BACKUPS_MONTHS", "0", "KEEP_BACKUPS_MONTHS is malformed"),
+    ("RUNTIME", "python310", "RUNTIME is malformed"),
+    ("BACKUP_LOCATION", "EUR4 --x", "BACKUP_LOCATION is malformed"),
+    ("BACKUP_RETENTION", "a month", "BACKUP_RETENTION is malformed"),
+    ("BACKUP_KEY", "key", "BACKUP_KEY is malformed"),
+    ("BACKUP_HOUR", "24", "BACKUP_HOUR is malformed"),
+    ("DB_USER_CHANGES", "changer", "DB_USER_CHANGES is now DB_USER_BACKUP and DB_USER_TRUNCATION"),
     ("PUBLIC_REPORTS", "maybe", "PUBLIC_REPORTS is malformed"),
     ("PUBLIC_REPORTS", "", "missing in the environment and in deploy.env: PUBLIC_REPORTS"),
     ("REPORT_READERS", "allUsers", "REPORT_READERS takes user:"),

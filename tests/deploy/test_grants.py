@@ -14,7 +14,9 @@ from werkzeug.test import Client
 
 GRANTS = re.sub("--.*", "", (Path(__file__).parents[2] / "deploy/grants.sql").read_text())
 STATEMENTS = [statement.strip() for statement in GRANTS.split(";") if statement.strip()]
-REPORTS, CHANGES = "hiring_reports", "hiring_changes"
+REPORTS, BACKUP, TRUNCATION = "hiring_reports", "hiring_backup", "hiring_truncation"
+USERS = sorted({re.findall(r" TO (\w+)@", statement)[0] for statement in STATEMENTS})
+OF_FUNCTIONS = [each for each in STATEMENTS if re.search(" TO hiring_(rep|back|trunc)", each)]
 PASSWORD = "only for tests"
 DENIED = {1044, 1142, 1227, 1370}  # no right to a database, to a table, to an action, to a routine
 
@@ -23,7 +25,7 @@ ROWS = {"departments": 2, "jobs": 1, "employees": 2}
 
 @pytest.fixture
 def grant(database: Database) -> Iterator[Callable[[list[str]], None]]:
-    """Creates both users and runs the given statements of `grants.sql` for them."""
+    """Creates the users and runs the given statements of `grants.sql` for them."""
     database.insert("departments", [(1, "Sales"), (2, "O'Neill's")])
     database.insert("jobs", [(1, "Clerk")])
     database.insert(
@@ -32,19 +34,19 @@ def grant(database: Database) -> Iterator[Callable[[list[str]], None]]:
     )
 
     def grant(statements: list[str]) -> None:
-        for user in (REPORTS, CHANGES):
+        for user in USERS:
             database.execute(f"CREATE USER {user}@'%%' IDENTIFIED BY %s", (PASSWORD,))
         for statement in statements:
             database.execute(statement.replace("hiring.", f"{database.name}."))
 
     yield grant
-    for user in (REPORTS, CHANGES):
+    for user in USERS:
         database.execute(f"DROP USER IF EXISTS {user}@'%'")
 
 
 @pytest.fixture
 def granted(grant: Callable[[list[str]], None]) -> None:
-    """Creates both users with all rights of `grants.sql`."""
+    """Creates the users with all rights of `grants.sql`."""
     grant(STATEMENTS)
 
 
@@ -113,19 +115,19 @@ def what_works(database: Database, call: Callable[..., Any]) -> dict[str, bool]:
         for user, path in [
             (REPORTS, "/quarterly-hired?format=json"),
             (REPORTS, "/hiring-by-department?format=json"),
-            (CHANGES, "/backup-data"),
-            (CHANGES, "/truncate-tables?dry_run=true"),
+            (BACKUP, "/backup-data"),
+            (TRUNCATION, "/truncate-tables?dry_run=true"),
         ]
     }
     with referring_table(database, "another"):
-        refused = call(CHANGES, "/truncate-tables?dry_run=true")[0] == 500
+        refused = call(TRUNCATION, "/truncate-tables?dry_run=true")[0] == 500
     return works | {"refuse to orphan rows": refused}
 
 
 def test_every_function_works_with_its_users_rights(
     database: Database, granted: None, call: Callable[..., Any]
 ) -> None:
-    """Both reports work as one user, and backup and truncation as the other."""
+    """Reports, backup and truncation each work as a user of their own."""
     assert what_works(database, call) == {
         "/quarterly-hired?format=json": True,
         "/hiring-by-department?format=json": True,
@@ -136,7 +138,7 @@ def test_every_function_works_with_its_users_rights(
     assert count_rows(database) == ROWS
 
 
-@pytest.mark.parametrize("left_out", STATEMENTS)
+@pytest.mark.parametrize("left_out", OF_FUNCTIONS)
 def test_no_grant_is_more_than_needed(
     database: Database, grant: Callable[[list[str]], None], call: Callable[..., Any], left_out: Any
 ) -> None:
@@ -146,11 +148,11 @@ def test_no_grant_is_more_than_needed(
 
 
 @pytest.mark.parametrize("backup_first", ["false", "true"])
-def test_the_truncation_works_with_the_changes_rights(
+def test_the_truncation_works_with_its_users_rights(
     database: Database, granted: None, call: Callable[..., Any], backup_first: Any
 ) -> None:
-    """The user for changes can truncate the tables, with a backup first and without."""
-    assert call(CHANGES, f"/truncate-tables?backup_first={backup_first}")[0] == 200
+    """The user of the truncation can empty the tables, with a backup first and without."""
+    assert call(TRUNCATION, f"/truncate-tables?backup_first={backup_first}")[0] == 200
     assert count_rows(database) == dict.fromkeys(ROWS, 0)
 
 
@@ -160,8 +162,8 @@ def test_the_truncation_sees_every_table_that_refers_to_the_three(
 ) -> None:
     """A truncation names a table that refers to ours, even if the user may not read it."""
     with referring_table(database, where) as name:
-        status, answer = call(CHANGES, "/truncate-tables")
-        with session(database, CHANGES) as cursor, pytest.raises(pymysql.err.Error) as refused:
+        status, answer = call(TRUNCATION, "/truncate-tables")
+        with session(database, TRUNCATION) as cursor, pytest.raises(pymysql.err.Error) as refused:
             cursor.execute(f"SELECT * FROM {name}")
     assert (status, answer["error"]["code"]) == (500, "misconfigured")
     assert name in answer["error"]["message"]
@@ -191,20 +193,21 @@ EMPTYING = [
 ]
 
 
-def test_the_reports_user_can_change_nothing(
-    database: Database, granted: None, call: Callable[..., Any]
+@pytest.mark.parametrize("user", [REPORTS, BACKUP])
+def test_reports_and_backup_can_change_nothing(
+    database: Database, granted: None, call: Callable[..., Any], user: str
 ) -> None:
-    """The user for reports can neither change nor lock a table, nor truncate with the function."""
-    assert allowed(database, REPORTS, CHANGING + EMPTYING) == []
-    status, answer = call(REPORTS, "/truncate-tables")
+    """These users can neither change nor lock a table, nor truncate with the function."""
+    assert allowed(database, user, CHANGING + EMPTYING) == []
+    status, answer = call(user, "/truncate-tables")
     assert (status, answer["error"]["code"]) == (500, "misconfigured")
     assert count_rows(database) == ROWS
 
 
-def test_the_changes_user_can_empty_the_tables_but_not_write_them(
+def test_the_truncation_can_empty_the_tables_but_not_write_them(
     database: Database, granted: None
 ) -> None:
-    """The user for changes can neither write a row nor alter a table, nor add a foreign key."""
+    """The truncation's user can neither write a row, nor alter a table or add a foreign key."""
     reference = "ALTER TABLE jobs ADD FOREIGN KEY (id) REFERENCES departments (id)"
-    assert allowed(database, CHANGES, [*CHANGING, reference]) == []
+    assert allowed(database, TRUNCATION, [*CHANGING, reference]) == []
     assert count_rows(database) == ROWS

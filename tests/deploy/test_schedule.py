@@ -35,7 +35,7 @@ ACCOUNT = "hiring-schedule@acme.iam.gserviceaccount.com"
 
 def shell(script: str) -> str:
     """The output of a script that has the functions of deploy.sh."""
-    parts = ("gcloud", "settings", "check", "functions", "schedule", "alert")
+    parts = ("gcloud", "settings", "check", "functions", "operate", "schedule", "alert")
     sources = "; ".join(f"source deploy/{part}.sh" for part in parts)
     return subprocess.check_output(
         ["bash", "-c", f"set -euo pipefail; OUTPUT=2; {sources}; {script}"],
@@ -51,9 +51,15 @@ def shell(script: str) -> str:
 @pytest.fixture
 def deployed(deployment: Deployment, project: Project) -> Deployment:
     """A project in which the backup function is deployed."""
+    put_backup_function(project)
+    return deployment
+
+
+def put_backup_function(project: Project) -> None:
+    """Makes the backup function, and nothing else of what deploy.sh makes."""
     project.enabled["run.googleapis.com"] = 0.0
     image = "europe-west1-docker.pkg.dev/acme/f/backup-data"
-    account = "hiring-changes@acme.iam.gserviceaccount.com"
+    account = "hiring-backup@acme.iam.gserviceaccount.com"
     project.images[image] = {}
     project.accounts[account] = 0.0
     service = {
@@ -77,18 +83,17 @@ def deployed(deployment: Deployment, project: Project) -> Deployment:
     before = {"metadata": {"generation": 0}, "status": {}, "spec": {}}
     functions.put(project, "backup-data", service, before)
     del project.accounts[account]  # those that `schedule` makes are looked at
-    return deployment
+
+
+NAMES = ["Hiring backup failed", "Hiring backup not completed", "Hiring backup missing"]
 
 
 @pytest.mark.slow
-def test_two_jobs_and_one_alert(
-    deployed: Deployment,
-    project: Project,
-    tmp_path: Path,
-) -> None:
-    """`schedule` makes two jobs, and a policy if a channel is set; the check follows the backup.
+def test_two_jobs_and_three_alerts(deployed: Deployment, project: Project, tmp_path: Path) -> None:
+    """`schedule` makes two jobs, and three policies if a channel is set.
 
-    The second run keeps the hour that somebody gave the nightly job.
+    The check is two hours after the backup. A failed backup is called once more, when Scheduler
+    no longer waits for the first.
     """
     done = deployed.run("schedule")
     assert (done.status, done.errors) == (0, "")
@@ -106,35 +111,38 @@ def test_two_jobs_and_one_alert(
         "backup-data-nightly": ("0 3 * * *", "Etc/UTC", called),
         "backup-data-age": ("0 5 * * *", "Etc/UTC", checked),
     }
-    project.scheduled["backup-data-nightly"] |= {
-        "schedule": "30 22 * * *",
-        "timeZone": "Europe/Madrid",
-    }
-    assert deployed.run("schedule", ALERT_CHANNEL=CHANNEL).status == 0
-    (policy,) = project.alerts.values()
-    assert policy["notificationChannels"] == [CHANNEL]
-    assert [(job["schedule"], job["timeZone"]) for job in project.scheduled.values()] == [
-        ("30 22 * * *", "Europe/Madrid"),
-        ("30 0 * * *", "Europe/Madrid"),
+    nightly, age = project.scheduled.values()
+    again = {"retryCount": 1, "minBackoffDuration": "2100s", "maxBackoffDuration": "2100s"}
+    assert nightly["retryConfig"] == again | {"maxDoublings": 5}
+    assert "retryCount" not in age["retryConfig"]
+    assert {nightly["attemptDeadline"], age["attemptDeadline"]} == {"1800s"}
+    assert deployed.run("schedule", ALERT_CHANNEL=CHANNEL, BACKUP_HOUR="22").status == 0
+    policies = list(project.alerts.values())
+    assert [each["displayName"] for each in policies] == [
+        f"{name} in europe-west1" for name in NAMES
     ]
+    assert [each["notificationChannels"] for each in policies] == [[CHANNEL]] * 3
+    schedules = [job["schedule"] for job in project.scheduled.values()]
+    assert schedules == ["0 22 * * *", "0 0 * * *"]
     arguments = (tmp_path / "bin/curl.log").read_text()
     assert "https://monitoring.googleapis.com/v3/projects/acme/alertPolicies" in arguments
     assert "access token" not in arguments
 
 
 @pytest.mark.deployment
-def test_an_alert_that_is_no_longer_wanted(
-    deployed: Deployment,
-    project: Project,
-) -> None:
-    """A second run keeps one policy; a run without ALERT_CHANNEL removes ours and no others."""
+def test_an_alert_that_is_no_longer_wanted(deployed: Deployment, project: Project) -> None:
+    """A second run keeps three policies; a run without ALERT_CHANNEL removes ours and no others."""
     assert deployed.run("schedule", ALERT_CHANNEL=CHANNEL).status == 0
-    ours = project.alerts["7000"]
-    others = ours | {"displayName": "others", "name": "projects/acme/alertPolicies/1"}
-    second = ours | {"name": "projects/acme/alertPolicies/7001"}
-    project.alerts |= {"1": others, "7001": second}
+    others = project.alerts["7000"] | {
+        "displayName": "others",
+        "name": "projects/acme/alertPolicies/1",
+    }
+    # Of version 1.
+    old = others | {"displayName": "Hiring backups in europe-west1", "name": others["name"] + "7"}
+    project.alerts |= {"1": others, "17": old}
     assert deployed.run("schedule", ALERT_CHANNEL=CHANNEL).status == 0
-    assert project.alerts == {"7000": ours, "1": others}
+    names = [each["displayName"] for each in project.alerts.values()]
+    assert names == ["others", *(f"{name} in europe-west1" for name in NAMES)]
     done = deployed.run("schedule")
     assert (done.status, project.alerts) == (0, {"1": others})
 
@@ -159,34 +167,24 @@ def test_a_channel_that_reaches_nobody_is_refused(
     assert (project.accounts, project.scheduled, project.alerts) == ({}, {}, {})
 
 
-HOURS = {
-    "0 3 * * *": "0 5 * * *",
-    "30 22 * * *": "30 0 * * *",
-    "05 08 * * 1-5": "05 10 * * 1-5",
-    "0 23 * * 1-5": "0 5 * * *",
-    "0 */6 * * *": "0 5 * * *",
-    "every 24 hours": "0 5 * * *",
-}
-
-
-@pytest.mark.parametrize("schedule", HOURS)
-def test_the_check_comes_two_hours_after_the_backup(schedule: str) -> None:
-    """The check is two hours after a backup at a fixed hour, and else every day at 5:00."""
-    assert shell(f"check_hour '{schedule}'") == HOURS[schedule]
-
-
 # The entries that the alert matches
 
 
 @pytest.fixture(scope="session")
-def policy() -> dict[str, Any]:
-    """The policy that deploy.sh makes."""
-    return dict(json.loads(shell("alert_policy")))
+def policies() -> dict[str, dict[str, Any]]:
+    """The policies that deploy.sh makes, by name."""
+    made = shell('for name in "${ALERTS[@]:0:3}"; do alert_policy "$name"; echo; done').splitlines()
+    return {name: json.loads(line) for name, line in zip(NAMES, made, strict=True)}
 
 
-def matches(policy: dict[str, Any], entry: Entry) -> bool:
-    (condition,) = policy["conditions"]
-    return compile_filter(condition["conditionMatchedLog"]["filter"])(entry)
+def alerts(policies: dict[str, dict[str, Any]], entry: Entry) -> list[str]:
+    """The last words of the names of the policies that match an entry."""
+    matched = []
+    for name, policy in policies.items():
+        (condition,) = policy["conditions"]
+        if compile_filter(condition["conditionMatchedLog"]["filter"])(entry):
+            matched.append(name.rpartition(" ")[2])
+    return matched
 
 
 def as_logged(line: dict[str, Any], service: str = "backup-data") -> Entry:
@@ -233,17 +231,41 @@ def attempt(job: str, severity: str, **fields: str) -> Entry:
     }
 
 
-TIMEOUT = {"status": "DEADLINE_EXCEEDED", "debugInfo": "URL_TIMEOUT-TIMEOUT_WEB."}
+def attempt_ended(job: str, code: int) -> Entry:
+    """An attempt that ended with an HTTP status, or with 0 where no answer came."""
+    why = f"URL_ERROR-ERROR_OTHER. Original HTTP response code number = {code}"
+    return attempt(job, "ERROR", status="UNKNOWN", debugInfo=why)
 
 
-@pytest.mark.parametrize("job", ["backup-data-nightly", "backup-data-age"])
-def test_the_alert_fires_on_an_attempt_that_could_not_be_completed(
-    policy: dict[str, Any], job: str
-) -> None:
-    """The alert matches failed attempts of both jobs, no successful ones and no other jobs'."""
-    assert matches(policy, attempt(job, "ERROR", **TIMEOUT))
-    assert not matches(policy, attempt(job, "INFO"))
-    assert not matches(policy, attempt(f"{job}-2", "ERROR", **TIMEOUT))
+def test_the_alerts_tell_failures_apart(policies: dict[str, Any]) -> None:
+    """A call that was refused has failed, one without an answer may have stored a backup."""
+    nightly, age = "backup-data-nightly", "backup-data-age"
+    assert alerts(policies, attempt_ended(nightly, 503)) == ["failed"]
+    assert alerts(policies, attempt_ended(nightly, 403)) == ["failed"]
+    assert alerts(policies, attempt_ended(nightly, 0)) == ["completed"]
+    assert alerts(policies, attempt(nightly, "ERROR", status="DEADLINE_EXCEEDED")) == ["completed"]
+    assert alerts(policies, attempt_ended(age, 503)) == ["missing"]
+    for job in (nightly, age):
+        assert alerts(policies, attempt(job, "INFO")) == []
+        assert alerts(policies, attempt_ended(f"{job}-2", 503)) == []
+
+
+def test_no_alert_matches_a_deployment(policies: dict[str, Any]) -> None:
+    """A revision that does not start, or whose trial fails, fires no alert."""
+    line = {"severity": "ERROR", "message": "request failed", "code": "storage_failed"}
+    failed = as_logged(line | {"function": "backup_data"})
+    assert alerts(policies, failed) == ["failed"]
+    trial = as_logged(line | {"function": "backup_data", "dry_run": True})
+    assert alerts(policies, trial) == []
+    audit = "projects/acme/logs/cloudaudit.googleapis.com%2Fsystem_event"
+    payload = {"status": {"code": 9, "message": "Ready condition status changed to False"}}
+    resource = failed["resource"]
+    event = {"logName": audit, "resource": resource, "severity": "ERROR", "protoPayload": payload}
+    assert alerts(policies, event) == []
+    system = "projects/acme/logs/run.googleapis.com%2Fvarlog%2Fsystem"
+    start = "The user-provided container failed to start and listen on the port."
+    entry = {"logName": system, "resource": resource, "severity": "ERROR", "textPayload": start}
+    assert alerts(policies, entry) == []
 
 
 def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -280,7 +302,7 @@ def test_a_backup_that_is_killed_is_noticed_two_hours_later(
     bucket: Bucket,
     under_way: Any,
     check_age: Any,
-    policy: dict[str, Any],
+    policies: dict[str, Any],
 ) -> None:
     """The check after a night whose backup was killed logs an ERROR that the alert matches.
 
@@ -292,27 +314,27 @@ def test_a_backup_that_is_killed_is_noticed_two_hours_later(
     request.join(20)
     assert request.answer is None
     killed = [json.loads(line) for line in bundle.log().splitlines() if line.startswith("{")]
-    assert [line for line in killed if matches(policy, as_logged(line))] == []
+    assert [line for line in killed if alerts(policies, as_logged(line))] == []
     bucket.storage.heal()
 
     status, code, lines = check_age(2)
     assert (status, code) == (200, "")
-    assert [line for line in lines if matches(policy, as_logged(line))] == []
+    assert [line for line in lines if alerts(policies, as_logged(line))] == []
     status, code, lines = check_age(24 + 2)
     assert (status, code) == (503, "backup_missing")
-    (line,) = (line for line in lines if matches(policy, as_logged(line)))
+    (line,) = (line for line in lines if alerts(policies, as_logged(line)))
     assert (line["message"], line["code"]) == ("request failed", "backup_missing")
-    assert not matches(policy, as_logged(line, "truncate-tables"))
+    assert alerts(policies, as_logged(line)) == ["missing"]
     elsewhere = as_logged(line)
     elsewhere["resource"]["labels"]["location"] = "us-central1"
-    assert not matches(policy, elsewhere)
+    assert alerts(policies, elsewhere) == []
 
 
 # The stand-in for Cloud Monitoring
 
 
 REFUSED = {
-    "a filter with an open parenthesis": (r"\)\)\)", "))"),
+    "a filter with an open parenthesis": (r"\)\)", ")"),
     "a filter with an unknown field": ("resource.type", "kind"),
     "a filter with an unknown level": (">=ERROR", ">=WORSE"),
     "no limit of notifications": ("notificationRateLimit", "limit"),
@@ -324,11 +346,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_the_stand_in_refuses_what_google_refuses(
-    policy: dict[str, Any],
-    project: Project,
-    change: str,
+    policies: dict[str, Any], project: Project, change: str
 ) -> None:
-    """The stand-in accepts the policy, and refuses it with any of these changes."""
+    """The stand-in accepts the policies, and refuses one with any of these changes."""
+    policy = policies[NAMES[0]]
     monitoring.check_policy(project, policy)
     changed = re.sub(*REFUSED[change], json.dumps(policy))
     with pytest.raises(Refused):

@@ -22,7 +22,8 @@ SETTINGS = {
     "REGION": "europe-west1",
     "GCS_PATH": "gs://acme-backups/hiring",
     "DB_NAME": "hiring",
-    "DB_USER_REPORTS": "reader",
+    "DB_USER_JOBS": "sparks",
+    "INSTANCE_CONNECTION_NAME": "acme:europe-west1:people",
     "JOBS_DB_HOST": "10.1.2.3",
 }
 JOBS = ("backup", "forecast")
@@ -87,7 +88,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     for bucket in ("acme-backups", SOURCES):
         project.buckets[bucket] = {"name": bucket, "id": bucket, "projectNumber": "424242"}
     project.repositories["hiring"] = {"format": "DOCKER"}
-    project.secrets["hiring-reports-password"] = [{"name": "1", "state": "ENABLED", "data": ""}]
+    project.secrets["hiring-jobs-password"] = [{"name": "1", "state": "ENABLED", "data": ""}]
     for resource, role in BUILD_RIGHTS.items():
         binding = {"role": role, "members": [f"serviceAccount:{BUILDER}"]}
         project.policies[resource] = {"version": 1, "etag": "AAAA", "bindings": [binding]}
@@ -145,14 +146,18 @@ BATCH = """--region=europe-west1 --version=2.3
 BACKUP = f"""
 services enable dataproc.googleapis.com --project=acme
 {ACCOUNT}{WORKER}
-secrets add-iam-policy-binding hiring-reports-password --member={MEMBER}
+secrets create hiring-jobs-password --replication-policy=user-managed
+    --locations=europe-west1 --project=acme
+secrets versions add hiring-jobs-password --data-file=- --format=value(name.basename())
+    --project=acme
+secrets add-iam-policy-binding hiring-jobs-password --condition=None --member={MEMBER}
     --role=roles/secretmanager.secretAccessor --project=acme
 {UPLOAD}
 dataproc batches submit pyspark jobs/distributed_backup.py --batch=hiring-backup-RUN {BATCH}
     {PROPERTIES},spark.dataproc.driverEnv.DB_HOST=10.1.2.3,\
-spark.dataproc.driverEnv.DB_NAME=hiring,spark.dataproc.driverEnv.DB_USER=reader,\
+spark.dataproc.driverEnv.DB_NAME=hiring,spark.dataproc.driverEnv.DB_USER=sparks,\
 spark.dataproc.driverEnv.DB_PASS_SECRET=\
-projects/acme/secrets/hiring-reports-password/versions/latest --project=acme
+projects/acme/secrets/hiring-jobs-password/versions/latest --project=acme
 """
 IMAGE = "europe-west1-docker.pkg.dev/acme/hiring/forecast:RUN"
 FORECAST = f"""
@@ -160,7 +165,7 @@ services enable aiplatform.googleapis.com --project=acme
 {ACCOUNT}
 projects add-iam-policy-binding acme --condition=None --member={MEMBER}
     --role=roles/logging.logWriter --project=acme
-builds submit WORK/image --config=jobs/cloudbuild.yaml --substitutions=_IMAGE={IMAGE}
+builds submit WORK/image --config=deploy/cloudbuild.yaml --substitutions=_IMAGE={IMAGE}
     --region=europe-west1 --suppress-logs
     --service-account=projects/acme/serviceAccounts/hiring-build@acme.iam.gserviceaccount.com
     --gcs-source-staging-dir=gs://run-sources-acme-europe-west1/forecast --project=acme
@@ -246,7 +251,7 @@ def test_a_backup_is_submitted_with_its_options_and_every_module(
     assert rights_of(project, MEMBER) == {
         ("bucket acme-backups", "roles/storage.objectUser"),
         ("project", "roles/dataproc.worker"),
-        ("secret hiring-reports-password", "roles/secretmanager.secretAccessor"),
+        ("secret hiring-jobs-password", "roles/secretmanager.secretAccessor"),
     }
     assert packed.endswith("/packages.tar.gz#packages")
     name = packed.removeprefix("gs://acme-backups/").partition("#")[0]
@@ -299,7 +304,7 @@ def test_a_build_that_fails_is_named_and_nothing_is_submitted(
 @pytest.mark.parametrize(
     ("job", "missing"),
     [
-        ("backup", "secret hiring-reports-password"),
+        ("backup", "bucket gs://acme-backups"),
         ("forecast", "service account hiring-build"),
     ],
 )
@@ -309,6 +314,8 @@ def test_what_deploy_makes_is_asked_for_before_anything_is_made(
     """A submission before a deployment says at once to run deploy.sh first."""
     project.accounts.clear()
     project.secrets.clear()
+    if job == "backup":
+        project.buckets.clear()
     answer = submit(job)
     assert (answer.returncode, project.accounts, project.now) == (1, {}, 0)
     assert answer.stderr == (

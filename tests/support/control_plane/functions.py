@@ -7,8 +7,9 @@ import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from control_plane.refusals import already_exists, not_found, refused, text
 from control_plane.resources import decode_token, find_version, read_policy, write_policy
-from control_plane.server import Raw, Refused, Request, already_exists, not_found, route
+from control_plane.server import Raw, Refused, Request, route
 
 if TYPE_CHECKING:
     from control_plane.project import Moment, Project
@@ -31,17 +32,17 @@ def submit_build(project: "Project", request: Request, p: str, r: str) -> Any:
     source = asked["storageSource"]
     builder = asked["serviceAccount"].rpartition("/")[2]
     if not project.is_known(builder):
-        raise Refused(404, "NOT_FOUND", f"Service account {builder} does not exist.")
+        raise refused("account unknown", account=builder)
     member = f"serviceAccount:{builder}"
     bucket = f"bucket {source['bucket']}"
     if member not in project.holders(bucket, "roles/storage.objectViewer"):
-        message = f"{builder} does not have storage.objects.get access to {source['bucket']}."
-        raise Refused(403, "PERMISSION_DENIED", message)
+        raise refused("source not to be read", account=builder)
     repository = asked["imageUri"].split("/")[2]
     target = asked["buildpackBuild"]["functionTarget"]
     archive = project.objects[source["bucket"], source["object"]]
     works = (
         not project.build_fails
+        and not project.meets_first("build failed")
         and repository in project.repositories
         and member in project.holders(f"repository {repository}", "roles/artifactregistry.writer")
         and member in project.holders("project", "roles/logging.logWriter")
@@ -135,12 +136,7 @@ def put(project: "Project", name: str, service: dict, before: dict) -> dict:
     """Stores a service, with the revision and the traffic that follow from it."""
     account = service["spec"]["template"]["spec"]["serviceAccountName"]
     if not project.is_known(account):
-        raise Refused(
-            403,
-            "PERMISSION_DENIED",
-            f"Permission 'iam.serviceaccounts.actAs' denied on service account {account} "
-            "(or it may not exist).",
-        )
+        raise refused("account not to be used", account=account)
     generation = before["metadata"]["generation"] + 1
     status = dict(before["status"])
     trouble = ""
@@ -253,11 +249,13 @@ def refuse_revision(project: "Project", template: dict) -> str:
         return trouble
     if image_of(template) not in project.images:
         return f"Image '{image_of(template)}' not found."
+    if project.meets_first("image not to be read"):
+        return text("image not to be read", image=image_of(template))
     member = f"serviceAccount:{template['spec']['serviceAccountName']}"
     for name, version in secrets_of(template):
         where = f"projects/424242/secrets/{name}/versions/{version}"
         if member not in project.holders(f"secret {name}", "roles/secretmanager.secretAccessor"):
-            return f"Permission denied on secret: {where} for Revision service account {member}."
+            return text("secret not to be read", secret=where, account=member)
         try:
             found = find_version(project, name, version)
         except Refused:
@@ -345,7 +343,7 @@ def call(project: "Project", request: Request) -> Raw:
     if revision is None:
         return Raw(404, b"<title>404</title>")
     query = "&".join(f"{key}={value}" for key, value in request.query.items())
-    return (project.answer or answer)(revision, query)
+    return project.answer(revision, query) if project.answer else answer(project, revision)
 
 
 def may_call(project: "Project", name: str, token: str, allowed: frozenset[str]) -> bool:
@@ -356,15 +354,30 @@ def may_call(project: "Project", name: str, token: str, allowed: frozenset[str])
     return member in allowed | project.owners and (here or member.startswith("user:"))
 
 
-def answer(revision: dict, query: str) -> Raw:
-    """The function's answer: 200 if the revision has all that it needs, else 503."""
+def may_store(project: "Project", member: str, bucket: str) -> bool:
+    """Whether an account can do what a backup does: create objects, and read them back."""
+    roles = ("roles/storage.objectCreator", "roles/storage.objectViewer")
+    return all(
+        member in project.holders(f"bucket {bucket}", role, "roles/storage.objectUser")
+        for role in roles
+    )
+
+
+def answer(project: "Project", revision: dict) -> Raw:
+    """The function's answer: 200 if the revision has all that it needs, else what it lacks."""
     annotations = revision["metadata"].get("annotations", {})
     variables = variables_of(revision)
+    member = f"serviceAccount:{revision['spec']['serviceAccountName']}"
+    bucket = variables.get("GCS_PATH", "").removeprefix("gs://").partition("/")[0]
+    if bucket and not may_store(project, member, bucket):
+        return Raw(502, b'{"error": {"code": "storage_failed"}}\n', "application/json")
     if "DB_HOST" in variables:
         reaches = network_of(revision) and variables.get("DB_SSL_CA") in files_of(revision)
     else:
-        reaches = SOCKETS in annotations and (
-            variables.get("INSTANCE_CONNECTION_NAME") == annotations[SOCKETS]
+        reaches = (
+            SOCKETS in annotations
+            and variables.get("INSTANCE_CONNECTION_NAME") == annotations[SOCKETS]
+            and member in project.holders("project", "roles/cloudsql.client")
         )
     names = {name for name, _ in secrets_of(revision)}
     if reaches and names and revision["image"]:

@@ -4,7 +4,8 @@ import io
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from control_plane.server import Refused, Request, already_exists, not_found, route
+from control_plane.refusals import already_exists, not_found
+from control_plane.server import Refused, Request, route
 
 if TYPE_CHECKING:
     from control_plane.project import Project

@@ -1,8 +1,8 @@
 """Evaluates filters of Cloud Logging, as far as this project's alert uses them.
 
 The language: https://cloud.google.com/logging/docs/view/logging-query-language. Here a filter is
-made of `path="text"`, `severity>=LEVEL`, AND, OR and parentheses. As in Cloud Logging, OR binds
-more closely than AND, and `=` compares without regard to case.
+made of `path="text"`, `path=~"pattern"`, `path:*`, `severity>=LEVEL`, NOT, AND, OR and parentheses.
+As in Cloud Logging, OR binds more closely than AND, and `=` compares without regard to case.
 """
 
 import re
@@ -24,7 +24,9 @@ SEVERITIES = (
     "EMERGENCY",
 )
 ROOTS = {"resource", "severity", "jsonPayload", "logName", "labels", "httpRequest"}
-TOKEN = re.compile(r'\s*(?:(\(|\))|(AND|OR)\b|([\w.]+)\s*(=|>=)\s*(?:"([^"\\]*)"|(\w+)))')
+TOKEN = re.compile(
+    r'\s*(?:(\(|\))|(AND|OR|NOT)\b|([\w.]+)\s*(=~|=|>=|:)\s*(?:"([^"\\]*)"|(\w+|\*)))'
+)
 
 
 class Malformed(ValueError):
@@ -71,6 +73,9 @@ def _one(tokens: list[re.Match]) -> Test:
     if not tokens:
         raise Malformed("the filter ends too early")
     token = tokens.pop(0)
+    if token[2] == "NOT":
+        negated = _one(tokens)
+        return lambda entry: not negated(entry)
     if token[1] == "(":
         inner = _all_of(tokens)
         if not tokens or tokens.pop(0)[1] != ")":
@@ -90,13 +95,22 @@ def _comparison(path: list[str], operator: str, value: str) -> Test:
         least = SEVERITIES.index(value)
         highest = least if operator == "=" else len(SEVERITIES)
         return lambda entry: least <= SEVERITIES.index(entry.get("severity", "DEFAULT")) <= highest
-    if operator != "=":
-        raise Malformed(f"{operator} is for severity")
+    if operator == ">=" or (operator == ":") != (value == "*"):
+        raise Malformed(f"{operator} {value}")
+    if operator == ":":
+        return lambda entry: _found(entry, path) is not None
+    if operator == "=~":
+        return lambda entry: re.search(value, _value(entry, path)) is not None
     return lambda entry: _value(entry, path).casefold() == value.casefold()
 
 
-def _value(entry: Entry, path: list[str]) -> str:
+def _found(entry: Entry, path: list[str]) -> Any:
     found: Any = entry
     for name in path:
-        found = found.get(name, {}) if isinstance(found, dict) else {}
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def _value(entry: Entry, path: list[str]) -> str:
+    found = _found(entry, path)
     return found if isinstance(found, str) else ""

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from control_plane.log_filter import Malformed, compile_filter
-from control_plane.server import Refused, Request, not_found, route
+from control_plane.refusals import not_found
+from control_plane.server import Refused, Request, route
 
 if TYPE_CHECKING:
     from control_plane.project import Project

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import control_plane.jobs  # noqa: F401 - for its routes
+import control_plane.jobs
+import control_plane.run_jobs  # noqa: F401 - for their routes
 from control_plane import functions, monitoring, resources
+from control_plane.refusals import ROWS, refused, text
 from control_plane.server import Raw, Refused, Request, Server, find
-
-ID, NUMBER = "acme", 424242
 
 # The service that must be enabled for requests to a host.
 SERVICE_OF = re.compile(r"(?:[a-z]+-[a-z]+[0-9]-)?([a-z0-9]+)\.googleapis\.com")
@@ -36,6 +36,12 @@ class Fault:
     word: str = "PERMISSION_DENIED"
     message: str = "Permission 'x' denied on resource."
     times: float = float("inf")
+
+    @classmethod
+    def once(cls, address: str, name: str) -> "Fault":
+        """The row of this name in deploy/refusals.tsv, for the first matching request."""
+        status, _, word = ROWS[name].moment.partition(" ")
+        return cls(address, int(status), word, text(name), 1)
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,10 @@ class Project:
         clock: a file with the seconds of each wait, one a line: no command really waits.
         visible_after: seconds until a new account or an enabled service is known.
         forbids_all_users: whether an organisation's policy forbids allUsers.
+        forbids_global: whether one forbids what is not in a region.
+        reaches: the settings with which a job's command reaches the tests' server and storage.
+        firsts: names of the refusals that the next build or revision meets.
+        database_users: of the instance.
         answer: returns a function's answer, given its revision and the query.
         owners: the members that may call every function, whatever its policy says.
         build_fails: whether every build fails.
@@ -81,7 +91,10 @@ class Project:
     clock: Path
     visible_after: float = 0
     forbids_all_users: bool = False
+    forbids_global: bool = False
     build_fails: bool = False
+    firsts: set[str] = field(default_factory=set)
+    database_users: set[str] = field(default_factory=set)
     owners: frozenset[str] = frozenset({"user:owner@example.com"})
     answer: Callable[[dict, str], Raw] | None = None
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -101,6 +114,9 @@ class Project:
     builds: dict[str, dict] = field(default_factory=dict)
     images: dict[str, dict] = field(default_factory=dict)
     jobs: dict[str, dict] = field(default_factory=dict)
+    run_jobs: dict[str, dict] = field(default_factory=dict)
+    executions: dict[str, dict] = field(default_factory=dict)
+    reaches: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, dict] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     history: list[Moment] = field(default_factory=list)
@@ -155,15 +171,16 @@ class Project:
         match = SERVICE_OF.fullmatch(host)
         service = match[1] if match else host
         if service not in ALWAYS_ON and not self.is_enabled(f"{service}.googleapis.com"):
-            raise Refused(
-                403,
-                "PERMISSION_DENIED",
-                f"{service} API has not been used in project {NUMBER} before or it is disabled.",
-                "SERVICE_DISABLED",
-            )
+            raise refused("service off", "SERVICE_DISABLED", service=service)
 
     def is_enabled(self, service: str) -> bool:
         return self.enabled.get(service, float("inf")) <= self.now
+
+    def meets_first(self, name: str) -> bool:
+        """Whether this refusal is still to be met; it is met then."""
+        met = name in self.firsts
+        self.firsts.discard(name)
+        return met
 
     def is_known(self, account: str) -> bool:
         return self.accounts.get(account, float("inf")) <= self.now

@@ -31,6 +31,11 @@ refused_first() {
     return "$status"
 }
 
+# One call after the other: what is refused is the project's, not a call's.
+apart() { deploy_function "$@"; }
+
+together() { :; }
+
 # usage: refuse_first REQUESTS FUNCTION...
 refuse_first() {
     local which=$1 function
@@ -41,5 +46,5 @@ refuse_first() {
     done
 }
 
-refuse_first changes run create remove let_in
+refuse_first changes run build create remove
 refuse_first all ask exists check_backup_bucket check_channel

@@ -7,15 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from control_plane.server import (
-    Raw,
-    Refused,
-    Request,
-    StorageRefused,
-    already_exists,
-    not_found,
-    route,
-)
+from control_plane.refusals import already_exists, not_found, refused
+from control_plane.server import Raw, Request, StorageRefused, route
 
 if TYPE_CHECKING:
     from control_plane.project import Project
@@ -160,19 +153,15 @@ def write_policy(project: "Project", resource: str, policy: dict) -> dict:
     """Replaces a policy if nobody changed it since it was read and all its members are known."""
     before = read_policy(project, resource)
     if policy.get("etag", before["etag"]).translate(URL_SAFE) != before["etag"]:
-        raise Refused(409, "ABORTED", "There were concurrent policy changes. Please retry.")
+        raise refused("changed meanwhile")
     for binding in policy.get("bindings", []):
         for member in binding["members"]:
             kind, _, name = member.partition(":")
             ours = name.endswith("@acme.iam.gserviceaccount.com")
             if kind == "serviceAccount" and ours and not project.is_known(name):
-                raise Refused(400, "INVALID_ARGUMENT", f"Service account {name} does not exist.")
+                raise refused("account unknown", account=name)
             if member == "allUsers" and project.forbids_all_users:
-                raise Refused(
-                    400,
-                    "FAILED_PRECONDITION",
-                    "One or more users named in the policy do not belong to a permitted customer.",
-                )
+                raise refused("policy forbids everyone")
     changed = hashlib.sha256(json.dumps(policy).encode()).digest()[:6]
     etag = base64.urlsafe_b64encode(changed).decode()
     project.policies[resource] = policy | {"etag": etag}
@@ -317,6 +306,8 @@ def create_secret(project: "Project", request: Request, p: str) -> Any:
     name = request.query["secretId"]
     if name in project.secrets:
         raise already_exists(f"Secret [projects/424242/secrets/{name}]")
+    if project.forbids_global and "automatic" in request.content["replication"]:
+        raise refused("policy forbids a place", what="secret")
     project.secrets[name] = []
     return {"name": f"projects/424242/secrets/{name}"}
 
@@ -412,6 +403,12 @@ def get_instance(project: "Project", request: Request, p: str, name: str) -> Any
     if name not in project.instances:
         raise StorageRefused(404, "instanceDoesNotExist", "The Cloud SQL instance does not exist.")
     return project.instances[name]
+
+
+@route("GET", "sqladmin.googleapis.com/sql/v1beta4/projects/{p}/instances/{name}/users")
+def list_users(project: "Project", request: Request, p: str, name: str) -> Any:
+    get_instance(project, request, p, name)
+    return {"items": [{"name": user, "host": "%"} for user in project.database_users]}
 
 
 @route("GET", "sqladmin.googleapis.com/sql/v1beta4/projects/{p}/instances/{name}/listServerCas")

@@ -32,14 +32,6 @@ class StorageRefused(Refused):
         self.answer = {"error": {"code": status, "message": message, "errors": [cause]}}
 
 
-def not_found(what: str) -> Refused:
-    return Refused(404, "NOT_FOUND", f"{what} was not found.")
-
-
-def already_exists(what: str) -> Refused:
-    return Refused(409, "ALREADY_EXISTS", f"{what} already exists.")
-
-
 class Request(NamedTuple):
     """One request with the parts of its address."""
 

@@ -1,0 +1,59 @@
+# shellcheck shell=bash disable=SC2034
+# The operator's commands as Cloud Run jobs of one image: hiring-operate runs any command, which each
+# execution names; hiring-drill only drills, and hiring-backup only backs up, as the function's account.
+
+JOBS=(hiring-operate hiring-drill hiring-backup)
+DRILL_JOB=hiring-drill-monthly
+DRILL_AGE_JOB=backup-data-drill-age
+OLDEST_DRILL_DAYS=35
+# The commands stop themselves after a day. Nothing is repeated by itself.
+JOB_LIMITS=(--tasks=1 --max-retries=0 --task-timeout=25h --memory=1Gi --cpu=2)
+
+operate() {
+    local parts=(operate drill) may_delete=false prunes="" who
+    check_login
+    require_deployed "service account hiring-build" \
+        iam service-accounts describe "$(account hiring-build)"
+    check_instance
+    check_users "${parts[@]}"
+    ensure_account hiring-operate "Commands of the operator on the hiring database"
+    ensure_account hiring-drill "Restores backups into a scratch database"
+    [[ ${OPERATE_MAY_DELETE:-no} == no ]] || may_delete=true prunes=$KEEP_BACKUPS
+    grant_bucket operate "$may_delete"
+    grant_bucket drill false
+    for who in "${parts[@]}" backup; do ensure_password "$who"; done
+    ensure_way_to_database "${parts[@]}"
+    step "image of the commands"
+    copy_modules "$WORK/image"
+    do_here cp deploy/Dockerfile "$WORK/image"
+    do_here cp deploy/requirements.lock "$WORK/image/requirements.txt"
+    build_image "operate:$(date -u +%Y%m%d-%H%M%S)" "$WORK/image"
+    deploy_job operate "$prunes" --args=list
+    deploy_job drill "" --args=drill
+    deploy_job backup "$KEEP_BACKUPS" --args=backup
+}
+
+deploy_job() { # WHO MORE_VARIABLES FLAG...
+    local who=$1 more=$2
+    shift 2
+    describe_database "$who"
+    # A job has no flag that clears its instances.
+    WAY=("${WAY[@]/--clear-cloudsql-instances/--set-cloudsql-instances=}")
+    step "job hiring-$who"
+    run run jobs deploy "hiring-$who" --region="$REGION" --image="$IMAGE" \
+        --service-account="$(account "hiring-$who")" --set-secrets="$SECRETS" \
+        --set-env-vars="GCS_PATH=$GCS_PATH,$VARIABLES$more" \
+        "${WAY[@]}" "${JOB_LIMITS[@]}" "$@"
+}
+
+# Has Scheduler start the drill on the first of each month, and ask every day how old the newest is.
+schedule_drill() {
+    step "job hiring-drill"
+    exists run jobs describe hiring-drill --region="$REGION" || return 0
+    grant "run jobs" hiring-drill schedule run.invoker --region="$REGION"
+    ensure_job "$DRILL_JOB" --schedule="0 6 1 * *" --http-method=POST \
+        --uri="https://run.googleapis.com/v2/projects/$PROJECT_ID/locations/$REGION/jobs/hiring-drill:run" \
+        --oauth-service-account-email="$(account hiring-schedule)" --max-retry-attempts=0
+    call_backup "$DRILL_AGE_JOB" GET "/?max_drill_age_days=$OLDEST_DRILL_DAYS" "$1" \
+        --max-retry-attempts=0
+}

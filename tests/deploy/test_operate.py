@@ -1,0 +1,161 @@
+"""The operator's commands as Cloud Run jobs, run against a real server and the storage emulator."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Bucket, Database
+from control_plane import Gcloud, Project, run_jobs
+from control_plane.server import Refused
+from support import get
+from test_deploy import SETTINGS, Deployment, rights, source  # noqa: F401 - a fixture
+from test_grants import STATEMENTS
+from test_schedule import put_backup_function
+from werkzeug.test import Client
+
+pytestmark = [pytest.mark.once, pytest.mark.deployment]
+
+BUILDER = "hiring-build@acme.iam.gserviceaccount.com"
+PASSWORDS = {"operate": "first secret", "drill": "second secret"}
+ROWS = {"departments": 2, "jobs": 1, "employees": 40}
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Database, bucket: Bucket) -> Iterator[Project]:
+    """A project that deploy.sh has deployed to, with the tests' server and storage behind it."""
+    users = {"hiring_operate", "hiring_drill"}
+    project = Project(tmp_path / "clock", visible_after=30, database_users=users)
+    services = ("run", "cloudbuild", "artifactregistry", "storage", "secretmanager", "iam")
+    project.enabled |= {f"{name}.googleapis.com": 0 for name in (*services, "sqladmin")}
+    project.enabled |= {"sql-component.googleapis.com": 0}
+    project.accounts[BUILDER] = 0
+    sources = "run-sources-acme-europe-west1"
+    for name in (bucket.name, sources):
+        project.buckets[name] = {"name": name, "id": name, "projectNumber": "424242"}
+    project.repositories["hiring"] = {"format": "DOCKER"}
+    for resource, role in {
+        f"bucket {sources}": "roles/storage.objectViewer",
+        "repository hiring": "roles/artifactregistry.writer",
+        "project": "roles/logging.logWriter",
+    }.items():
+        binding = {"role": role, "members": [f"serviceAccount:{BUILDER}"]}
+        project.policies[resource] = {"version": 1, "etag": "AAAA", "bindings": [binding]}
+    put_backup_function(project)
+    project.accounts["hiring-backup@acme.iam.gserviceaccount.com"] = 0
+    password = base64.b64encode(database.environment["DB_PASS"].encode()).decode()
+    version = {"name": "projects/424242/secrets/x/versions/1", "state": "ENABLED"}
+    project.secrets["hiring-backup-password"] = [version | {"data": password}]
+    project.reaches = bucket.environment | {"DB_SOCKET": database.environment["DB_SOCKET"]}
+    del project.reaches["GCS_PATH"]
+    yield project
+    project.close()
+
+
+@pytest.fixture
+def gcloud(project: Project, tmp_path: Path) -> Iterator[Gcloud]:
+    """The real gcloud, connected to the project."""
+    with Gcloud(tmp_path / "bin", project).running() as gcloud:
+        yield gcloud
+
+
+@pytest.fixture
+def users(database: Database) -> Iterator[None]:
+    """The two database users, with the rights of `grants.sql` and no others."""
+    ours = {f"hiring_{who}": password for who, password in PASSWORDS.items()}
+    for user, password in ours.items():
+        database.execute(f"CREATE USER {user}@'%%' IDENTIFIED BY %s", (password,))
+    for statement in STATEMENTS:
+        if statement.partition(" TO ")[2].partition("@")[0] in ours:
+            statement = statement.replace("hiring_drill.", f"`{database.name}_drill`.")
+            database.execute(statement.replace("hiring.", f"{database.name}."))
+    yield
+    for user in ours:
+        database.execute(f"DROP USER {user}@'%'")
+
+
+def count(database: Database) -> dict[str, int]:
+    return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in ROWS}
+
+
+def execute(gcloud: Gcloud, job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Starts a job as docs/deploy.md prints it, and waits for its end."""
+    command = ["gcloud", "run", "jobs", "execute", job, "--region=europe-west1", "--wait"]
+    if arguments:
+        command.append(f"--args={','.join(arguments)}")
+    return subprocess.run(
+        [*command, "--project=acme"],
+        env=gcloud.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_life_of_the_jobs(
+    source: Path,
+    project: Project,
+    gcloud: Gcloud,
+    users: None,
+    database: Database,
+    bucket: Bucket,
+    client: Client,
+) -> None:
+    """After a truncation one job restores the tables, another drills, and `delete` removes both."""
+    database.insert("departments", [(1, "Sales"), (2, "Núñez")])
+    database.insert("jobs", [(1, "Clerk")])
+    hires = [(n, f"Ada {n}", "2021-06-01", 1 + n % 2, 1) for n in range(1, 41)]
+    database.insert("employees", hires)
+    _, backup = get(client, "/backup-data")
+    sums = database.execute("CHECKSUM TABLE departments, jobs, employees")
+    deployment = Deployment(source, gcloud)
+    settings = {
+        "GCS_PATH": f"gs://{bucket.name}/hiring",
+        "DB_NAME": database.name,
+        "DB_USER_BACKUP": database.environment["DB_USER"],
+        "INSTANCE_CONNECTION_NAME": SETTINGS["INSTANCE_CONNECTION_NAME"],
+    }
+    deployment.run("operate", **settings).check()
+    assert rights(project)["hiring-operate"] == {
+        ("project", "cloudsql.client"),
+        (f"bucket {bucket.name}", "storage.objectCreator"),
+        (f"bucket {bucket.name}", "storage.objectViewer"),
+        ("secret hiring-operate-password", "secretmanager.secretAccessor"),
+    }
+    for job in project.run_jobs.values():
+        task = job["spec"]["template"]["spec"]["template"]["spec"]
+        assert (task["maxRetries"], task["timeoutSeconds"]) == (0, "90000")
+
+    assert get(client, "/truncate-tables")[0] == 200
+    assert count(database) == dict.fromkeys(ROWS, 0)
+    restored = execute(gcloud, "hiring-operate", "restore", backup["backup"], "--replace", "--yes")
+    last = [*project.executions.values()][-1]
+    assert restored.returncode == 0, restored.stderr + last["log"]
+    assert database.execute("CHECKSUM TABLE departments, jobs, employees") == sums
+    for line in last["log"].splitlines():
+        assert json.loads(line)["severity"]
+    # Without arguments it only lists.
+    assert execute(gcloud, "hiring-operate").returncode == 0
+    assert execute(gcloud, "hiring-operate", "restore", "gs://nowhere/x").returncode == 1
+
+    deployment.run("schedule", **settings).check()
+    calls = {name: job["schedule"] for name, job in project.scheduled.items()}
+    assert calls == {
+        "backup-data-nightly": "0 3 * * *",
+        "backup-data-age": "0 5 * * *",
+        "hiring-drill-monthly": "0 6 1 * *",
+        "backup-data-drill-age": "0 5 * * *",
+    }
+    assert ("job hiring-drill", "run.invoker") in rights(project)["hiring-schedule"]
+    assert not any(resource == "job hiring-operate" for resource in project.policies)
+    assert run_jobs.start_scheduled(project, "hiring-drill-monthly")
+    project.policies["job hiring-drill"]["bindings"] = []
+    with pytest.raises(Refused):
+        run_jobs.start_scheduled(project, "hiring-drill-monthly")
+
+    deployment.run("delete", "--yes", **settings).check()
+    gone = (project.run_jobs, project.scheduled, project.services, rights(project))
+    assert gone == ({}, {}, {}, {})
