@@ -34,13 +34,11 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.BackupFolder]:
     if options.address:
-        place = folders.find_in_cloud(options.address)
-        folder = catalog.read_one(place)
+        folder = catalog.read_one(folders.find_in_cloud(options.address))
         if not folder.files:
-            raise BadSource(f"{place.address} holds no backup")
+            raise BadSource(f"{folder.address} holds no backup")
         return [folder]
-    deadline = Deadline(folders.COMMAND_SECONDS)
-    found = catalog.read_all(settings, deadline)
+    place, found = catalog.read_all(settings, Deadline(folders.COMMAND_SECONDS))
     own = newest.of_database(found, settings.database)
     if options.all:
         # A folder without a manifest that can be read may be of this database.
@@ -49,7 +47,6 @@ def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Bac
     else:
         chosen = [each for each in own if each.rows()][:1] or own[:1]
     if not chosen:
-        place = catalog.all_backups(settings, deadline)
         raise BadSource(newest.none_counts(found, place.address, settings.database))
     return chosen
 

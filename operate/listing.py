@@ -8,12 +8,14 @@ from typing import Any
 from hiring.deadline import Deadline
 from hiring.progress import answer
 from hiring.settings import Settings
-from hiring.storage import catalog, retention
+from hiring.storage import catalog, newest, retention
 from hiring.terminal import age_in_words, counted, fitted, table_lines
 
 LIST_SECONDS = 600
 """How long listing the backups may take."""
 TERMINAL_WIDTH = 80
+
+NO_RULE = "no rule of KEEP_BACKUPS_DAYS, _WEEKS or _MONTHS is set: all of them stay"
 
 HEADERS = (
     *("backup", "database", "server", "taken at", "age", "rows", "bytes", "invalid", "state"),
@@ -22,9 +24,7 @@ HEADERS = (
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Prints the list; returns the exit status."""
-    deadline = Deadline(LIST_SECONDS)
-    place = catalog.all_backups(settings, deadline)
-    folders = catalog.read_all(settings, deadline)
+    place, folders = catalog.read_all(settings, Deadline(LIST_SECONDS))
     entries = _entries(settings, folders)
     if options.json:
         lines = json.dumps(entries, indent=2).splitlines()
@@ -33,6 +33,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     else:
         lines = [
             f"{counted(len(folders), 'folder')} in {place.address}",
+            *([NO_RULE] if folders and not retention.rules_of_function(settings) else []),
             *(_line(folder, entry) for folder, entry in zip(folders, entries, strict=True)),
         ]
     for line in lines:
@@ -42,12 +43,14 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _entries(settings: Settings, folders: list[catalog.BackupFolder]) -> list[dict[str, Any]]:
     """The list's entries, with what the function's next prune would do to each."""
-    rules = retention.rules_of_function(settings)
-    if not rules:
-        return [_entry(each) | {"stays": True, "why": None} for each in folders]
+    if rules := retention.rules_of_function(settings):
+        decisions = retention.decide(folders, settings.database, rules)
+        return [_entry(each.folder) | {"stays": each.stays, "why": each.why} for each in decisions]
+    own = {each.address for each in newest.of_database(folders, settings.database)}
     return [
-        _entry(each.folder) | {"stays": each.stays, "why": each.why}
-        for each in retention.decide(folders, settings.database, rules)
+        _entry(each)
+        | {"stays": True, "why": None if each.address in own else retention.of_another(each)}
+        for each in folders
     ]
 
 
@@ -87,9 +90,7 @@ def _state(entry: dict[str, Any]) -> str:
 
 def _line(folder: catalog.BackupFolder, entry: dict[str, Any]) -> str:
     rows = counted(folder.rows(), "row") if folder.manifest else "-"
-    return fitted(
-        f"{folder.name:<23} {rows:>12} {_age(entry):>10}  {_state(entry)}", TERMINAL_WIDTH
-    )
+    return fitted(f"{folder.name:<23} {rows:>12} {_age(entry):>11} {_state(entry)}", TERMINAL_WIDTH)
 
 
 def _details(entry: dict[str, Any]) -> tuple[object, ...]:

@@ -19,10 +19,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         StorageFailed: the backups cannot be listed; nothing was removed.
         Declined: nothing was removed; the operator did not confirm.
     """
-    deadline = Deadline(PRUNE_SECONDS)
-    place = catalog.all_backups(settings, deadline)
+    place, folders = catalog.read_all(settings, Deadline(PRUNE_SECONDS))
     decisions = retention.decide(
-        catalog.read_all(settings, deadline),
+        folders,
         settings.database,
         retention.Rules(
             options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly

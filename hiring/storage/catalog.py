@@ -69,7 +69,7 @@ class BackupFolder:
         """The folder's own name."""
         return self.address.rstrip("/").rpartition("/")[2]
 
-    @property
+    @functools.cached_property
     def is_copy(self) -> bool:
         """Whether the backup was stored elsewhere: no object has the manifest's generation."""
         return not any(
@@ -134,32 +134,23 @@ class BackupFolder:
         }
 
 
-def all_backups(settings: Settings, deadline: Deadline) -> CloudFolder:
-    """The folder of all backups.
+def read_all(settings: Settings, deadline: Deadline) -> tuple[CloudFolder, list[BackupFolder]]:
+    """The folder of all backups, and what is in it, newest first.
+
+    Warns if that is nothing, since GCS_PATH may be wrong.
 
     Raises:
         Misconfigured: GCS_PATH is not set.
+        StorageFailed, TimedOut: as `read`.
     """
-    return _above(settings, deadline).folder(BACKUPS.rstrip("/"))
-
-
-def _above(settings: Settings, deadline: Deadline) -> CloudFolder:
-    return CloudFolder(settings.require_storage(), deadline)
-
-
-def read_all(settings: Settings, deadline: Deadline) -> list[BackupFolder]:
-    """All backup folders, newest first; warns if there is none, since GCS_PATH may be wrong.
-
-    Raises: as `read`.
-    """
-    place = all_backups(settings, deadline)
+    above = CloudFolder(settings.require_storage(), deadline)
+    place = above.folder(BACKUPS.rstrip("/"))
     folders = read(place)
     if not folders:
-        above = _above(settings, deadline)
         rest = "has other objects" if any(above.entries()) else "has no object at all"
         reason = f"GCS_PATH is {above.address}, which {rest}"
         status("no backups", "WARNING", place=place.address, reason=reason)
-    return folders
+    return place, folders
 
 
 def read(place: SourceFolder) -> list[BackupFolder]:

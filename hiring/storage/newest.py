@@ -13,7 +13,6 @@ from hiring.settings import Settings
 from hiring.storage.catalog import (
     FOLDER_NAME,
     BackupFolder,
-    all_backups,
     pass_over,
     read,
     read_all,
@@ -85,11 +84,10 @@ def find_newest(settings: Settings, deadline: Deadline) -> BackupFolder:
 
     Raises: as `find`.
     """
-    address, database = all_backups(settings, deadline).address, settings.database
-    folders = read_all(settings, deadline)
-    found = _newest(folders, address, database, TABLES)
+    place, folders = read_all(settings, deadline)
+    found = _newest(folders, place.address, settings.database, TABLES)
     if not found:
-        raise BadSource(none_counts(folders, address, database))
+        raise BadSource(none_counts(folders, place.address, settings.database))
     return found
 
 
@@ -129,10 +127,8 @@ def none_counts(folders: list[BackupFolder], address: str, database: str) -> str
 
 def _without_rows(counting: list[BackupFolder], tables: Sequence[str]) -> str:
     message = f"the newest backup, {counting[0].address}, holds no rows of {', '.join(tables)}"
-    for each in counting:
-        if each.rows(tables):
-            message += f"; the newest one with rows is {each.address}, {age_in_words(each.age)} old"
-            break
+    if older := next((each for each in counting if each.rows(tables)), None):
+        message += f"; the newest one with rows is {older.address}, {age_in_words(older.age)} old"
     return f"{message}; give the address of the backup that you mean"
 
 
@@ -143,19 +139,19 @@ def check_age(settings: Settings, max_age_hours: int, deadline: Deadline) -> dic
         BackupMissing: there is none, or none that is young enough.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folders = read_all(settings, deadline)
+    place, folders = read_all(settings, deadline)
     own = of_database(folders, settings.database)
     counting = with_rows(own)
     if not counting:
-        address = all_backups(settings, deadline).address
-        raise BackupMissing(none_counts(folders, address, settings.database))
-    hours = round(counting[0].age.total_seconds() / 3600, 2)
+        raise BackupMissing(none_counts(folders, place.address, settings.database))
+    found = counting[0]
+    hours = round(found.age.total_seconds() / 3600, 2)
     if hours > max_age_hours:
         message = (
             f"the newest complete backup with rows of database {settings.database} is {hours}"
-            f" hours old, more than {max_age_hours}: {counting[0].address}"
+            f" hours old, more than {max_age_hours}: {found.address}"
         )
-        if newer := own.index(counting[0]):
+        if newer := own.index(found):
             message += f"; {counted(newer, 'newer one')} without rows or not whole"
         raise BackupMissing(message)
-    return {"backup": counting[0].address, "age_hours": hours, "max_age_hours": max_age_hours}
+    return {"backup": found.address, "age_hours": hours, "max_age_hours": max_age_hours}

@@ -14,7 +14,7 @@ from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import BundleError
 from hiring.settings import Settings
-from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder, all_backups, read_all
+from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder, read_all
 from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.storage.newest import of_database, with_rows
@@ -87,7 +87,7 @@ def decide(
         if folder.manifest is None:
             return _reason_without_manifest(folder, reference)
         if folder.address not in own:
-            return f"is a backup of database {folder.manifest.database}"
+            return of_another(folder)
         if folder.faults:
             return f"is not whole: {folder.faults[0]}"
         within = _within(folder, rules, reference)
@@ -100,6 +100,11 @@ def decide(
         gone = "has no manifest" if each.manifest is None else "is older than what stays"
         decisions.append(Decision(each, why is not None, why or gone))
     return decisions
+
+
+def of_another(folder: BackupFolder) -> str | None:
+    """Says that a backup is another database's; None for a folder without a manifest."""
+    return f"is a backup of database {folder.manifest.database}" if folder.manifest else None
 
 
 def _kept(
@@ -186,14 +191,9 @@ def after_backup(settings: Settings, rules: Rules, deadline: Deadline) -> dict[s
         `removed`, the addresses of removed backups; `left`, the reason for each object that could
         not be removed; and `failed`, the reason, if the backups could not be listed.
     """
-    place = all_backups(settings, deadline)
     try:
-        decisions = decide(
-            read_all(settings, deadline),
-            settings.database,
-            rules,
-            datetime.datetime.now(datetime.UTC),
-        )
+        place, folders = read_all(settings, deadline)
+        decisions = decide(folders, settings.database, rules)
         going = [each.folder for each in decisions if not each.stays]
         left = remove(place, going)
     except BundleError as error:

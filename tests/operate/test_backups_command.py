@@ -168,7 +168,9 @@ def test_a_line_of_the_list_fits_a_terminal_and_says_why_a_backup_stays(bucket: 
     ]
     assert max(map(columns, lines)) == 80
     assert lines[9].endswith("...")
-    assert run(bucket, "list").stdout.count("  complete\n") == 10
+    shown = run(bucket, "list").stdout
+    assert "no rule of KEEP_BACKUPS_DAYS, _WEEKS or _MONTHS is set: all of them stay" in shown
+    assert (shown.count(" complete\n"), shown.count("is a backup of database 数据...")) == (9, 1)
 
 
 def columns(line: str) -> int:
