@@ -29,6 +29,7 @@ try:
     from hiring.terminal import Declined
     from hiring.version import VERSION
     from operate import (
+        after_commit,
         backing_up,
         bigquery,
         checking,
@@ -52,13 +53,15 @@ except ModuleNotFoundError as error:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _read_arguments(arguments)
+    after_commit.tolerate_any_text()
     try:
         done: int = options.run(options.settings(), options)
     except BundleError as error:
         _tell_failure(options, str(error))
         return exit_statuses.exit_status(error)
     except Unfinished as error:
-        status("load not finished", "ERROR", reason=str(error))
+        with after_commit.output_may_fail():
+            status("load not finished", "ERROR", reason=str(error))
         return exit_statuses.UNFINISHED
     except Declined:
         _tell_failure(options, "not confirmed")

@@ -13,6 +13,7 @@ from hiring.progress import answer
 from hiring.settings import Settings
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, confirm, printable, table_lines
+from operate import after_commit
 from restore import importing, restoring
 from restore.importing import ImportOutcome
 from restore.plan import Outcome, Plan, plan_import, plan_restore
@@ -56,7 +57,9 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         _answer("valid", restoring.check(settings, plan))
     else:
-        _answer("loaded", restoring.restore(settings, plan))
+        outcomes = restoring.restore(settings, plan, after_commit.hold_off_interrupts)
+        with after_commit.output_may_fail():
+            _answer("loaded", outcomes)
     return 0
 
 
@@ -74,7 +77,9 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         _answer("valid", importing.check(settings, plan))
     else:
-        _answer("loaded", importing.import_files(settings, plan))
+        outcomes = importing.import_files(settings, plan, after_commit.hold_off_interrupts)
+        with after_commit.output_may_fail():
+            _answer("loaded", outcomes)
     return 0
 
 

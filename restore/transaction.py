@@ -8,7 +8,6 @@ import pymysql
 
 import db
 from hiring.deadline import Deadline
-from hiring.errors import BundleError
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import quote, select
@@ -116,7 +115,7 @@ def commit(
     committing()
     try:
         connection.commit()
-    except (BundleError, pymysql.err.Error, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         raise Unfinished(
             "the load was interrupted or lost its connection at its commit; all rows are loaded or"
             " none: look at the tables"
@@ -124,8 +123,8 @@ def commit(
     for table, wanted in next_ids.items():
         try:
             set_next_id(connection, table, wanted)
-        except (BundleError, pymysql.err.Error, KeyboardInterrupt) as error:
+        except Exception as error:
             raise Unfinished(
                 f"all rows are loaded, but the next id of {table} could not be set to {wanted}:"
-                f" {error.args[-1] if error.args else 'interrupted'}"
+                f" {error.args[-1] if error.args else error!r}"
             ) from error

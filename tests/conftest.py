@@ -35,6 +35,7 @@ from hiring.settings import current_settings
 from hiring.storage import storage_client
 from local import process, serve
 from local.database import DatabaseServer
+from operate import after_commit
 
 PROJECT = engine.PROJECT
 PASSWORD = "correct horse, battery's staple"
@@ -462,7 +463,10 @@ class Loader:
             for name, value in (self.settings | settings).items():
                 environment.setenv(name, value)
             self._capture.readouterr()
+            handlers = {each: signal.getsignal(each) for each in after_commit.SIGNALS}
             status = manage.main([self._command, *map(str, arguments)])
+            for each, handler in handlers.items():
+                signal.signal(each, handler)
         forget_settings()
         out, log = self._capture.readouterr()
         return Loaded(status, out, [json.loads(line) for line in log.splitlines()])

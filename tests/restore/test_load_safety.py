@@ -109,19 +109,6 @@ def test_an_interrupted_load_says_so(database: Database, run_restore: Loader, ba
 
 
 @pytest.mark.slow
-def test_a_load_interrupted_at_its_commit_says_all_or_none(
-    run_restore: Loader, backup: str
-) -> None:
-    """A load interrupted at its commit has status 6 and says that all rows or none are loaded."""
-    loading = run_restore.start_held("COMMIT", 1, backup)
-    loading.send_signal(signal.SIGINT)
-    _, log = loading.communicate(timeout=SECONDS)
-    assert (loading.returncode, "Traceback" in log) == (6, False)
-    assert "all rows are loaded or none: look at the tables" in log
-    assert "nothing was loaded" not in log
-
-
-@pytest.mark.slow
 def test_a_writer_waits_for_a_load(database: Database, run_restore: Loader, backup: str) -> None:
     """A writer waits while a load runs; afterwards its row is there beside the loaded rows."""
     loading = run_restore.start_held(into("employees"), 2, backup)
