@@ -39,7 +39,7 @@ try:
         loading,
         pruning,
     )
-    from restore.transaction import Unfinished
+    from restore.plan import Unfinished
 except ModuleNotFoundError as error:
     sys.stderr.write(
         f"manage.py needs a package that is not installed here, {error.name}. In its folder:\n\n"

@@ -20,7 +20,7 @@ from restore.csv_check import Checker, Ids, batches
 from restore.csv_files import fit, missing_table, read_lines
 from restore.csv_insert import CSV_SQL_MODE, CsvInserter
 from restore.plan import ImportPlan
-from restore.table_creation import create_missing_tables
+from restore.table_creation import tables_created
 
 SHOWN_RECORDS = 20
 """Invalid records of a file that a dry run shows; it stores none."""
@@ -87,8 +87,10 @@ def import_files(
     location = settings.require_storage()
     _check_tables(settings, plan)
     deadline = Deadline(transaction.LOAD_SECONDS)
-    create_missing_tables(settings, deadline, plan.statements, plan.origin)
-    with transaction.loading(settings, deadline, CSV_SQL_MODE, plan) as connection:
+    with (
+        tables_created(settings, deadline, plan, plan.statements),
+        transaction.loading(settings, deadline, CSV_SQL_MODE, plan) as connection,
+    ):
         run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
         folder = OutputFolder(location, f"invalid/{run}/", connection, deadline)
         valid: dict[str, Ids] = {}

@@ -1,5 +1,6 @@
 """What a restore or an import is going to do, read once from its options and its source."""
 
+import re
 from dataclasses import dataclass
 
 from hiring.errors import BadSource
@@ -9,7 +10,9 @@ from hiring.tables import TABLES
 from restore import csv_files
 from restore.backup_source import Backup
 from restore.csv_files import CsvFiles
-from restore.table_creation import next_id
+
+NEXT_ID = re.compile(r"^\)[^'\n]*?( AUTO_INCREMENT=(\d+))", re.MULTILINE)
+"""The id of the next row in what SHOW CREATE TABLE prints."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Plan:
         replace: whether to delete their present rows in the same transaction.
         statements: the CREATE TABLE of each table that the source has one for.
         origin: of these statements, for messages.
+        printed_by: the version of the server that printed them; None where none did.
     """
 
     address: str
@@ -29,6 +33,7 @@ class Plan:
     replace: bool
     statements: dict[str, str]
     origin: str
+    printed_by: str | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,17 @@ class Outcome:
     where: str
 
 
+class Unfinished(Exception):
+    """The load failed at or after its commit; the message says what is left to do."""
+
+
+def next_id(create_table: str) -> int:
+    """The id of a table's next row, from its SHOW CREATE TABLE."""
+    # The table's options follow the columns' closing `)`; text after a quote could be a comment's.
+    found = NEXT_ID.search(create_table)
+    return int(found[2]) if found else 1
+
+
 def plan_restore(
     address: str, database: str, *, tables: tuple[str, ...] = TABLES, replace: bool = False
 ) -> RestorePlan:
@@ -94,6 +110,7 @@ def plan_restore(
         replace=replace,
         statements=backup.statements(),
         origin=f"the backup of a server {backup.manifest.server_version}",
+        printed_by=backup.manifest.server_version,
         backup=backup,
     )
 
@@ -116,6 +133,7 @@ def plan_import(address: str, most_invalid: int, *, replace: bool = False) -> Im
         replace=replace,
         statements=csv_files.statements(),
         origin="restore/schema.sql",
+        printed_by=None,
         files=csv_files.find_files(folders.find(address)),
         most_invalid=most_invalid,
     )

@@ -17,7 +17,7 @@ from hiring.settings import Settings
 from restore import constraints, table_checks, transaction
 from restore.plan import Outcome, RestorePlan
 from restore.row_inserter import RowInserter
-from restore.table_creation import create_missing_tables
+from restore.table_creation import tables_created
 from restore.table_filling import fill_table
 
 RESTORE_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
@@ -72,8 +72,10 @@ def restore(
         for name, statement in plan.statements.items()
         if not create_table.fault(name, statement)
     }
-    create_missing_tables(settings, deadline, statements, plan.origin)
-    with transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection:
+    with (
+        tables_created(settings, deadline, plan, statements),
+        transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection,
+    ):
         constraints.leave_unchecked(connection)
         tables = [_fit(read_table(connection, name), fields.get(name, ())) for name in plan.tables]
         outcomes = [

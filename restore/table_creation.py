@@ -1,18 +1,33 @@
-"""Creates missing tables as their source declares them, and sets the counters of tables."""
+"""Creates missing tables as their source declares them, and removes them if the load fails."""
 
-import re
+import contextlib
+import itertools
+from collections.abc import Iterator
 
 import pymysql
 
 import db
 from hiring.deadline import Deadline
-from hiring.errors import BadSource, Misconfigured
+from hiring.errors import BadSource, BundleError, Misconfigured
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import MISCONFIGURED, is_about_the_statement
 from hiring.mysql.statements import quote, select
 from hiring.progress import status
 from hiring.settings import Settings
 from hiring.tables import TABLES
+from restore.plan import NEXT_ID, Plan, Unfinished
+
+VARIABLES = {
+    "explicit_defaults_for_timestamp": "ON",
+    "innodb_strict_mode": "OFF",
+    "restrict_fk_on_non_standard_key": "OFF",
+    "sql_generate_invisible_primary_key": "OFF",
+}
+"""Session variables, and the values with which a table becomes what its statement says.
+
+With others, the server adds ON UPDATE or a column, or refuses a row format or a foreign key.
+"""
+REMOVAL_SECONDS = 60
 
 
 def missing_tables(connection: Connection) -> list[str]:
@@ -21,31 +36,62 @@ def missing_tables(connection: Connection) -> list[str]:
     return [table for table in TABLES if table not in there]
 
 
-def create_missing_tables(
-    settings: Settings, deadline: Deadline, statements: dict[str, str], origin: str
-) -> None:
-    """Creates the missing ones of the three tables.
+@contextlib.contextmanager
+def tables_created(
+    settings: Settings, deadline: Deadline, plan: Plan, statements: dict[str, str]
+) -> Iterator[None]:
+    """Creates the missing ones of the three tables; if the load inside fails, they go again.
 
     Args:
         settings: of the database.
         deadline: when to give up.
-        statements: the CREATE TABLE of each table.
-        origin: of the statements, for messages.
+        plan: of the load.
+        statements: those of the plan that may run.
 
     Raises:
         BadSource: there is no statement for a table.
-        Misconfigured: the server refuses a statement.
+        Misconfigured: the server refuses a statement, or makes another table of it.
     """
-    # Foreign keys may point to a table that is created later.
-    with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
-        for name in missing_tables(connection):
-            if name not in statements:
-                raise BadSource(f"table {name} is missing, and {origin} has no such table")
-            _create(connection, name, statements[name], origin)
-            status("table created", table=name)
+    created: list[str] = []
+    try:
+        # Foreign keys may point to a table that is created later.
+        with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
+            missing = missing_tables(connection)
+            hindrances = _set_variables(connection) if missing else ""
+            for name in missing:
+                if name not in statements:
+                    raise BadSource(f"table {name} is missing, and {plan.origin} has no such table")
+                _create(connection, name, statements[name], plan.origin, hindrances)
+                created.append(name)
+            for name in created:
+                _compare(connection, name, statements[name], plan.printed_by, hindrances)
+                status("table created", table=name)
+        yield
+    except Unfinished:
+        raise
+    except BaseException:
+        if created:
+            _remove(settings, created)
+        raise
 
 
-def _create(connection: Connection, table: str, statement: str, origin: str) -> None:
+def _set_variables(connection: Connection) -> str:
+    """Sets VARIABLES; returns a sentence about those that the account may not set, for messages."""
+    left = []
+    known = "SHOW SESSION VARIABLES WHERE variable_name IN %s"
+    for name, value in select(connection, known, list(VARIABLES)):
+        if value != VARIABLES[name]:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET SESSION {name} = {VARIABLES[name]}")
+            except pymysql.err.Error:
+                left.append(f"{name} = {value}")
+    return f"; in the way may be what DB_USER may not set: {', '.join(left)}" if left else ""
+
+
+def _create(
+    connection: Connection, table: str, statement: str, origin: str, hindrances: str
+) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
@@ -54,23 +100,54 @@ def _create(connection: Connection, table: str, statement: str, origin: str) -> 
             raise
         raise Misconfigured(
             f"table {table} is missing, and this server ({connection.server_version}) refuses the"
-            f" statement of {origin}: {error.args[1]}; create the table, then load again"
+            f" statement of {origin}: {error.args[1]}{hindrances}; create the table, then load"
+            " again"
         ) from error
 
 
-# Counters
+def _compare(
+    connection: Connection, table: str, statement: str, printed_by: str | None, hindrances: str
+) -> None:
+    """Compares a table with the statement of a server that made it, but for AUTO_INCREMENT."""
+    if printed_by is None:
+        return
+    ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+    lines = itertools.zip_longest(*map(_lines, (statement, created)), fillvalue="")
+    before, after = next((pair for pair in lines if pair[0] != pair[1]), ("", ""))
+    if before == after:
+        return
+    ((version,),) = select(connection, "SELECT VERSION()")
+    if version == printed_by:
+        raise Misconfigured(
+            f"table {table} is not created as it was: {before or 'nothing'!r} became"
+            f" {after or 'nothing'!r}{hindrances}"
+        )
+    status("table created otherwise", "WARNING", table=table, before=before, after=after)
 
 
-def next_id(create_table: str) -> int:
-    """The id of a table's next row, from its SHOW CREATE TABLE."""
-    # The table's options follow the columns' closing `)`; text after a quote could be a comment's.
-    found = re.search(r"^\)[^'\n]*? AUTO_INCREMENT=(\d+)", create_table, re.MULTILINE)
-    return int(found[1]) if found else 1
+def _lines(statement: str) -> list[str]:
+    if found := NEXT_ID.search(statement):
+        statement = statement[: found.start(1)] + statement[found.end(1) :]
+    return [line.strip().removesuffix(",") for line in statement.strip().splitlines()]
 
 
-def set_next_id(connection: Connection, table: str, wanted: int) -> None:
-    """Sets the id of the table's next row; commits."""
-    ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    if next_id(create_table) != wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", (wanted,))
+def _remove(settings: Settings, tables: list[str]) -> None:
+    """Removes created tables, unless somebody has written rows into them meanwhile."""
+    locks = ", ".join(f"{quote(table)} WRITE" for table in tables)
+    try:
+        with (
+            db.own_connection(
+                settings, Deadline(REMOVAL_SECONDS), foreign_key_checks=0
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(f"LOCK TABLES {locks}")
+            empty = [
+                quote(table)
+                for table in tables
+                if not select(connection, f"SELECT 1 FROM {quote(table)} LIMIT 1")
+            ]
+            if empty:
+                cursor.execute(f"DROP TABLE {', '.join(empty)}")
+    except (BundleError, pymysql.err.Error) as error:
+        status("created tables stay", "WARNING", tables=tables, reason=str(error))

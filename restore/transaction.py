@@ -14,9 +14,8 @@ from hiring.mysql.statements import quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
 from restore import constraints
-from restore.plan import Plan
+from restore.plan import Plan, Unfinished, next_id
 from restore.table_checks import check_empty, check_loadable
-from restore.table_creation import set_next_id
 
 LOAD_SECONDS = 24 * 3600
 """Time limit of a load, which no platform limits; a load that works takes less than a day."""
@@ -30,10 +29,6 @@ SEQUENCE = re.compile(
     r"'(?:[^'\\]|\\.|'')*'|\b(?:next|last|set)val\(((?:`(?:[^`]|``)+`\.)?`(?:[^`]|``)+`)", re.DOTALL
 )
 """A text, or a sequence in MariaDB's printed form of a column's default."""
-
-
-class Unfinished(Exception):
-    """The load failed at or after its commit; the message says what is left to do."""
 
 
 @contextlib.contextmanager
@@ -122,9 +117,16 @@ def commit(
         ) from error
     for table, wanted in next_ids.items():
         try:
-            set_next_id(connection, table, wanted)
+            _set_next_id(connection, table, wanted)
         except Exception as error:
             raise Unfinished(
                 f"all rows are loaded, but the next id of {table} could not be set to {wanted}:"
                 f" {error.args[-1] if error.args else error!r}"
             ) from error
+
+
+def _set_next_id(connection: Connection, table: str, wanted: int) -> None:
+    ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+    if next_id(create_table) != wanted:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", (wanted,))

@@ -223,13 +223,13 @@ def test_an_object_that_changes_after_the_check_rolls_everything_back(
     first_name, second_name = (
         name.format(each["backup"].split("/")[-2]) for each in (first, second)
     )
-    create = table_creation.create_missing_tables
+    create = table_creation.tables_created
 
-    def swap(*arguments: Any) -> None:
-        create(*arguments)
+    def swap(*arguments: Any) -> Any:
         bucket.blob(first_name).upload_from_string(bucket.blob(second_name).download_as_bytes())
+        return create(*arguments)
 
-    environment.setattr("restore.restoring.create_missing_tables", swap)
+    environment.setattr("restore.restoring.tables_created", swap)
     loaded = run_restore(first["backup"], "--replace")
     assert (loaded.status, "employees.avro has " in loaded.error) == (3, True)
     assert content(database) == before
