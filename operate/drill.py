@@ -33,8 +33,8 @@ from hiring.storage.objects import OutputFolder
 from hiring.tables import TABLES
 from hiring.version import WRITER
 from restore import restoring
-from restore.plan import RestorePlan, plan_restore
-from restore.transaction import LOAD_SECONDS, Unfinished
+from restore.plan import RestorePlan, Unfinished, plan_restore
+from restore.transaction import LOAD_SECONDS
 
 SCRATCH = "_drill"
 REPORTS = {each.name: each for each in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)}
@@ -162,7 +162,9 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
                 continue
             if found := SEQUENCE_DEFAULT.search(line):
                 left_out.append(f"{table}: default {found['call']}")
-            kept.append(SEQUENCE_DEFAULT.sub("", line))
+                instead = "" if " NOT NULL" in line else " DEFAULT NULL"  # as the server prints it
+                line = SEQUENCE_DEFAULT.sub(instead, line)
+            kept.append(line)
         # The last definition has no comma.
         return re.sub(r",\n\)", "\n)", "\n".join(kept))
 

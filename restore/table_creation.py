@@ -116,8 +116,7 @@ def _compare(
     before, after = next((pair for pair in lines if pair[0] != pair[1]), ("", ""))
     if before == after:
         return
-    ((version,),) = select(connection, "SELECT VERSION()")
-    if version == printed_by:
+    if connection.server_version == printed_by:
         raise Misconfigured(
             f"table {table} is not created as it was: {before or 'nothing'!r} became"
             f" {after or 'nothing'!r}{hindrances}"
