@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hiring.avro import mapping
 from hiring.avro.buffers import Mask, Part, joined
-from hiring.avro.parsing import Values, decimals, integers, one_by_one
+from hiring.avro.parsing import Floats, Values, decimals, floats
 from hiring.avro.schema import Column
-from hiring.avro.times import times
+from hiring.avro.times import whole_numbers
 from hiring.mysql.packets import Ints
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,23 +42,12 @@ def from_values(column: Column, values: Values) -> ColumnChunk:
     printed = Part(values.packets, values.starts, values.lengths)
     if kind in (mapping.STRING, mapping.BYTES):
         return ColumnChunk(values.nulls, None, printed)
-    numbers: Ints | Floats
-    if kind in (mapping.INT, mapping.LONG):
-        numbers = integers(column, values, odd)
-    elif kind in (mapping.FLOAT, mapping.DOUBLE):
-        numbers = _floats(column, values, odd)
-    elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        numbers = times(column, values, odd)
-    else:
+    numbers: Ints | Floats | None = whole_numbers(column, values, odd)
+    if kind in (mapping.FLOAT, mapping.DOUBLE):
+        numbers = floats(column, values, odd).astype(np.float64)
+    if numbers is None:
         return ColumnChunk(values.nulls, None, decimals(column, values, odd))
     return ColumnChunk(values.nulls, numbers, printed, odd if odd.any() else None)
-
-
-def _floats(column: Column, values: Values, odd: Mask) -> Floats:
-    numbers = np.zeros(len(values.starts), np.float32 if column.type is mapping.FLOAT else float)
-    for row, value in one_by_one(column, values, ~values.nulls, odd):
-        numbers[row] = value
-    return numbers.astype(np.float64)
 
 
 def from_rows(

@@ -19,9 +19,9 @@ import numpy as np
 
 from hiring.avro import mapping
 from hiring.avro.buffers import Mask, Part, is_utf8, lay_out, part_of
-from hiring.avro.parsing import Values, are_utf8, decimals, integers, one_by_one, split
+from hiring.avro.parsing import Values, are_utf8, decimals, floats, one_by_one, split
 from hiring.avro.schema import Column, Table
-from hiring.avro.times import times
+from hiring.avro.times import whole_numbers
 from hiring.mysql.packets import Ints, Rows
 
 KEPT_BYTES = 16 * 1024 * 1024
@@ -66,8 +66,9 @@ class Block:
 def keep_freed_memory() -> None:
     """Makes glibc keep freed megabytes, because each block needs as many as the one before.
 
-    Otherwise glibc returns them to the system, and a backup takes a twelfth more CPU time. The size
-    of the largest freed array decides how much it keeps: mallopt(3), M_MMAP_THRESHOLD.
+    Otherwise glibc returns them to the system: reading, encoding and compressing 1.5 million rows
+    takes 1.5 CPU seconds instead of 1.1. The size of the largest freed array decides how much it
+    keeps: mallopt(3), M_MMAP_THRESHOLD.
     """
     np.empty(KEPT_BYTES, np.uint8)
 
@@ -94,7 +95,7 @@ def encode(table: Table, rows: Rows) -> Block:
             invalid |= values.nulls
         if column.is_geometry:
             invalid |= (values.lengths == 0) & ~values.nulls
-    numbers = [_numbers(column, values, invalid) for column, values in columns]
+    numbers = [whole_numbers(column, values, invalid) for column, values in columns]
     parts = [
         part
         for (column, values), known in zip(columns, numbers, strict=True)
@@ -161,23 +162,6 @@ def _varints(numbers: Ints) -> Part:
     return part_of(cells, lengths)
 
 
-def _floats(column: Column, values: Values, invalid: Mask) -> Part:
-    number = np.dtype("<f4" if column.type is mapping.FLOAT else "<f8")
-    numbers = np.zeros(len(values.starts), number)
-    for row, value in one_by_one(column, values, ~values.nulls, invalid):
-        numbers[row] = value
-    cells = numbers.view(np.uint8).reshape(len(numbers), -1)
-    return part_of(cells, np.full(len(numbers), number.itemsize))
-
-
-def _numbers(column: Column, values: Values, invalid: Mask) -> Ints | None:
-    if column.type in (mapping.INT, mapping.LONG):
-        return integers(column, values, invalid)
-    if column.type in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return times(column, values, invalid)
-    return None
-
-
 def _parts(column: Column, values: Values, numbers: Ints | None, invalid: Mask) -> list[Part]:
     """A column as Avro encodes it; marks the rows whose value Avro cannot hold."""
     parts = [_varints(numbers)] if numbers is not None else _value_parts(column, values, invalid)
@@ -196,7 +180,8 @@ def _value_parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
     """A column without the union's branches; what it has for a NULL does not count."""
     kind = column.type
     if kind in (mapping.FLOAT, mapping.DOUBLE):
-        return [_floats(column, values, invalid)]
+        cells = floats(column, values, invalid).view(np.uint8).reshape(len(values.starts), -1)
+        return [part_of(cells, np.full(len(cells), cells.shape[1]))]
     content = Part(values.packets, values.starts, values.lengths)
     if kind not in (mapping.STRING, mapping.BYTES):
         content = decimals(column, values, invalid)

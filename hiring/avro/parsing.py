@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pymysql import err
 
 from hiring.avro import mapping
@@ -19,6 +20,7 @@ from hiring.avro.buffers import Mask, Part, joined
 from hiring.avro.schema import Column
 from hiring.mysql.packets import HEADER_BYTES, Bytes, Ints, Rows
 
+Floats = npt.NDArray[np.float64]
 ASCII = 0x7F
 """The highest code of ASCII."""
 DECODED_ROWS = 2048
@@ -162,6 +164,14 @@ def integers(column: Column, values: Values, invalid: Mask) -> Ints:
         numbers = np.zeros(len(values.starts), np.int64)
         for row, value in one_by_one(column, values, ~values.nulls, invalid):
             numbers[row] = value
+    return numbers
+
+
+def floats(column: Column, values: Values, invalid: Mask) -> npt.NDArray[Any]:
+    """Numbers of FLOAT and DOUBLE in 32 and in 64 bits, little-endian as Avro has them."""
+    numbers = np.zeros(len(values.starts), "<f4" if column.type is mapping.FLOAT else "<f8")
+    for row, value in one_by_one(column, values, ~values.nulls, invalid):
+        numbers[row] = value
     return numbers
 
 

@@ -5,8 +5,9 @@ Eight printed bytes are one number of 64 bits, so that one operation takes the p
 
 import numpy as np
 
+from hiring.avro import mapping
 from hiring.avro.buffers import Mask, cells_from
-from hiring.avro.parsing import Values, one_by_one
+from hiring.avro.parsing import Values, integers, one_by_one
 from hiring.avro.schema import Column
 from hiring.mysql.packets import WORD_BYTES, Bytes, Ints, Words
 
@@ -18,6 +19,15 @@ _WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))
 _LOWEST = b"0000-00-00 00:00:00.000000"
 
 _HIGH_BITS = np.uint64(0x8080808080808080)
+
+
+def whole_numbers(column: Column, values: Values, invalid: Mask) -> Ints | None:
+    """Whole numbers and times of a column, as Avro has them; None for other types."""
+    if column.type in (mapping.INT, mapping.LONG):
+        return integers(column, values, invalid)
+    if column.type in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
+        return times(column, values, invalid)
+    return None
 
 
 def times(column: Column, values: Values, invalid: Mask) -> Ints:
