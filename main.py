@@ -11,6 +11,7 @@ first. Errors become answers in one place, `_answering`.
 
 import datetime
 import functools
+import io
 import json
 import os
 import time
@@ -24,7 +25,7 @@ from werkzeug.datastructures import MIMEAccept
 import db
 import reports
 import truncation
-from hiring import logs
+from hiring import bounded, logs
 from hiring.deadline import Deadline
 from hiring.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
 from hiring.mysql.connection import Connection
@@ -94,6 +95,7 @@ def _read_request(
     Raises:
         MethodNotAllowed, PrefetchRefused, BadParameter: the request is refused.
     """
+    has_body = _has_body(request)
     if request.method not in methods:
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
@@ -102,7 +104,7 @@ def _read_request(
         raise BadParameter("the address holds a #; put parameters into the query, after a ?")
     if request.path != "/":
         raise BadParameter("this function takes no path; put parameters into the query, after a ?")
-    if _has_body(request):
+    if has_body:
         raise BadParameter("this function takes no request body; put parameters into the query")
     taken = ", ".join(parameters) or "none"
     values = {}
@@ -116,9 +118,23 @@ def _read_request(
     return values
 
 
+BODY_SECONDS = 5
+"""How long a caller may take to show that a body of unknown length is empty."""
+
+
 def _has_body(request: flask.Request) -> bool:
+    """Whether there is a body; nobody reads it, however long the caller takes to send it.
+
+    functions-framework would read it to its end before it sends the answer.
+    """
+    environment = request.environ
+    length, body = request.content_length, environment["wsgi.input"]
+    environment |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}
     try:
-        return bool(request.content_length or request.stream.read(1))
+        if length or "Transfer-Encoding" not in request.headers:
+            return bool(length)
+        with bounded.reading_ends(environment.get("gunicorn.socket"), BODY_SECONDS):
+            return bool(body.read(1))
     except Exception:  # noqa: BLE001 - each web server has its own error for a malformed body
         return True
 

@@ -4,12 +4,13 @@ A socket's own timeout starts again with each byte. A limit on a whole answer ne
 before each read. The lookup of a name knows no timeout at all.
 """
 
+import contextlib
 import io
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 
@@ -78,6 +79,23 @@ def _look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+@contextlib.contextmanager
+def reading_ends(connected: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Ends all reads of a socket after so many seconds, also where a byte comes now and then."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            if connected:
+                connected.shutdown(socket.SHUT_RD)
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Raw(Protocol):

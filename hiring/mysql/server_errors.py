@@ -9,7 +9,9 @@ from pymysql.constants import CR
 from hiring import tls
 from hiring.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
+FULL = "its disk is full, or a table has reached its limit"
 UNAVAILABLE = {
+    **dict.fromkeys((3, 1021, 1114, 1878, 3675), FULL),
     1040: "it has too many connections",
     1045: "it refuses the login of DB_USER",
     1053: "it is shutting down",

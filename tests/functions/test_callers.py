@@ -1,16 +1,22 @@
 """Whatever a caller sends, no answer is a 500, no table changes and no secret is shown."""
 
 import json
+import re
 import socket
+import time
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 from conftest import ACCOUNT, PASSWORD, Bucket, Bundle, Database
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import count
 from werkzeug.test import Client
+
+import main
 
 REPORTS = ("/quarterly-hired", "/hiring-by-department")
 CHANGES = ("/backup-data", "/truncate-tables")
@@ -184,3 +190,50 @@ def test_malformed_requests_are_refused(bundle: Bundle, database: Database) -> N
         assert count(database) == FULL, request[:80]
     assert bundle.get("/quarterly-hired").status_code == 200
     assert "Traceback" not in bundle.log()
+
+
+STALLED = {
+    "dripping": [POST + b"Transfer-Encoding: chunked\r\n\r\n", *20 * [b"0"]],
+    "length": [POST + b"Content-Length: 100\r\n\r\na"],
+    "refused": [b"PUT" + POST.removeprefix(b"POST") + b"Content-Length: 9\r\n\r\na"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.parametrize("kind", STALLED)
+def test_a_body_that_never_ends_holds_no_thread(bundle: Bundle, kind: str) -> None:
+    """Callers who stall in a body, more than there are threads, are refused within seconds."""
+    bundle.start(THREADS="2")
+    port = int(bundle.url.rpartition(":")[2])
+    callers = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(3)]
+    for part in STALLED[kind]:
+        for caller in callers:
+            caller.send(part)
+        time.sleep(0.2 if len(STALLED[kind]) > 1 else 0)
+    started = time.monotonic()
+    assert bundle.get("/quarterly-hired").status_code == 200
+    for caller in callers:
+        answer = caller.recv(65536)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405")), answer
+        caller.close()
+    assert time.monotonic() - started < 3 * main.BODY_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_large_body_is_refused(bundle: Bundle, database: Database) -> None:
+    """A body of any size is refused with an answer, and nobody keeps it in memory."""
+    assert bundle.get("/truncate-tables?dry_run=true").status_code == 200
+    before = peak_kilobytes(faults.worker(bundle))
+    for body in (b"x" * 50_000_000, iter([b"x" * 1_000_000] * 50)):
+        response = bundle.request("POST", "/truncate-tables", data=body)
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_parameter")
+    assert count(database) == FULL
+    assert peak_kilobytes(faults.worker(bundle)) - before < 20_000
+
+
+def peak_kilobytes(process_id: int) -> int:
+    """The most memory that a process has had."""
+    (found,) = re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{process_id}/status").read_text())
+    return int(found)
