@@ -5,18 +5,16 @@
     backup_data            GET POST   backs the tables up to Cloud Storage
     truncar_tablas         GET POST   empties the tables
 
-functions-framework calls a function for every method and path, so each function checks the request
-first. Errors become answers in one place, `_answering`.
+functions-framework calls a function for every method and path, so each function has the request
+checked first. Errors become answers in one place, `_answering`.
 """
 
 import datetime
 import functools
-import io
 import json
-import os
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flask
@@ -25,10 +23,17 @@ from werkzeug.datastructures import MIMEAccept
 import db
 import reports
 import truncation
-from hiring import bounded, logs
+from hiring import logs
 from hiring.deadline import Deadline
-from hiring.errors import BadParameter, BundleError, MethodNotAllowed, PrefetchRefused
+from hiring.errors import BadParameter, BundleError
 from hiring.mysql.connection import Connection
+from hiring.request import (
+    CHANGE_METHODS,
+    REPORT_METHODS,
+    Parameters,
+    read_request,
+    request_fields,
+)
 from hiring.settings import current_settings
 from pages import page
 from pages.answer import collect
@@ -48,9 +53,6 @@ from pages.spreadsheet import as_csv
 from pages.text import as_text
 
 REPORT_FUNCTIONS = ("quarterly_hired", "hiring_by_department")
-REPORT_METHODS = ("GET", "HEAD")
-CHANGE_METHODS = ("GET", "POST")
-
 SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -74,8 +76,6 @@ def _age(name: str, most: int, example: int, value: str) -> int:
     )
 
 
-Parameters = Mapping[str, Callable[[str], Any]]
-
 BACKUP_PARAMETERS: Parameters = {
     "dry_run": functools.partial(_switch, "dry_run"),
     # A year at most.
@@ -85,67 +85,6 @@ BACKUP_PARAMETERS: Parameters = {
 TRUNCATION_PARAMETERS: Parameters = {
     name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
 }
-
-
-def _read_request(
-    request: flask.Request, methods: tuple[str, ...], parameters: Parameters
-) -> dict[str, Any]:
-    """Checks everything in a request before anything is opened for it.
-
-    Raises:
-        MethodNotAllowed, PrefetchRefused, BadParameter: the request is refused.
-    """
-    has_body = _has_body(request)
-    if request.method not in methods:
-        raise MethodNotAllowed(request.method, methods)
-    if methods is CHANGE_METHODS and _is_prefetch(request):
-        raise PrefetchRefused("this address changes data, so it refuses a prefetch")
-    if "#" in request.environ.get("RAW_URI", ""):
-        raise BadParameter("the address holds a #; put parameters into the query, after a ?")
-    if request.path != "/":
-        raise BadParameter("this function takes no path; put parameters into the query, after a ?")
-    if has_body:
-        raise BadParameter("this function takes no request body; put parameters into the query")
-    taken = ", ".join(parameters) or "none"
-    values = {}
-    for name, words in request.args.lists():
-        if name not in parameters:
-            raise BadParameter(f"unknown parameter; this function takes: {taken}")
-        if len(words) > 1:
-            raise BadParameter(f"{name} is given more than once")
-        values[name] = parameters[name](words[0])
-    logs.request.set(logs.request.get({}) | {name: _cut(value) for name, value in values.items()})
-    return values
-
-
-BODY_SECONDS = 5
-"""How long a caller may take to show that a body of unknown length is empty."""
-
-
-def _has_body(request: flask.Request) -> bool:
-    """Whether there is a body; nobody reads it, however long the caller takes to send it.
-
-    functions-framework would read it to its end before it sends the answer.
-    """
-    environment = request.environ
-    length, body = request.content_length, environment["wsgi.input"]
-    environment |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}
-    try:
-        if length or "Transfer-Encoding" not in request.headers:
-            return bool(length)
-        with bounded.reading_ends(environment.get("gunicorn.socket"), BODY_SECONDS):
-            return bool(body.read(1))
-    except Exception:  # noqa: BLE001 - each web server has its own error for a malformed body
-        return True
-
-
-PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-"""Headers with which old and new browsers mark a prefetch."""
-
-
-def _is_prefetch(request: flask.Request) -> bool:
-    purposes = (request.headers.get(name, "").lower() for name in PREFETCH_HEADERS)
-    return any("prefetch" in purpose or "preview" in purpose for purpose in purposes)
 
 
 # Answers
@@ -182,7 +121,7 @@ def _answering(
             with flask.Flask(__name__).test_request_context() as context:
                 return entry_point(context.request)
         started = time.monotonic()
-        logs.request.set({"function": function.__name__, **_caller(request)})
+        logs.request.set({"function": function.__name__, **request_fields(request)})
         try:
             response = function(request)
         except BundleError as error:
@@ -219,35 +158,6 @@ def _wants_page(request: flask.Request) -> bool:
     return FORMATS.get(name, _acceptable(request)) == HTML
 
 
-LOGGED_CHARACTERS = 200
-"""Number of characters of a header or a parameter that are logged; both can have any length."""
-
-
-def _caller(request: flask.Request) -> dict[str, object]:
-    """The log's fields about the caller, from the platform and from the caller, unchanged.
-
-    No account is among them: the platform checks the token and passes on no proven identity.
-    """
-    fields = {
-        "method": request.method,
-        "address": request.headers.get("X-Forwarded-For", request.remote_addr),
-        "agent": request.headers.get("User-Agent"),
-        "logging.googleapis.com/trace": _trace(request),
-    }
-    return {name: _cut(value) for name, value in fields.items() if value}
-
-
-def _cut(value: object) -> object:
-    return value[:LOGGED_CHARACTERS] if isinstance(value, str) else value
-
-
-def _trace(request: flask.Request) -> str | None:
-    # https://cloud.google.com/trace/docs/trace-context#legacy-http-header: TRACE_ID/SPAN_ID;o=1
-    trace_id = request.headers.get("X-Cloud-Trace-Context", "").partition("/")[0]
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT")
-    return f"projects/{project}/traces/{trace_id}" if trace_id and project else trace_id or None
-
-
 def _cause(error: BundleError) -> str | None:
     """Kind and number of the underlying error; its text may hold SQL or addresses."""
     cause = error.__cause__
@@ -258,7 +168,7 @@ def _cause(error: BundleError) -> str | None:
 
 
 def _report(report: reports.Report, request: flask.Request) -> flask.Response:
-    asked = _read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
+    asked = read_request(request, REPORT_METHODS, REPORT_PARAMETERS)
     wanted = asked.get("format") or _acceptable(request)
     query = read_query(report, asked, wanted)
     settings, deadline = current_settings(), Deadline(db.REPORT_SECONDS)
@@ -320,7 +230,7 @@ def hiring_by_department(request: flask.Request) -> flask.Response:
 @_answering
 def backup_data(request: flask.Request) -> flask.Response:
     """Backs up the three tables, or says what it would store, or how old a backup or drill is."""
-    asked = _read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
+    asked = read_request(request, CHANGE_METHODS, BACKUP_PARAMETERS)
     if len(asked) > 1:
         raise BadParameter("give one of dry_run, max_age_hours and max_drill_age_days")
     settings = current_settings()
@@ -342,7 +252,7 @@ def backup_data(request: flask.Request) -> flask.Response:
 @_answering
 def truncar_tablas(request: flask.Request) -> flask.Response:
     """Empties the three tables, after a backup if `backup_first`; answers the rows they had."""
-    asked = _read_request(request, CHANGE_METHODS, TRUNCATION_PARAMETERS)
+    asked = read_request(request, CHANGE_METHODS, TRUNCATION_PARAMETERS)
     dry_run = asked.get("dry_run", False)
     settings = current_settings()
     deadline = settings.deadline()

@@ -150,7 +150,7 @@ def test_a_bad_parameters_error_names_what_is_accepted(client: Client) -> None:
     }
     assert answers == {
         "/quarterly-hired?yaer=2021": (
-            "unknown parameter; this function takes: year, format, chart, order, filter, jobs"
+            "unknown parameter; this function takes: year, format, chart, order, filter, jobs, open"
         ),
         "/quarterly-hired?year=21": (
             "year takes four digits, 1000 to 9998, or a range of at most 50 years;"

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 import main
 import reports
-from hiring import errors
+from hiring import errors, request
 from hiring.settings import read_settings
 from local import sample, serve
 
@@ -78,10 +78,10 @@ def subclasses(kind: type[errors.BundleError]) -> Iterator[type[errors.BundleErr
 def test_the_table_of_functions_is_complete() -> None:
     """The table of functions has every entry point, method and parameter, and no others."""
     known = {
-        "quarterly_hired": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
-        "hiring_by_department": (main.REPORT_METHODS, main.REPORT_PARAMETERS),
-        "backup_data": (main.CHANGE_METHODS, main.BACKUP_PARAMETERS),
-        "truncar_tablas": (main.CHANGE_METHODS, main.TRUNCATION_PARAMETERS),
+        "quarterly_hired": (request.REPORT_METHODS, main.REPORT_PARAMETERS),
+        "hiring_by_department": (request.REPORT_METHODS, main.REPORT_PARAMETERS),
+        "backup_data": (request.CHANGE_METHODS, main.BACKUP_PARAMETERS),
+        "truncar_tablas": (request.CHANGE_METHODS, main.TRUNCATION_PARAMETERS),
     }
     rows = table("README.md", "## The four functions")
     assert {codes(row[0])[0]: codes(row[1])[0] for row in rows} == serve.ENTRY_POINTS
