@@ -39,7 +39,7 @@ def stored_digests(inserter: RowInserter) -> Digests:
     table = inserter.table
     found: Digests = ()
     with Progress(f"comparing {table.name}", inserter.rows) as progress:
-        for chunks in _stored_blocks(inserter):
+        for chunks in stored_blocks(inserter):
             found = add(found, digests(table.columns, chunks))
             progress(len(chunks[0].nulls))
     return found
@@ -89,7 +89,7 @@ def refusal(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -
     )
 
 
-def _stored_blocks(inserter: RowInserter, where: str = "") -> Iterator[list[ColumnChunk]]:
+def stored_blocks(inserter: RowInserter, where: str = "") -> Iterator[list[ColumnChunk]]:
     """The rows that the table holds, some at a time, by column."""
     table = inserter.table
     for rows in read_rows(inserter.connection, f"{table.statement}{where}", inserter.deadline):
@@ -117,7 +117,7 @@ def lost_hashes(
 
     for part in map(np.uint64, range(int(parts))):
         expected = hashes(_kept_alive(inserter.connection, read()), part)
-        there = hashes(_stored_blocks(inserter), part)
+        there = hashes(stored_blocks(inserter), part)
         yield _subtract(expected, there)
 
 
@@ -154,7 +154,7 @@ def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
     literal, _ = sql_text.write(sql_text.INSERT, of_key, [values[each] for each in key])
     sought = literal[:-1].decode("utf-8", "surrogateescape")
     where = f" WHERE ({', '.join(map(quote, key))}) = {sought}"
-    for there in _stored_blocks(inserter, where):
+    for there in stored_blocks(inserter, where):
         for column, one, other in zip(columns, row, there, strict=False):
             if digest([column], [one]) != digest([column], [other]):
                 return (

@@ -72,7 +72,7 @@ def _rule(column: Column) -> Rule:
 
 def _row(rules: dict[str, Rule], line: Line) -> Row:
     if len(line.fields) != len(rules):
-        return Row(line, {}, [f"{len(rules)} fields are expected, there are {len(line.fields)}"])
+        return Row(line, {}, [f"a row does not have {len(rules)} fields: {len(line.fields)}"])
     values: dict[str, str] = {}
     reasons = []
     for (name, rule), field in zip(rules.items(), line.fields, strict=True):

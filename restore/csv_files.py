@@ -106,7 +106,8 @@ def fit(table: Table) -> Table:
         if name not in columns:
             raise Misconfigured(f"table {table.name} has no column {name} that rows may fill")
     filled = [dataclasses.replace(columns[name], name=name) for name in CSV_COLUMNS[table.name]]
-    return dataclasses.replace(table, columns=tuple(filled))
+    primary_key = tuple(name.lower() for name in table.primary_key)
+    return dataclasses.replace(table, columns=tuple(filled), primary_key=primary_key)
 
 
 def read_lines(files: CsvFiles, table: str) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,6 @@ import db
 from hiring.avro.schema import Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import RowRefused
-from hiring.mysql.connection import Connection
 from hiring.pipeline import read_ahead
 from hiring.progress import Progress, status
 from hiring.settings import Settings
@@ -18,8 +18,9 @@ from hiring.storage.objects import OutputFolder
 from restore import constraints, table_checks, transaction
 from restore.csv_check import Checker, Ids, batches
 from restore.csv_files import fit, missing_table, read_lines
-from restore.csv_insert import CSV_SQL_MODE, CsvInserter
+from restore.csv_insert import CSV_SQL_MODE, insert_rows
 from restore.plan import ImportPlan
+from restore.row_inserter import RowInserter
 from restore.table_creation import tables_created
 
 SHOWN_RECORDS = 20
@@ -97,10 +98,9 @@ def import_files(
         checkers, addresses = [], {}
         try:
             for name in plan.tables:
-                table = fit(read_table(connection, name))
-                inserter = CsvInserter(connection, table, deadline)
-                checker = Checker(table, valid, inserter.insert)
-                addresses[name] = _insert(plan, checker, folder, connection, deadline)
+                inserter = RowInserter(connection, fit(read_table(connection, name)), deadline)
+                checker = Checker(inserter.table, valid, functools.partial(insert_rows, inserter))
+                addresses[name] = _insert(plan, checker, folder, inserter)
                 checkers.append(checker)
             constraints.check(connection, {}, plan.tables)
         except BaseException:
@@ -118,17 +118,12 @@ def _check_tables(settings: Settings, plan: ImportPlan) -> dict[str, Table]:
         return {name: fit(read_table(connection, name)) for name in names}
 
 
-def _insert(
-    plan: ImportPlan,
-    checker: Checker,
-    folder: OutputFolder,
-    connection: Connection,
-    deadline: Deadline,
-) -> str:
+def _insert(plan: ImportPlan, checker: Checker, folder: OutputFolder, inserter: RowInserter) -> str:
     """Inserts the valid rows of one file; returns the address of the invalid ones."""
     table = checker.table
     file = plan.files.names[table.name]
-    read = read_ahead(batches(table, read_lines(plan.files, table.name)), connection, deadline)
+    lines = read_lines(plan.files, table.name)
+    read = read_ahead(batches(table, lines), inserter.connection, inserter.deadline)
     with (
         contextlib.ExitStack() as opened,
         contextlib.closing(read),

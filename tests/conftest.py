@@ -429,7 +429,7 @@ class Loaded(NamedTuple):
     @property
     def rows(self) -> list[list[str]]:
         """The cells of the table, without its head."""
-        _, lines, *rows = self.table.splitlines()
+        _, lines, *rows = self.table.splitlines() or ["", ""]
         ends = [found.end() for found in re.finditer("-+", lines)]
         spans = list(itertools.pairwise([0, *ends[:-1], None]))
         return [[row[slice(*span)].strip() for span in spans] for row in rows]

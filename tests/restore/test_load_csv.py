@@ -244,8 +244,8 @@ def test_an_invalid_record_has_a_reason_for_each_broken_rule(
             "department_id is not a whole number: 'x'",
             "job_id is empty",
         ],
-        7: ["5 fields are expected, there are 4"],
-        8: ["5 fields are expected, there are 6"],
+        7: ["a row does not have 5 fields: 4"],
+        8: ["a row does not have 5 fields: 6"],
         9: ["id is not between 0 and 4294967295: -5"],
         10: ["id is not between 0 and 4294967295: 4294967296"],
         11: [
