@@ -93,15 +93,6 @@ def test_columns_are_never_taken_by_position_under_a_header(
     assert (department, job) == (1, 2)
 
 
-def test_a_header_that_is_not_understood_loads_nothing(
-    database: Database, run_import: Loader, tmp_path: Path
-) -> None:
-    """A header with an unknown name is status 3, names the file, and loads no row of any file."""
-    loaded = run_import(csv_folder.write(tmp_path, departments="id,division\n1,Sales\n"))
-    assert (loaded.status, "departments.csv, line 1: the columns" in loaded.error) == (3, True)
-    assert content(database) == {"departments": [], "jobs": [], "employees": []}
-
-
 def test_a_header_alone_is_an_empty_table(
     database: Database, run_import: Loader, tmp_path: Path
 ) -> None:

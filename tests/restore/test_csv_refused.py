@@ -203,16 +203,6 @@ def test_a_generated_column_is_not_filled(
     assert (loaded.status, "table jobs has no column job" in loaded.error) == (2, True)
 
 
-def test_ids_as_pandas_writes_them_are_whole_numbers(
-    database: Database, run_import: Loader, tmp_path: Path
-) -> None:
-    """`6.0`, as pandas writes the ids of a column with gaps, is 6."""
-    source = csv_folder.write(tmp_path, "1.0,Ana,2021-01-01,1.0,2.0\n")
-    assert run_import(source).status == 0
-    ((number, *_, department, job),) = content(database)["employees"]
-    assert (number, department, job) == (1, 1, 2)
-
-
 # Blanks
 
 
