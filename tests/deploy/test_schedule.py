@@ -11,7 +11,7 @@ from typing import Any
 
 import faults
 import pytest
-from conftest import PROJECT, Bucket, Bundle
+from conftest import PROJECT, Bucket, Bundle, Database
 from control_plane import Project, functions, monitoring
 from control_plane.log_filter import Entry, compile_filter
 from control_plane.server import Refused
@@ -299,6 +299,7 @@ def check_age(
 def test_a_backup_that_is_killed_is_noticed_two_hours_later(
     bundle: Bundle,
     client: Client,
+    database: Database,
     bucket: Bucket,
     under_way: Any,
     check_age: Any,
@@ -308,6 +309,7 @@ def test_a_backup_that_is_killed_is_noticed_two_hours_later(
 
     The check of the night before succeeds with the older backup; a killed backup logs no error.
     """
+    database.insert("departments", [(1, "Sales")])
     assert get(client, "/backup-data")[0] == 200
     request = under_way("/backup-data", 3)
     os.kill(faults.worker(bundle), signal.SIGKILL)
