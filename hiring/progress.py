@@ -29,9 +29,10 @@ def status(message: str, severity: str = "INFO", **fields: object) -> None:
     sys.stderr.write(f"{printable(line)}\n")
 
 
-def answer(line: str) -> None:
-    """Writes a line of a command's result to standard output."""
-    sys.stdout.write(f"{printable(line)}\n")
+def answer(*lines: str) -> None:
+    """Writes lines of a command's result to standard output."""
+    for line in lines:
+        sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 

@@ -17,5 +17,5 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
     Raises:
         BundleError: the backup failed; no manifest is left, and as far as possible no object.
     """
-    answer(json.dumps(backup.take(settings, Deadline(BACKUP_SECONDS)), ensure_ascii=False))
+    answer(json.dumps(backup.take(settings, Deadline(BACKUP_SECONDS))))
     return 0

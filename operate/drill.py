@@ -75,7 +75,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
             folder = OutputFolder(location, DRILLS, keeper, deadline)
             folder.put(f"{started:%Y%m%dT%H%M%S.%fZ}.json", "application/json", content.encode())
-            answer(content.rstrip())
+            answer(*json.dumps(record, indent=2).splitlines())
     return 0
 
 

@@ -36,8 +36,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             *([NO_RULE] if folders and not retention.rules_of_function(settings) else []),
             *(_line(folder, entry) for folder, entry in zip(folders, entries, strict=True)),
         ]
-    for line in lines:
-        answer(line)
+    answer(*lines)
     return 0
 
 

@@ -148,5 +148,4 @@ def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> Non
 def _answer(valid: str, outcomes: Sequence[Outcome | ImportOutcome]) -> None:
     rows = [dataclasses.asdict(each) for each in outcomes]
     headers = [valid if name == "loaded" else name for name in rows[0]]
-    for line in table_lines([list(row.values()) for row in rows], headers):
-        answer(line)
+    answer(*table_lines([list(row.values()) for row in rows], headers))
