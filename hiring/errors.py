@@ -155,6 +155,6 @@ class BadSource(BundleError):
 
 
 class RowRefused(BundleError):
-    """The database refused or changed a row, so nothing was loaded."""
+    """The database refused or changed a row, or too many are invalid, so nothing was loaded."""
 
     code = "row_refused"

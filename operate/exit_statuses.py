@@ -19,7 +19,7 @@ MEANINGS = """\
 1   an unforeseen error
 2   the command, a setting or a table of the database is wrong
 3   the backup or the folder is missing, incomplete or damaged, or does not fit the tables
-4   the database refused or changed a row
+4   the database refused or changed a row, or too many rows of a CSV file are invalid
 5   the database or Cloud Storage was not available or refused the credentials, or the tables
     were in use: try again
 6   done in part; the message says what is left
