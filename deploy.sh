@@ -23,7 +23,7 @@ Usage: ./deploy.sh [--dry-run] [operate | schedule | delete [--yes]]
 Deploys the four functions, with the accounts, secrets and buckets that they need. Settings come from
 the environment or from deploy.env (deploy/deploy.env.example has them all).
 The passwords of the database users are asked for once and kept in Secret Manager; where standard
-input is not a terminal, it has a line for each: reports, backup, truncation.
+input is not a terminal, it has a line for each that is not stored yet: reports, backup, truncation.
   operate    make Cloud Run jobs of the operator's commands: hiring-operate runs any of them, hiring-drill
              and hiring-backup one each; asks for the passwords of operate and drill
   schedule   have Cloud Scheduler call the backup every night, check its age two hours later, and,

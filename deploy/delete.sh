@@ -72,6 +72,9 @@ retire_changes() {
     step "account hiring-changes of version 1"
     exists iam service-accounts describe "$(account hiring-changes)" || return 0
     retire changes
+    # The Spark job had logged in as the reports' user.
+    RETIRED=(jobs)
+    take_rights secrets hiring-reports-password
     note "  nothing uses its database user and its secret any more; remove them:"
     note "  DROP USER hiring_changes@'%';"
     note "  $(as_typed gcloud secrets delete hiring-changes-password --project="$PROJECT_ID")"

@@ -22,7 +22,7 @@ operate() {
     grant_bucket operate "$may_delete"
     grant_bucket drill false
     for who in "${parts[@]}" backup; do ensure_password "$who"; done
-    ensure_way_to_database "${parts[@]}"
+    ensure_way_to_database "${parts[@]}" backup
     step "image of the commands"
     copy_modules "$WORK/image"
     do_here cp deploy/Dockerfile "$WORK/image"

@@ -1,12 +1,9 @@
 # shellcheck shell=bash disable=SC2034
 # Reads the settings of deploy.sh and of the jobs' submit scripts from deploy.env, and checks them.
 
-# Every name that deploy.env may hold.
-SETTINGS=(PROJECT_ID REGION INSTANCE_CONNECTION_NAME GCS_PATH DB_NAME DB_USER_REPORTS DB_USER_BACKUP
-    DB_USER_TRUNCATION DB_USER_JOBS DB_USER_OPERATE DB_USER_DRILL OPERATE_MAY_DELETE PUBLIC_REPORTS
-    REPORT_READERS BACKUP_CALLERS TRUNCATION_CALLERS RUNTIME KEEP_BACKUPS_DAYS KEEP_BACKUPS_WEEKS KEEP_BACKUPS_MONTHS BACKUP_LOCATION BACKUP_RETENTION
-    BACKUP_KEY BACKUP_HOUR ALERT_CHANNEL DB_HOST NETWORK SUBNET JOBS_DB_HOST JOBS_SUBNET)
 EXAMPLE=deploy/deploy.env.example
+# Every name that deploy.env may hold.
+mapfile -t SETTINGS < <(sed -n 's/^\([A-Z_]*\)=.*/\1/p' "$EXAMPLE")
 
 # The environment overrides deploy.env, so that a setting can be changed for one run. The file is
 # read, not run: nothing in it is a command, and a mistyped name is refused.

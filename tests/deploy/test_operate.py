@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Bucket, Database
-from control_plane import Gcloud, Project, run_jobs
+from control_plane import Gcloud, Project, functions, run_jobs
 from control_plane.server import Refused
 from support import get
-from test_deploy import SETTINGS, Deployment, rights, source  # noqa: F401 - a fixture
+from test_deploy import NETWORK, SETTINGS, Deployment, rights, source  # noqa: F401 - a fixture
 from test_grants import STATEMENTS
 from test_schedule import put_backup_function
 from werkzeug.test import Client
@@ -95,6 +95,42 @@ def execute(gcloud: Gcloud, job: str, *arguments: str) -> "subprocess.CompletedP
     )
 
 
+def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
+    """Settings of deploy.sh for the tests' server and storage."""
+    return {
+        "GCS_PATH": f"gs://{bucket.name}/hiring",
+        "DB_NAME": database.name,
+        "DB_USER_BACKUP": database.environment["DB_USER"],
+        "INSTANCE_CONNECTION_NAME": SETTINGS["INSTANCE_CONNECTION_NAME"],
+    }
+
+
+def test_jobs_over_a_network(
+    source: Path,
+    project: Project,
+    gcloud: Gcloud,
+    database: Database,
+    bucket: Bucket,
+) -> None:
+    """With DB_HOST the jobs have the network and the certificates, and no socket any more."""
+    deployment, settings = Deployment(source, gcloud), settings_of(database, bucket)
+    deployment.run("operate", **settings, OPERATE_MAY_DELETE="yes").check()
+    assert (f"bucket {bucket.name}", "storage.objectUser") in rights(project)["hiring-operate"]
+    project.networks["office"] = {"functions": "europe-west1"}
+    project.enabled["compute.googleapis.com"] = 0
+    deployment.run("operate", **settings, **NETWORK).check()
+    assert (f"bucket {bucket.name}", "storage.objectUser") not in rights(project)["hiring-operate"]
+    assert len(project.run_jobs) == 3
+    for job in project.run_jobs.values():
+        task = run_jobs.task_of(job)
+        variables = functions.variables_of({"spec": task["spec"]})
+        assert variables["DB_HOST"] == NETWORK["DB_HOST"]
+        assert variables["DB_SSL_CA"] in functions.files_of(task)
+        assert functions.network_of(task) == ("office", "functions")
+        assert not task["metadata"]["annotations"].get(functions.SOCKETS)
+        assert "INSTANCE_CONNECTION_NAME" not in variables
+
+
 def test_the_life_of_the_jobs(
     source: Path,
     project: Project,
@@ -111,13 +147,7 @@ def test_the_life_of_the_jobs(
     database.insert("employees", hires)
     _, backup = get(client, "/backup-data")
     sums = database.execute("CHECKSUM TABLE departments, jobs, employees")
-    deployment = Deployment(source, gcloud)
-    settings = {
-        "GCS_PATH": f"gs://{bucket.name}/hiring",
-        "DB_NAME": database.name,
-        "DB_USER_BACKUP": database.environment["DB_USER"],
-        "INSTANCE_CONNECTION_NAME": SETTINGS["INSTANCE_CONNECTION_NAME"],
-    }
+    deployment, settings = Deployment(source, gcloud), settings_of(database, bucket)
     deployment.run("operate", **settings).check()
     assert rights(project)["hiring-operate"] == {
         ("project", "cloudsql.client"),
@@ -137,6 +167,8 @@ def test_the_life_of_the_jobs(
     assert database.execute("CHECKSUM TABLE departments, jobs, employees") == sums
     for line in last["log"].splitlines():
         assert json.loads(line)["severity"]
+    assert execute(gcloud, "hiring-backup").returncode == 0
+    assert len([name for name in bucket.blobs() if name.endswith("manifest.json")]) == 2
     # Without arguments it only lists.
     assert execute(gcloud, "hiring-operate").returncode == 0
     assert execute(gcloud, "hiring-operate", "restore", "gs://nowhere/x").returncode == 1
@@ -151,7 +183,11 @@ def test_the_life_of_the_jobs(
     }
     assert ("job hiring-drill", "run.invoker") in rights(project)["hiring-schedule"]
     assert not any(resource == "job hiring-operate" for resource in project.policies)
-    assert run_jobs.start_scheduled(project, "hiring-drill-monthly")
+    drilled = run_jobs.start_scheduled(project, "hiring-drill-monthly")
+    assert drilled["exit"] == 0, drilled["log"]
+    assert '"result": "good"' in drilled["output"]
+    assert get(client, "/backup-data?max_drill_age_days=35")[0] == 200
+    assert database.execute("CHECKSUM TABLE departments, jobs, employees") == sums
     project.policies["job hiring-drill"]["bindings"] = []
     with pytest.raises(Refused):
         run_jobs.start_scheduled(project, "hiring-drill-monthly")
