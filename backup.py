@@ -12,10 +12,9 @@ is stored last and read back: a folder without one is not a backup.
         manifest.json
 """
 
-import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import db
@@ -64,7 +63,7 @@ def _store_tables(
     folder: OutputFolder,
     tables: list[Table],
     deadline: Deadline,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Stores each table as one object, and counts the hires; returns the manifest's `tables`."""
     entries = []
     for table in tables:
@@ -72,7 +71,7 @@ def _store_tables(
         on_block = hires.add if hires and table.name == "employees" else None
         stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
         entries.append(table_entry(table.name, [stored]))
-    return {"tables": entries}
+    return entries
 
 
 # The backup
@@ -83,7 +82,7 @@ SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABA
 """
 
 
-def read_position(connection: Connection) -> str:
+def _read_position(connection: Connection) -> str:
     """The server's GTID position: everything committed so far. Empty where it keeps none."""
     variable = "gtid_current_pos" if is_mariadb(connection) else "gtid_executed"
     ((position,),) = select(connection, f"SELECT @@GLOBAL.{variable}")
@@ -151,56 +150,62 @@ def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
         }
 
 
-StoreTables = Callable[
-    [Connection, OutputFolder, list[Table], Deadline],
-    dict[str, Any],
-]
+def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]:
+    """The manifest's entries on what is backed up: time, position, database and server.
+
+    Args:
+        connection: in a snapshot whose view this opens, or holding locks on the tables.
+        locked: whether nobody can commit meanwhile, so that the server's position is exact.
+
+    Raises:
+        Misconfigured: a table is not a base table of InnoDB.
+    """
+    # First, because the next statements open the view: neither may be later than the view.
+    ((taken_at, version, database, lower_case),) = select(connection, SERVER)
+    place = _read_place(connection) if is_mariadb(connection) and not locked else None
+    position = "" if place else _read_position(connection)
+    if not locked:
+        db.check_base_tables(connection, engine="InnoDB")
+    if place and place[0]:
+        position = _position_at(connection, place)  # the view is open by now
+    return {
+        "format": FORMAT,
+        "writer": WRITER,
+        "taken_at": taken_at,
+        **({"gtid": position} if position else {}),
+        "database": database,
+        "lower_case_table_names": lower_case,
+        "server_version": plain_version(version),
+    }
 
 
-def store(
-    connection: Connection,
-    location: StorageLocation,
-    deadline: Deadline,
-    store_tables: StoreTables | None = None,
-) -> dict[str, Any]:
+def folder_path(taken_at: str) -> str:
+    """The folder of a backup, below the prefix."""
+    return f"{catalog.BACKUPS}{taken_at.replace('-', '').replace(':', '')}/"
+
+
+def store(connection: Connection, location: StorageLocation, deadline: Deadline) -> dict[str, Any]:
     """Backs up what the connection sees, which must be one consistent view of the tables.
 
     Args:
         connection: in a snapshot, or holding locks on the tables.
         location: to store into.
         deadline: when to give up.
-        store_tables: stores the rows, if not this connection alone does it; returns the manifest's
-            `tables`, and further entries.
 
     Returns, Raises: as `take`.
     """
     started = time.monotonic()
-    # First, because the next statements open the view: neither may be later than the view.
-    ((taken_at, version, database, lower_case),) = select(connection, SERVER)
-    place = _read_place(connection) if is_mariadb(connection) else None
-    position = "" if place else read_position(connection)
-    db.check_base_tables(connection, engine="InnoDB")
+    head = read_head(connection)
     tables = [read_table(connection, name) for name in TABLES]
     hires = count_hires(connection, {table.name: table for table in tables})
-    store_tables = store_tables or functools.partial(_store_tables, hires)
-    if place and place[0]:
-        position = _position_at(connection, place)  # the view is open by now
-    name = taken_at.replace("-", "").replace(":", "")
-    folder = OutputFolder(location, f"{catalog.BACKUPS}{name}/", connection, deadline)
+    folder = OutputFolder(location, folder_path(head["taken_at"]), connection, deadline)
     logs.event("backup started", backup=folder.address)
     try:
-        stored = store_tables(connection, folder, tables, deadline)
         manifest = {
-            "format": FORMAT,
-            "writer": WRITER,
-            "taken_at": taken_at,
-            **({"gtid": position} if position else {}),
-            "database": database,
-            "lower_case_table_names": lower_case,
-            "server_version": plain_version(version),
-            **stored,
+            **head,
+            "tables": _store_tables(hires, connection, folder, tables, deadline),
             "reports": store_reports(connection, folder, hires),
-            "schema": _store_schema(connection, folder),
+            "schema": store_schema(connection, folder),
         }
         store_manifest(folder, manifest)
     except BaseException as error:
@@ -213,7 +218,7 @@ def store(
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)
     answer = {"backup": folder.address, **manifest}
-    if not any(row_counts(stored["tables"]).values()):
+    if not any(row_counts(manifest["tables"]).values()):
         logs.event("backup without rows", "WARNING", backup=folder.address)
         answer["warning"] = "the backup holds no rows, so it counts for no rule and no check of age"
     return answer
@@ -276,7 +281,7 @@ def _store_report(
     return [folder.stored(name) for name in names]
 
 
-def _store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:
+def store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:
     statements = [select(connection, f"SHOW CREATE TABLE {quote(name)}")[0][1] for name in TABLES]
     content = ";\n\n".join([*statements, ""]).encode()
     warnings = [

@@ -240,18 +240,36 @@ def snapshot(
         Misconfigured: a table is missing or may not be read.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
-    with own_connection(
+    with snapshot_connection(settings, deadline, patience=patience) as connection:
+        open_snapshot(connection)
+        yield connection
+
+
+def snapshot_connection(
+    settings: Settings, deadline: Deadline, *, patience: float = 0
+) -> contextlib.AbstractContextManager[Connection]:
+    """A connection for `open_snapshot`; arguments and errors are those of `own_connection`."""
+    return own_connection(
         settings,
         deadline,
         patience=patience,
         net_write_timeout=NET_WRITE_SECONDS,
         wait_timeout=SNAPSHOT_IDLE_SECONDS,
-    ) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("START TRANSACTION READ ONLY")
-            for table in TABLES:
-                cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
-        yield connection
+    )
+
+
+def open_snapshot(connection: Connection, *, now: bool = False) -> None:
+    """Begins a transaction that holds the tables as they are, and opens its view at the first row.
+
+    Args:
+        connection: to begin it on.
+        now: open the view at once, before the metadata locks: right only under table locks.
+    """
+    with connection.cursor() as cursor:
+        view = "WITH CONSISTENT SNAPSHOT, " if now else ""
+        cursor.execute(f"START TRANSACTION {view}READ ONLY")
+        for table in TABLES:
+            cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
 
 
 def lock_tables(connection: Connection, mode: str, *more: str) -> None:

@@ -1,36 +1,34 @@
-"""A backup by many workers, for tables that one function cannot read within its hour.
+"""A backup by many workers at one moment, for tables that one function cannot read within its hour.
 
-    spark-submit jobs/distributed_backup.py [--ranges N] [--allow-changes]
+    spark-submit jobs/distributed_backup.py [--workers N]
 
 For Spark on Dataproc. The driver splits each table into ranges of its primary key with about the
-same number of rows. Spark's workers store each range as one object, with the function's reader and
-writer. The driver stores the manifest last, as the function does, so every reader of backups reads
-this one.
+same number of rows. Then one barrier stage runs, whose tasks start all together or not at all, each
+with a connection of its own:
 
-Each worker has its own connection and its own view: one view across many connections would need a
-lock on the whole server. So the source should be a server that nobody writes to, a clone or a
-stopped replica. The job compares the tables' row counts and checksums before the first range and
-after the last. If they changed, there is no backup, unless --allow-changes is given: the manifest
-then names the changed tables. The manifest always has the server's GTID position before and after:
-if both are equal and not empty, nothing was written to the server.
+    1. One task locks the three tables for reading. Writers wait from here on.
+    2. Each task opens a snapshot. Nobody can commit meanwhile, so all snapshots hold the same.
+    3. The lock is let go, some milliseconds later. Writers go on.
+    4. The tasks store their ranges, with the function's reader and writer. The first one also reads
+       time, position, schema and reports in its snapshot.
 
-If a worker dies, Spark gives its range to another one. Each attempt stores its own object; the
-manifest lists those of the attempts that Spark counts, and the job removes the others.
+The driver stores the manifest last, as the function does, so every reader of backups reads this
+one. If a task dies, all is done again: with a new lock, at a new moment, in a new folder.
 
-Needs the functions' settings; DB_PASS_SECRET may replace DB_PASS.
+Needs the functions' settings; DB_PASS_SECRET may replace DB_PASS. The database user needs SELECT
+and LOCK TABLES.
 """
 
 import argparse
 import functools
-import itertools
 import math
-import re
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from pyspark import SparkContext, TaskContext
+from pyspark import BarrierTaskContext, SparkContext
 from pyspark.sql import SparkSession
 
 import backup
@@ -38,229 +36,199 @@ import db
 from hiring import logs
 from hiring.avro.schema import Table, read_table
 from hiring.deadline import Deadline
-from hiring.errors import Busy
+from hiring.errors import BundleError, Busy
 from hiring.mysql.connection import Connection
-from hiring.mysql.statements import quote, select
-from hiring.pipeline import Stage
+from hiring.mysql.statements import select
 from hiring.settings import Settings, StorageLocation
+from hiring.storage.manifest import MANIFEST
 from hiring.storage.objects import OutputFolder
 from hiring.storage.rows import StoredRows, store_rows
 from hiring.tables import TABLES
-from jobs import command
+from jobs import command, one_moment
+from jobs.ranges import Range, split
 
-RANGES = 32
-"""More ranges than workers, so that a lost range costs little."""
+RANGES_OF_A_WORKER = 4
+"""So that workers end at about the same time, though ranges differ in size."""
+ATTEMPTS = 4
+"""As often as Spark tries a task."""
 
-ORDERED = re.compile(
-    r"(tinyint|smallint|mediumint|int|bigint|decimal|year|date|datetime|timestamp"
-    r"|char|varchar|binary|varbinary)\b"
-)
-"""MySQL types whose comparison with a literal has the order of ORDER BY.
-
-An ENUM, for example, is ordered by its number but compared by its name: ranges would overlap.
-"""
-
-EVERYTHING = "TRUE"
-
-
-# Ranges
+CONFIGURATION = {
+    "spark.barrier.sync.timeout": f"{one_moment.BARRIER_SECONDS}s",
+    # This job repeats the stage itself, in a folder of its own.
+    "spark.stage.maxConsecutiveAttempts": "1",
+}
 
 
 @dataclass(frozen=True)
-class Range:
-    """A part of a table's rows.
+class Work:
+    """What the tasks of one attempt share: the folder to store into, and the split tables."""
 
-    Attributes:
-        table: its name.
-        number: of the range in its table.
-        condition: as SQL; each row of the table meets the condition of exactly one range.
-    """
-
-    table: str
-    number: int
-    condition: str
-
-
-def split(connection: Connection, table: Table, rows: int, most: int) -> list[Range]:
-    """Splits a table by the first column of its primary key.
-
-    Args:
-        connection: to find the bounds with.
-        table: to split.
-        rows: its number of rows.
-        most: rows of a range, at most.
-    """
-    bounds = list(_bounds(connection, table, most)) if rows > most else []
-    if not bounds:
-        return [Range(table.name, 0, EVERYTHING)]
-    column = quote(table.primary_key[0])
-    conditions = [
-        f"{column} < {bounds[0]}",
-        *(f"{column} >= {low} AND {column} < {high}" for low, high in itertools.pairwise(bounds)),
-        f"{column} >= {bounds[-1]}",
-    ]
-    return [Range(table.name, number, condition) for number, condition in enumerate(conditions)]
-
-
-def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
-    """The first value of each range except the first, as SQL, found one after the other."""
-    key = next((each for each in table.columns if each.name in table.primary_key[:1]), None)
-    if key is None or not ORDERED.match(key.mysql_type):
-        logs.event("table not split", "WARNING", table=table.name)
-        return
-    column, name = quote(key.name), quote(table.name)
-    condition, skipped = EVERYTHING, most
-    while found := select(
-        connection,
-        f"SELECT {column} FROM {name} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET {skipped}",
-    ):
-        bound = _literal(connection, found[0][0])
-        yield bound
-        # Greater, not at least: many rows may share the key's first column, and bounds must rise.
-        condition, skipped = f"{column} > {bound}", most - 1
-
-
-def _literal(connection: Connection, value: Any) -> str:
-    if isinstance(value, bytes):
-        return f"X'{value.hex()}'"
-    with connection.cursor() as cursor:
-        return str(cursor.mogrify("%s", (value,)))
+    settings: Settings
+    folder: StorageLocation
+    tables: list[Table]
+    ranges: list[Range]
 
 
 # On a worker
 
 
-def store_range(
-    settings: Settings, location: StorageLocation, part: Range
-) -> tuple[str, StoredRows]:
-    """Stores a range; returns its table's name and its objects."""
+@dataclass(frozen=True)
+class Share:
+    """What one task stored.
+
+    Attributes:
+        parts: its ranges with their objects.
+        entries: of the manifest, from the first task.
+        rows: of each table in the snapshot, from the first task.
+        error: why nothing was stored, and no other attempt would do better.
+    """
+
+    parts: list[tuple[Range, StoredRows]] = field(default_factory=list)
+    entries: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    error: BundleError | None = None
+
+
+def store_share(work: Work, _numbers: Iterator[int]) -> Iterator[Share]:
+    """Does the work of one task of the barrier stage."""
+    context = BarrierTaskContext.get()
+    task, tasks = context.partitionId(), len(context.getTaskInfos())
     deadline = Deadline(command.JOB_SECONDS)
-    attempt = TaskContext.get().taskAttemptId()
-    with db.snapshot(settings, deadline) as connection:
-        table = read_table(connection, part.table)
-        folder = OutputFolder(location, "", connection, deadline)
-        name = f"{part.table}-{part.number:05}-{attempt}.avro"
-        statement = f"{table.statement} WHERE {part.condition}"
-        try:
-            stored = store_rows(connection, table, statement, folder, name, deadline)
-        except BaseException:
-            folder.remove()
-            raise
-    return part.table, stored
+    patience = db.BACKUP_CONNECT_SECONDS
+    name = work.folder.prefix.rstrip("/").rpartition("/")[2]
+    with db.snapshot_connection(work.settings, deadline, patience=patience) as connection:
+        head: dict[str, Any] = {}
+        refused: BundleError | None = None
+        if task:
+            one_moment.follow(connection, name, task)
+        else:
+            head, refused = one_moment.lead(connection, name, tasks, work.settings, deadline)
+        if any(context.allGather("refused" if refused else "")):
+            yield Share(error=refused)
+        else:
+            yield _store(work, connection, deadline, head, context)
+
+
+def _store(
+    work: Work,
+    connection: Connection,
+    deadline: Deadline,
+    head: dict[str, Any],
+    context: BarrierTaskContext,
+) -> Share:
+    """Stores every n-th range, and, where there is a head, schema and reports."""
+    for table in work.tables:
+        if read_table(connection, table.name) != table:
+            raise Busy(f"{table.name} was altered before it could be locked")
+    number, tasks = context.partitionId(), len(context.getTaskInfos())
+    tables = {table.name: table for table in work.tables}
+    folder = OutputFolder(work.folder, "", connection, deadline)
+    parts = []
+    for part in work.ranges[number::tasks]:
+        name = f"{part.table}-{part.number:05}-{context.taskAttemptId()}.avro"
+        statement = f"{tables[part.table].statement} WHERE {part.condition}"
+        stored = store_rows(connection, tables[part.table], statement, folder, name, deadline)
+        parts.append((part, stored))
+    if not head:
+        return Share(parts)
+    db.check_base_tables(connection, engine="InnoDB")
+    reports = backup.store_reports(connection, folder, None)
+    schema = backup.store_schema(connection, folder)
+    entries = {**head, "workers": tasks, "reports": reports, "schema": schema}
+    return Share(parts, entries, db.count_rows(connection))
 
 
 # On the driver
 
 
-State = dict[str, tuple[int, int]]
-"""The number of rows and the checksum of each table, which show changes."""
+def prepare(settings: Settings, location: StorageLocation, workers: int) -> Work:
+    """Splits the tables as they are now, for an attempt with a folder of its own.
 
-
-def read_state(connection: Connection) -> State:
-    """Counts all rows and computes their checksum: https://dev.mysql.com/doc/refman/8.4/en/checksum-table.html"""
-    names = ", ".join(quote(name) for name in TABLES)
-    sums = select(connection, f"CHECKSUM TABLE {names}")
-    rows = db.count_rows(connection)
-    return {name: (rows[name], checksum) for name, (_, checksum) in zip(TABLES, sums, strict=True)}
-
-
-def read_position(settings: Settings, deadline: Deadline) -> str:
-    """The server's GTID position now, on a connection that has no older view."""
-    with db.own_connection(settings, deadline) as connection:
-        return backup.read_position(connection)
-
-
-class Export:
-    """Stores the rows of a backup with Spark's workers.
-
-    Args:
-        context: Spark's.
-        settings: of the database.
-        ranges: approximate number of ranges of all tables together.
-        allow_changes: store a manifest even if the tables changed meanwhile.
+    Raises:
+        BundleError: a table is missing, is not a base table, or cannot be read.
     """
-
-    def __init__(
-        self, context: SparkContext, settings: Settings, *, ranges: int, allow_changes: bool
-    ) -> None:
-        self._context = context
-        self._settings = settings
-        self._ranges = ranges
-        self._allow_changes = allow_changes
-
-    def store_tables(
-        self,
-        connection: Connection,
-        folder: OutputFolder,
-        tables: list[Table],
-        deadline: Deadline,
-    ) -> dict[str, Any]:
-        """Stores all ranges, as the `store_tables` of `backup.store`.
-
-        Raises:
-            Busy: a table changed meanwhile, and that is not allowed.
-        """
-        start, before = read_position(self._settings, deadline), read_state(connection)
-        try:
-            stored = self._store(folder, self._split(connection, tables, before), deadline)
-            entries = [backup.table_entry(name, stored[name]) for name in TABLES]
-            with db.snapshot(self._settings, deadline) as another:
-                after = read_state(another)
-            end = read_position(self._settings, deadline)
-            changed = _changed(before, after, entries)
-            if changed and not self._allow_changes:
-                raise Busy(
-                    f"{', '.join(changed)} changed while the backup was taken: take it from a"
-                    " clone or a stopped replica, or allow it with --allow-changes"
-                )
-        except BaseException:
-            self._context.stop()  # otherwise a range in progress would still be stored
-            folder.remove_others(set())
-            raise
-        folder.remove_others(_names(entries))
-        changes = {
-            "allowed": self._allow_changes,
-            "tables": changed,
-            "gtid_start": start,
-            "gtid_end": end,
-        }
-        return {"tables": entries, "changes": changes}
-
-    def _split(self, connection: Connection, tables: list[Table], state: State) -> list[Range]:
-        rows = {name: count for name, (count, _) in state.items()}
-        most = max(1, math.ceil(sum(rows.values()) / self._ranges))
-        return [
+    deadline = Deadline(command.JOB_SECONDS)
+    with db.snapshot(settings, deadline, patience=db.BACKUP_CONNECT_SECONDS) as connection:
+        ((started, *_),) = select(connection, backup.SERVER)
+        db.check_base_tables(connection, engine="InnoDB")
+        tables = [read_table(connection, name) for name in TABLES]
+        rows = db.count_rows(connection)
+        most = max(1, math.ceil(sum(rows.values()) / (workers * RANGES_OF_A_WORKER)))
+        ranges = [
             part for table in tables for part in split(connection, table, rows[table.name], most)
         ]
-
-    def _store(
-        self, folder: OutputFolder, parts: list[Range], deadline: Deadline
-    ) -> dict[str, list[StoredRows]]:
-        """Stores the ranges of each table and keeps the driver's connection alive meanwhile."""
-        found: list[tuple[str, StoredRows]] = []
-        work = functools.partial(store_range, self._settings, folder.location)
-
-        def export() -> None:
-            found.extend(self._context.parallelize(parts, len(parts)).map(work).collect())
-
-        logs.event("ranges", number=len(parts), backup=folder.address)
-        with Stage("spark", deadline) as exporting:
-            exporting.submit(export)
-            folder.wait_for(exporting)
-        return {name: [part for table, part in found if table == name] for name in TABLES}
+    folder = StorageLocation(location.bucket, location.prefix + backup.folder_path(started))
+    return Work(settings, folder, tables, ranges)
 
 
-def _changed(before: State, after: State, entries: list[dict[str, Any]]) -> list[str]:
-    """The tables that changed, or whose ranges do not hold each row once."""
-    stored = backup.row_counts(entries)
-    return [
-        name for name in TABLES if before[name] != after[name] or stored[name] != before[name][0]
+def attempt(context: SparkContext, work: Work, workers: int) -> dict[str, Any]:
+    """Runs the stage; returns the manifest.
+
+    Raises:
+        BundleError: no other attempt would do better.
+        Exception: Spark's, with a worker's error in its text.
+    """
+    logs.event("ranges", number=len(work.ranges), workers=workers)
+    numbers = context.parallelize(range(workers), workers).barrier()
+    shares = numbers.mapPartitions(functools.partial(store_share, work)).collect()
+    for share in shares:
+        if share.error:
+            raise share.error
+    parts = sorted(
+        (each for share in shares for each in share.parts), key=lambda each: each[0].number
+    )
+    entries = [
+        backup.table_entry(name, [stored for part, stored in parts if part.table == name])
+        for name in TABLES
     ]
+    (lead,) = (share for share in shares if share.entries)
+    if backup.row_counts(entries) != lead.rows:
+        raise BundleError(f"the ranges have {backup.row_counts(entries)} rows, not {lead.rows}")
+    return {**lead.entries, "tables": entries}
 
 
-def _names(entries: list[dict[str, Any]]) -> set[str]:
-    kinds = ("objects", "invalid_objects")
-    return {stored["name"] for entry in entries for kind in kinds for stored in entry.get(kind, [])}
+def take(
+    context: SparkContext, settings: Settings, location: StorageLocation, workers: int
+) -> None:
+    """Takes the backup, in several attempts where workers fail.
+
+    Raises:
+        Exception: the backup failed; no manifest is left, and as far as possible no object.
+    """
+    given_up: list[OutputFolder] = []
+    started = time.monotonic()
+    try:
+        for number in range(1, ATTEMPTS + 1):
+            try:
+                work = prepare(settings, location, workers)
+            except Busy:  # a table is being altered or swapped
+                if number == ATTEMPTS:
+                    raise
+                continue
+            folder = OutputFolder(work.folder, "", None, Deadline(command.JOB_SECONDS))
+            logs.event("backup started", backup=folder.address)
+            given_up.append(folder)
+            try:
+                manifest = attempt(context, work, workers)
+                break
+            except Exception as error:
+                if isinstance(error, BundleError) or number == ATTEMPTS:
+                    raise
+                logs.event("backup begins again", "WARNING", backup=folder.address)
+        given_up.remove(folder)
+        try:
+            backup.store_manifest(folder, manifest)
+        except BaseException:
+            if not folder.remove(first=MANIFEST):
+                given_up.append(folder)
+            raise
+        seconds = round(time.monotonic() - started, 3)
+        logs.event("backup stored", backup=folder.address, seconds=seconds)
+    finally:
+        if given_up:
+            context.stop()  # otherwise a range in progress would still be stored
+        for folder in given_up:
+            folder.remove_others(set())
 
 
 # The command
@@ -270,33 +238,23 @@ def run(options: argparse.Namespace) -> None:
     """Takes the backup.
 
     Raises:
-        BundleError: the backup failed; no manifest is left, and as far as possible no object.
+        Exception: as `take`.
     """
     settings = command.database_settings()
     location = settings.require_storage()
-    deadline = Deadline(command.JOB_SECONDS)
-    spark = SparkSession.builder.appName("hiring-backup").getOrCreate()
-    export = Export(
-        spark.sparkContext, settings, ranges=options.ranges, allow_changes=options.allow_changes
-    )
-    with db.snapshot(settings, deadline) as connection:
-        backup.store(connection, location, deadline, export.store_tables)
+    builder = SparkSession.builder.appName("hiring-backup")
+    for name, value in CONFIGURATION.items():
+        builder = builder.config(name, value)
+    context = builder.getOrCreate().sparkContext
+    take(context, settings, location, options.workers or context.defaultParallelism)
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Backs the tables up with Spark's workers.")
-    parser.add_argument(
-        "--ranges",
-        type=int,
-        default=RANGES,
-        help=f"approximate number of ranges; {RANGES} by default",
-    )
-    parser.add_argument(
-        "--allow-changes", action="store_true", help="accept a backup that is not of one moment"
-    )
+    parser.add_argument("--workers", type=int, help="number of tasks; all slots by default")
     options = parser.parse_args()
-    if options.ranges < 1:
-        parser.error("--ranges takes a whole number of at least 1")
+    if options.workers is not None and options.workers < 1:
+        parser.error("--workers takes a whole number of at least 1")
     return options
 
 

@@ -17,8 +17,9 @@ same forecast.
 Needs GCS_PATH.
 """
 
+import datetime
+import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +30,17 @@ import sklearn
 import threadpoolctl
 from sklearn.linear_model import PoissonRegressor
 
+import backup
 from hiring import logs
+from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.settings import storage_settings
-from jobs import command, forecast_page, hire_history, results
+from hiring.storage.manifest import MANIFEST
+from hiring.storage.objects import OutputFolder
+from hiring.version import WRITER
+from jobs import command, forecast_page, hire_history
 from pages.names import labels
-from restore import backup_source
+from restore.backup_source import Backup
 
 YEAR = 12
 """Number of months in a year."""
@@ -79,20 +85,20 @@ class History:
         return max((len(months) for months in self.hires.values()), default=0)
 
 
-def read_history(backup: backup_source.Backup) -> History:
+def read_history(source: Backup) -> History:
     """Hires by department, from the first month with hires to the last one.
 
     The month of the backup is not over, so it is left out. Months without hires at the end mean
     that the records end there, not that hiring stopped.
     """
-    counted: Counter[tuple[int, str]] = Counter()
-    departments = hire_history.names(backup, "departments", "department")
-    taken_at = backup.manifest.taken_at
-    taken = _month(int(taken_at[:4]), int(taken_at[5:7]))
-    for part in hire_history.parts(backup, "employees"):
-        for (year, month, department, _), number in hire_history.count(backup, part).items():
-            if month and department in departments and _month(year, month) < taken:
-                counted[_month(year, month), department] += number
+    departments = hire_history.departments(source)
+    taken_at = source.manifest.taken_at
+    taken = int(taken_at[:4]) * YEAR + int(taken_at[5:7]) - 1
+    counted = {
+        (month, key): number
+        for (month, key), number in hire_history.count_hires(source).items()
+        if key in departments and month < taken
+    }
     if not counted:
         return History(0, taken + 1, departments, {})
     end = max(month for month, _ in counted) + 1
@@ -102,10 +108,6 @@ def read_history(backup: backup_source.Backup) -> History:
         if month >= start:
             months[department][month - start] += number
     return History(start, taken + 1, departments, months)
-
-
-def _month(year: int, month: int) -> int:
-    return year * YEAR + month - 1
 
 
 def _as_text(month: int) -> str:
@@ -163,7 +165,7 @@ def measure(history: History) -> dict[str, Any]:
 
     Returns:
         For each year, and for all of them, the mean absolute error and the root of the mean squared
-        error over all departments and months, in hires.
+        error over all months of the departments that hire, in hires.
     """
     years = range(history.length - YEAR, TREND_AND_SEASON - 1, -YEAR)
     misses = {
@@ -172,6 +174,7 @@ def measure(history: History) -> dict[str, Any]:
                 [
                     method(months[:first], history.start) - months[first : first + YEAR]
                     for months in history.hires.values()
+                    if months.any()
                 ]
             )
             for first in years
@@ -239,6 +242,35 @@ def _page(history: History, coming: list[dict[str, Any]], errors: dict[str, Any]
     return forecast_page.render(departments, band, errors["better"] == "poisson").encode()
 
 
+MEDIA_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
+
+
+def _json(content: object) -> bytes:
+    """JSON for people and programs, the same bytes for the same content."""
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _store(contents: dict[str, bytes], source: dict[str, Any]) -> None:
+    """Stores objects, then the manifest that lists them: without it, the folder is not complete.
+
+    Raises:
+        StorageFailed: storing failed; no manifest is left, and as far as possible no object.
+    """
+    location, deadline = storage_settings().require_storage(), Deadline(command.JOB_SECONDS)
+    name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
+    folder = OutputFolder(location, f"forecasts/{name}/", None, deadline)
+    try:
+        objects = [
+            folder.put(each, MEDIA_TYPES[each[-5:]], content) for each, content in contents.items()
+        ]
+        manifest = {"format": 1, "writer": WRITER, **source, "objects": objects}
+        backup.store_manifest(folder, manifest)
+    except BaseException:
+        folder.remove(first=MANIFEST)
+        raise
+    logs.event("forecast stored", address=folder.address)
+
+
 def run() -> None:
     """Forecasts from the newest complete backup.
 
@@ -246,31 +278,30 @@ def run() -> None:
         BadSource: there is no backup, or its history is too short.
         BundleError: the forecast failed; no manifest was stored.
     """
-    location = storage_settings().require_storage()
-    backup = command.newest_backup()
-    history = read_history(backup)
+    newest = command.newest_backup()
+    history = read_history(newest)
     if history.length < SHORTEST:
         raise BadSource(
-            f"nothing was stored: {backup.address} has hires over {history.length} months,"
+            f"nothing was stored: {newest.address} has hires over {history.length} months,"
             f" a forecast needs {SHORTEST}"
         )
     # On matrices this small, threads only wait for each other; a single one sums in a fixed order.
     with threadpoolctl.threadpool_limits(1):
         errors = measure(history)
         coming = forecast(history)
-    manifest = {
-        "backup": backup.address,
+    source = {
+        "backup": newest.address,
         "first_month": _as_text(history.start),
         "last_month": _as_text(history.end - 1),
         "method": "poisson",
         "scikit_learn": sklearn.__version__,
     }
     contents = {
-        "forecast.json": results.as_json(coming),
+        "forecast.json": _json(coming),
         "forecast.html": _page(history, coming, errors),
-        "errors.json": results.as_json(errors),
+        "errors.json": _json(errors),
     }
-    results.store(location, "forecasts", contents, manifest)
+    _store(contents, source)
     beaten = errors["better"] == "poisson"
     logs.event(
         "forecast measured",

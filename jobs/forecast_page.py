@@ -32,8 +32,8 @@ class Month:
     kind: str
     x: float
     height: float
-    low: float = 0
-    high: float = 0
+    low: float
+    high: float
 
 
 def render(departments: list[ForecastDepartment], band: float, better: bool) -> str:
@@ -79,24 +79,20 @@ def render(departments: list[ForecastDepartment], band: float, better: bool) -> 
 
 
 def _months(department: ForecastDepartment, shown: list[str], band: float) -> list[Month]:
-    past = {month: department.past[month] for month in shown}
-    top = max([*past.values(), *(hires + band for hires in department.coming.values()), 1])
-    width = 100 / (len(past) + len(department.coming))
-    months = [
-        Month(month, hires, "past", 0, 100 * hires / top) for month, hires in past.items()
-    ] + [
-        Month(
-            month,
-            hires,
-            "coming",
-            0,
-            100 * hires / top,
-            100 * max(hires - band, 0) / top,
-            100 * (hires + band) / top,
-        )
-        for month, hires in department.coming.items()
+    months: list[tuple[str, str, float, float]] = [
+        ("past", name, department.past[name], 0) for name in shown
     ]
+    months += [("coming", name, hires, band) for name, hires in department.coming.items()]
+    top = max(1, *(hires + beside for _, _, hires, beside in months))
     return [
-        Month(each.name, each.hires, each.kind, place * width, each.height, each.low, each.high)
-        for place, each in enumerate(months)
+        Month(
+            name,
+            hires,
+            kind,
+            100 * place / len(months),
+            100 * hires / top,
+            100 * max(hires - beside, 0) / top,
+            100 * (hires + beside) / top if beside else 0,
+        )
+        for place, (kind, name, hires, beside) in enumerate(months)
     ]

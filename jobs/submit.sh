@@ -11,6 +11,7 @@ source deploy/resources.sh
 
 DATAPROC_VERSION=2.3 # Spark 3.5, Python 3.11
 DATAPROC_PYTHON=3.11
+EXECUTOR_CORES=4 # the fewest that Dataproc gives an executor; it gives a batch at least two of them
 # Names the batch or job of one submission, and its folder in the bucket.
 RUN=$(date -u +%Y%m%d-%H%M%S)
 
@@ -87,16 +88,18 @@ pack_for_dataproc() {
     run storage cp "$WORK/packages.tar.gz" "$(storage_address)/jobs/$RUN/packages.tar.gz"
 }
 
-# usage: submit_to_dataproc NAME SCRIPT [SETTING=VALUE...] [-- ARGUMENT...]
-# The settings become the driver's environment.
+# usage: submit_to_dataproc NAME SCRIPT EXECUTORS [SETTING=VALUE...] [-- ARGUMENT...]
+# The settings become the driver's environment. A barrier stage needs all its slots at once, so the
+# number of executors is fixed.
 submit_to_dataproc() {
     local name=$1 script=$2 setting
-    local properties=spark.dynamicAllocation.enabled=false,spark.executor.instances=2
+    local properties=spark.dynamicAllocation.enabled=false,spark.executor.instances=$3
+    properties+=,spark.executor.cores=$EXECUTOR_CORES
     properties+=,spark.speculation=false
     properties+=,spark.dataproc.driverEnv.PYTHONPATH=./packages,spark.executorEnv.PYTHONPATH=./packages
     properties+=,spark.dataproc.driverEnv.GOOGLE_CLOUD_PROJECT=$PROJECT_ID
     properties+=,spark.executorEnv.GOOGLE_CLOUD_PROJECT=$PROJECT_ID
-    shift 2
+    shift 3
     for setting in "$@"; do
         [[ $setting != -- ]] || break
         properties+=,spark.dataproc.driverEnv.$setting

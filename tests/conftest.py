@@ -211,6 +211,26 @@ def database(server: DatabaseServer) -> Iterator[Database]:
 # Cloud Storage
 
 
+@pytest.fixture
+def logged(environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+    """A database of the functions on a server that writes a binary log with GTIDs."""
+    options = ["--log-bin=binlog", "--server-id=1"]
+    if not DatabaseServer(tmp_path / "kind").is_mariadb:
+        options += ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+    server = DatabaseServer(tmp_path / "server", options=options)
+    server.start()
+    try:
+        server.create_database("hiring")
+        server.create_account(ACCOUNT, PASSWORD, "hiring")
+        logged = Database(server, "hiring")
+        logged.run_script(PROJECT / "restore/schema.sql")
+        for name, value in logged.environment.items():
+            environment.setenv(name, value)
+        yield logged
+    finally:
+        server.stop()
+
+
 class Storage:
     """A Cloud Storage emulator in a process of its own; `url` is its address.
 

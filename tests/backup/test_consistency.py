@@ -7,13 +7,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 import stored_backup
-from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database
+from conftest import PROJECT, Bucket, Database
 from support import insert_names
 from werkzeug.test import Client
 
@@ -23,7 +22,6 @@ from hiring.mysql.connection import Connection
 from hiring.mysql.statements import select
 from hiring.settings import current_settings
 from hiring.tables import TABLES
-from local.database import DatabaseServer
 
 SCHEMA = PROJECT / "restore/schema.sql"
 
@@ -226,26 +224,6 @@ def test_taken_at_is_never_later_than_the_snapshot(
         if committed[0] < taken_at:
             assert names.count("new") == number + 1, number
     assert number > 10
-
-
-@pytest.fixture
-def logged(environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
-    """A database of the functions on a server that writes a binary log with GTIDs."""
-    options = ["--log-bin=binlog", "--server-id=1"]
-    if not DatabaseServer(tmp_path / "kind").is_mariadb:
-        options += ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
-    server = DatabaseServer(tmp_path / "server", options=options)
-    server.start()
-    try:
-        server.create_database("hiring")
-        server.create_account(ACCOUNT, PASSWORD, "hiring")
-        logged = Database(server, "hiring")
-        logged.run_script(SCHEMA)
-        for name, value in logged.environment.items():
-            environment.setenv(name, value)
-        yield logged
-    finally:
-        server.stop()
 
 
 @pytest.mark.slow

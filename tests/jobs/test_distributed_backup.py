@@ -1,12 +1,14 @@
-"""The distributed backup has the function's rows, in ranges, whatever happens to its workers."""
+"""The distributed backup is of one moment, whatever happens beside it and to its workers."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import importlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,22 +16,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import engine
 import fastavro
+import pymysql
 import pytest
-from conftest import PROJECT, Bucket, Database
+from conftest import ACCOUNT, PROJECT, Bucket, Database
 from werkzeug.test import Client
 
-from hiring.errors import Busy
+import db
+from hiring.deadline import Deadline
+from hiring.errors import Busy, Misconfigured
+from hiring.settings import read_settings
 from jobs import command
 from local import process
 
 pytestmark = engine.needs_spark
 
 EMPLOYEES = 20_000
-MANY_EMPLOYEES = 2_000_000
+MOVED = range(1, 4)
+"""Ids of rows that move between tables."""
+RUNS = 4
+DEADLOCK = 1213
 START_SECONDS = 180
 
 FILL = """
@@ -114,19 +123,14 @@ class Job:
         )
 
 
-class RunHere(Protocol):
-    """Runs the job in this process, with eight ranges."""
-
-    def __call__(self, *, allow_changes: bool) -> None: ...
-
-
 @pytest.fixture
-def run_here(spark: None, job: Job, environment: pytest.MonkeyPatch) -> RunHere:
-    def run(*, allow_changes: bool) -> None:
+def run_here(spark: None, job: Job, environment: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs the job in this process, with two workers."""
+
+    def run(job: Job = job) -> None:
         for name, value in job.settings.items():
             environment.setenv(name, value)
-        options = argparse.Namespace(ranges=8, allow_changes=allow_changes)
-        importlib.import_module("jobs.distributed_backup").run(options)
+        importlib.import_module("jobs.distributed_backup").run(argparse.Namespace(workers=2))
 
     return run
 
@@ -136,21 +140,21 @@ def job(database: Database, bucket: Bucket, tmp_path: Path) -> Job:
     return Job(bucket, database.environment | bucket.environment, tmp_path)
 
 
-def wait_until(true: Callable[[], bool], started: subprocess.Popen[bytes], job: Job) -> None:
+def wait_until(true: Callable[[], object], alive: Callable[[], object] = lambda: True) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not true():
-        assert started.poll() is None, job.log()
-        assert time.monotonic() < deadline, job.log()
-        time.sleep(0.05)
+        assert alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_rows_are_the_functions_in_eight_ranges(
-    job: Job, run_here: RunHere, client: Client, database: Database
+    job: Job, run_here: Callable[..., None], client: Client, database: Database
 ) -> None:
-    """Two workers store the function's rows in eight ranges, and the manifest lists them."""
+    """Two workers store the function's rows and reports in eight ranges, and one manifest."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
-    run_here(allow_changes=False)
+    run_here()
     functions, ours = job.manifests()
     job.check(ours, functions)
     objects = [entry.pop("objects") for entry in ours["tables"]]
@@ -158,9 +162,7 @@ def test_the_rows_are_the_functions_in_eight_ranges(
     rows = [stored["rows"] for stored in objects[2]]
     assert sum(rows) == EMPLOYEES
     assert max(rows) - min(rows) < EMPLOYEES / 100
-    changes = ours.pop("changes")
-    assert changes["gtid_start"] == changes["gtid_end"]
-    assert (changes["allowed"], changes["tables"]) == (False, [])
+    assert ours.pop("workers") == 2
     for manifest in (functions, ours):
         for name in ("path", "taken_at"):
             manifest.pop(name)
@@ -173,13 +175,13 @@ def test_the_rows_are_the_functions_in_eight_ranges(
 
 @pytest.mark.once
 def test_a_distributed_backup_is_loaded_like_any_other(
-    job: Job, run_here: RunHere, database: Database
+    job: Job, run_here: Callable[..., None], database: Database
 ) -> None:
     """manage.py restore finds, checks and loads a distributed backup."""
     fill(database, EMPLOYEES)
     sums = "CHECKSUM TABLE departments, jobs, employees"
     before = database.execute(sums)
-    run_here(allow_changes=False)
+    run_here()
     database.execute("DELETE FROM employees WHERE id > 100")
     address = f"{job.settings['GCS_PATH']}/backups/"
     loaded = subprocess.run(
@@ -194,46 +196,268 @@ def test_a_distributed_backup_is_loaded_like_any_other(
     assert database.execute(sums) == before
 
 
-def write(database: Database, stop: threading.Event) -> None:
-    """Inserts hires until it is stopped."""
-    with database.connect() as connection, connection.cursor() as cursor:
-        while not stop.wait(0.05):
-            cursor.execute("INSERT INTO employees VALUES (0, 'Zoë', '2021-01-01', 1, 1)")
+# One moment
+
+
+class Mover(threading.Thread):
+    """Moves a row between departments and jobs, and counts how often: one transaction each.
+
+    The row is in departments whenever the number, the employee's name, is even.
+    """
+
+    def __init__(self, database: Database, key: int) -> None:
+        super().__init__()
+        self._database, self._key = database, key
+        self._stopped = threading.Event()
+        self.waits: list[float] = []
+        self.refused = 0
+
+    def run(self) -> None:
+        with self._database.connect() as connection, connection.cursor() as cursor:
+            places = ["departments", "jobs"]
+            while not self._stopped.wait(0.001):
+                source, target = places
+                started = time.monotonic()
+                try:
+                    connection.begin()
+                    cursor.execute(f"DELETE FROM {source} WHERE id = {self._key}")
+                    cursor.execute(f"INSERT INTO {target} VALUES ({self._key}, 'x')")
+                    cursor.execute(f"UPDATE employees SET name = name + 1 WHERE id = {self._key}")
+                    connection.commit()
+                    places.reverse()
+                except pymysql.err.OperationalError as error:
+                    if error.args[0] != DEADLOCK:
+                        raise
+                    connection.rollback()
+                    self.refused += 1
+                self.waits.append(time.monotonic() - started)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
 
 
 @pytest.fixture
-def writer(database: Database) -> Iterator[None]:
-    """A writer that runs during the test."""
+def movers(logged: Database) -> Iterator[list[Mover]]:
+    logged.insert("departments", [(1000, "Legal"), *((key, "x") for key in MOVED)])
+    logged.insert("jobs", [(1000, "Nurse")])
+    logged.insert("employees", [(key, "0", "2021-02-03", 1000, 1000) for key in range(1, 101)])
+    movers = [Mover(logged, key) for key in MOVED]
+    yield movers
+    for mover in movers:
+        mover.stop()
+
+
+@pytest.mark.slow
+def test_all_workers_see_one_moment(
+    run_here: Callable[..., None],
+    logged: Database,
+    bucket: Bucket,
+    movers: list[Mover],
+    tmp_path: Path,
+) -> None:
+    """Beside transactions across tables, a backup holds exactly those up to its GTID position."""
+    job = Job(bucket, logged.environment | bucket.environment, tmp_path)
+    variable = "gtid_binlog_pos" if logged.server.is_mariadb else "gtid_executed"
+    first = int(re.findall(r"\d+", logged.execute(f"SELECT @@GLOBAL.{variable}")[0][0])[-1])
+    for mover in movers:
+        mover.start()
+    for _ in range(RUNS):
+        run_here(job)
+    moves = []
+    for manifest in job.manifests():
+        counted = {row["id"]: int(row["name"]) for row in job.rows(manifest, "employees")}
+        departments, jobs = (
+            {row["id"] for row in job.rows(manifest, table)} for table in ("departments", "jobs")
+        )
+        even = {key for key in MOVED if counted[key] % 2 == 0}
+        assert (departments, jobs) == ({1000} | even, {1000} | set(MOVED) - even)
+        moves.append(sum(counted.values()))
+        assert moves[-1] == int(re.findall(r"\d+", manifest["gtid"])[-1]) - first
+    assert sorted(set(moves)) == moves
+    assert len(moves) == RUNS
+
+
+# Faults
+
+WRITE = "UPDATE employees SET name = 'Zoë' WHERE id = 2"
+
+
+def held(database: Database) -> "pymysql.Connection[Any]":
+    """A connection with a transaction that keeps the tables from being locked."""
+    connection = database.connect()
+    connection.begin()
+    connection.cursor().execute("UPDATE employees SET name = 'Zoë' WHERE id = 1")
+    return connection
+
+
+def statements(database: Database) -> list[str]:
+    """What the server runs in the database."""
+    return [
+        str(statement)
+        for (statement,) in database.execute(
+            "SELECT info FROM information_schema.processlist WHERE db = DATABASE()"
+        )
+    ]
+
+
+def runs(database: Database, start: str) -> Callable[[], bool]:
+    return lambda: any(each.startswith(start) for each in statements(database))
+
+
+def sockets(worker: int) -> int:
+    """How many sockets a worker has; the one that locks the tables has one more."""
+    return sum("socket" in str(each.readlink()) for each in Path(f"/proc/{worker}/fd").iterdir())
+
+
+ACTS = {
+    "killed": None,
+    "altered": "ALTER TABLE employees ADD extra INT NOT NULL DEFAULT 7",
+    "renamed": "RENAME TABLE employees TO old, other TO employees",
+}
+
+
+def change(database: Database, statement: str) -> None:
+    """Changes a table, again where it is a deadlock's victim: MariaDB locks the parents too."""
+    while True:
+        try:
+            database.execute(statement)
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != DEADLOCK:
+                raise
+        else:
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "act"),
+    [
+        ("before the lock", "killed"),
+        ("before the lock", "altered"),
+        ("before the lock", "renamed"),
+        ("under the lock", "killed"),
+        ("under the lock", "altered"),
+        ("after the lock", "killed"),
+        ("after the lock", "renamed"),
+    ],
+)
+def test_what_happens_at_each_step(
+    job: Job, run_here: Callable[..., None], client: Client, database: Database, step: str, act: str
+) -> None:
+    """A backup is whole though a worker dies or a table changes at any step; writers go on."""
     fill(database, EMPLOYEES)
-    stop = threading.Event()
-    thread = threading.Thread(target=write, args=(database, stop))
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+    database.execute("CREATE TABLE other LIKE employees")
+    database.execute("INSERT INTO other SELECT * FROM employees WHERE id % 2 = 0")
+    if step == "after the lock":
+        job.bucket.storage.fail("employees-00001", method="PUT", times=1, action="delay", seconds=5)
+    with contextlib.ExitStack() as opened:
+        threads = opened.enter_context(concurrent.futures.ThreadPoolExecutor(3))
+        transaction = opened.enter_context(held(database))
+        running = threads.submit(run_here)
+        wait_until(runs(database, "LOCK TABLES"), lambda: not running.done())
+        leader, follower = sorted(engine.workers(), key=sockets, reverse=True)
+        if step == "under the lock":
+            os.kill(follower, signal.SIGSTOP)
+        if step != "before the lock":
+            transaction.commit()
+            wait_until(lambda: not runs(database, "LOCK TABLES")())
+        if step == "under the lock":
+            writing = threads.submit(database.execute, WRITE)
+            wait_until(runs(database, "UPDATE"))
+        if step == "after the lock":
+            wait_until(lambda: any("/employees-" in name for name in job.bucket.blobs()))
+        if statement := ACTS[act]:
+            acting = threads.submit(change, database, statement)
+            wait_until(runs(database, statement[:12]), lambda: not acting.done())
+        else:
+            os.kill(leader, signal.SIGKILL)
+        if step == "under the lock":
+            os.kill(follower, signal.SIGCONT)
+            # A pending ALTER comes first, and waits for the snapshots.
+            writing.result(engine.JOB_SECONDS if statement else 5)
+        transaction.commit()
+        running.result(engine.JOB_SECONDS)
+    (manifest,) = job.manifests()
+    assert client.get("/backup-data").status_code == 200
+    now = job.manifests()[-1]
+    if not statement or step == "before the lock":
+        job.check(manifest, now)
+    else:
+        assert len(job.rows(manifest, "employees")) == EMPLOYEES
+    assert {name.split("/")[2] for name in job.bucket.blobs()} == {
+        each["path"].split("/")[2] for each in (manifest, now)
+    }
 
 
-def test_a_table_that_changes_is_refused(job: Job, run_here: RunHere, writer: None) -> None:
-    """A table that changes is refused by name, and no object stays."""
-    with pytest.raises(Busy, match=r"^employees changed while the backup was taken"):
-        run_here(allow_changes=False)
+@pytest.mark.slow
+def test_a_lock_that_its_client_forgets_is_let_go(
+    job: Job, run_here: Callable[..., None], client: Client, database: Database
+) -> None:
+    """The server frees the tables after ten seconds; the attempt fails, and another succeeds."""
+    fill(database, EMPLOYEES)
+    with contextlib.ExitStack() as opened:
+        threads = opened.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        transaction = opened.enter_context(held(database))
+        running = threads.submit(run_here)
+        wait_until(runs(database, "LOCK TABLES"), lambda: not running.done())
+        leader, follower = sorted(engine.workers(), key=sockets, reverse=True)
+        os.kill(follower, signal.SIGSTOP)
+        transaction.commit()
+        wait_until(lambda: any("opened 1" in each for each in statements(database)))
+        os.kill(leader, signal.SIGSTOP)
+        started = time.monotonic()
+        database.execute(WRITE)
+        assert 5 < time.monotonic() - started < 20
+        os.kill(leader, signal.SIGCONT)
+        os.kill(follower, signal.SIGCONT)
+        running.result(engine.JOB_SECONDS)
+    assert client.get("/backup-data").status_code == 200
+    ours, functions = job.manifests()
+    job.check(ours, functions)
+
+
+def test_tables_that_cannot_be_locked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open transaction makes the job give up after several tries, and says so."""
+    one_moment = importlib.import_module("jobs.one_moment")
+    monkeypatch.setattr(db, "LOCK_WAIT_SECONDS", 1)
+    monkeypatch.setattr(one_moment, "LOCKING_SECONDS", 3)
+    monkeypatch.setattr(one_moment, "LOCK_PAUSE_SECONDS", 1)
+    fill(database, 10)
+    settings = read_settings(database.environment)
+    with held(database), contextlib.ExitStack() as opened:
+        with pytest.raises(Busy, match=r"^could not lock the tables in 3 s: "):
+            one_moment.lock(opened, settings, Deadline(60))
+        assert runs(database, "LOCK TABLES")() is False
+
+
+def test_an_account_that_may_not_lock(
+    job: Job, run_here: Callable[..., None], database: Database
+) -> None:
+    """Without LOCK TABLES the job fails at once and leaves nothing; with it, SELECT is enough."""
+    fill(database, 100)
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT SELECT ON {database.name}.* TO {ACCOUNT}")
+    with pytest.raises(Misconfigured, match=r"denied"):
+        run_here()
     assert job.bucket.blobs() == {}
+    database.execute(f"GRANT LOCK TABLES ON {database.name}.* TO {ACCOUNT}")
+    run_here()
+    assert len(job.manifests()) == 1
 
 
 @pytest.mark.once
-def test_changes_that_are_allowed_are_recorded(
-    job: Job, run_here: RunHere, writer: None, database: Database
+def test_a_range_that_always_fails_leaves_nothing(
+    job: Job, run_here: Callable[..., None], database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With --allow-changes, the manifest names the changed table and both GTID positions."""
-    run_here(allow_changes=True)
-    (manifest,) = job.manifests()
-    changes = manifest["changes"]
-    assert (changes["allowed"], changes["tables"]) == (True, ["employees"])
-    logged = database.execute("SELECT @@log_bin")[0][0] and (
-        "MariaDB" in manifest["server_version"]
-        or database.execute("SELECT @@gtid_mode")[0][0] == "ON"
-    )
-    assert (changes["gtid_start"] != changes["gtid_end"]) == bool(logged)
+    """A range that always fails leaves no manifest, no object and no password in the log."""
+    fill(database, EMPLOYEES)
+    job.bucket.storage.fail("employees-00004", method="PUT", status=403, times=None)
+    assert command.run(run_here) == 1
+    log = capfd.readouterr().err
+    assert "Cloud Storage bucket" in log
+    assert job.settings["DB_PASS"] not in log
+    assert job.bucket.blobs() == {}
 
 
 @dataclasses.dataclass
@@ -293,82 +517,41 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.mark.once
-def test_an_executor_that_is_killed_costs_nothing(
+@pytest.mark.slow
+def test_an_executor_and_a_driver_that_are_killed(
     job: Job, cluster: Cluster, client: Client, database: Database
 ) -> None:
-    """After one of two executors is killed, the other stores its ranges, each once.
-
-    A range that is refused once is stored too, and its failure shows no password in the log.
-    """
+    """After an executor is killed all begins again; after the driver is, the tables are free."""
     fill(database, EMPLOYEES)
     assert client.get("/backup-data").status_code == 200
-    # The third and later ranges wait, so that the kill hits them while they are stored. A repeated
-    # range waits as long: what the killed executor sent has arrived before the job tidies up.
-    job.bucket.storage.fail(
-        "employees-0000[3-7]", method="PUT", times=None, action="delay", seconds=3
-    )
-    job.bucket.storage.fail("employees-00001", method="PUT", status=403)
-    with job.start(
-        "--ranges=8",
-        master=cluster.url,
-        spark_executor_memory="512m",
-        spark_executor_cores="1",
-        spark_executorEnv_PYTHONPATH=str(PROJECT),
-        spark_executorEnv_STORAGE__EMULATOR__HOST=job.bucket.storage.url,
-    ) as started:
-        wait_until(
-            lambda: len([name for name in job.bucket.blobs() if "/employees-" in name]) >= 3,
-            started,
-            job,
-        )
-        first, _ = cluster.executors()
-        os.kill(first, signal.SIGKILL)
+    options = {
+        "master": cluster.url,
+        "spark_executor_memory": "512m",
+        "spark_executor_cores": "1",
+        "spark_executorEnv_PYTHONPATH": str(PROJECT),
+        "spark_executorEnv_STORAGE__EMULATOR__HOST": job.bucket.storage.url,
+    }
+
+    def ranges() -> int:
+        return len([name for name in job.bucket.blobs() if "/employees-" in name])
+
+    slow = {"method": "PUT", "action": "delay", "seconds": 3}
+    job.bucket.storage.fail("employees-0000[4-7]", times=4, **slow)
+    with job.start("--workers=2", **options) as started:
+        wait_until(lambda: ranges() >= 2, lambda: started.poll() is None)
+        os.kill(cluster.executors()[0], signal.SIGKILL)
         assert started.wait(engine.JOB_SECONDS) == 0, job.log()
-    assert "Lost executor" in job.log() or "ExecutorLostFailure" in job.log(), job.log()
-    assert "refused or failed: status 403" in job.log(), job.log()
+    assert "backup begins again" in job.log()
     assert job.settings["DB_PASS"] not in job.log()
     functions, ours = job.manifests()
     job.check(ours, functions)
-    attempts = [stored["name"].split("-")[2] for stored in ours["tables"][2]["objects"]]
-    assert len(set(attempts)) == 8
 
-
-@pytest.mark.once
-def test_a_range_that_fails_is_tried_again(
-    job: Job, run_here: RunHere, client: Client, database: Database
-) -> None:
-    """A range whose object is refused is stored by another attempt and listed once."""
-    fill(database, EMPLOYEES)
-    assert client.get("/backup-data").status_code == 200
-    job.bucket.storage.fail("employees-00004", method="PUT", status=403)
-    run_here(allow_changes=False)
-    functions, ours = job.manifests()
-    job.check(ours, functions)
-
-
-@pytest.mark.once
-def test_a_range_that_always_fails_leaves_nothing(
-    job: Job, run_here: RunHere, database: Database, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A range that always fails leaves no manifest, no object and no password in the log."""
-    fill(database, EMPLOYEES)
-    job.bucket.storage.fail("employees-00004", method="PUT", status=403, times=None)
-    assert command.run(lambda: run_here(allow_changes=False)) == 1
-    log = capfd.readouterr().err
-    assert "Cloud Storage bucket" in log
-    assert job.settings["DB_PASS"] not in log
-    assert job.bucket.blobs() == {}
-
-
-@pytest.mark.once
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("LARGE"), reason="takes minutes: LARGE=1 runs it")
-def test_two_million_employees(job: Job, client: Client, database: Database) -> None:
-    """Eight ranges by two workers hold the rows of the function's one object."""
-    fill(database, MANY_EMPLOYEES)
-    assert client.get("/backup-data").status_code == 200
-    done = engine.run(job.settings, job.folder, "distributed_backup", "--ranges=8")
-    assert done.returncode == 0, done.stdout
-    functions, ours = job.manifests()
-    assert [len(entry["objects"]) for entry in ours["tables"]] == [1, 1, 8]
-    job.check(ours, functions)
+    before = ranges()
+    job.bucket.storage.fail("employees-0000[4-7]", times=None, **slow)
+    with job.start("--workers=2", **options) as started:
+        wait_until(lambda: ranges() >= before + 2, lambda: started.poll() is None)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    wait_until(lambda: not cluster.executors())
+    assert len(job.manifests()) == 2
+    database.execute("ALTER TABLE employees ADD extra INT")

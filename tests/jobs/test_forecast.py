@@ -1,6 +1,7 @@
 """The forecast: the months it learns from, its results, and the histories it refuses."""
 
 import collections
+import dataclasses
 import datetime
 import html
 import importlib.metadata
@@ -9,6 +10,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Bucket, Database
 from werkzeug.test import Client
@@ -140,6 +142,18 @@ def test_the_sample_data_is_forecast_better_than_by_last_year(
     )
 
 
+def test_a_department_that_never_hires_does_not_flatter_the_errors() -> None:
+    """The errors are those of the departments that hire."""
+    module = importlib.import_module("jobs.forecast")
+    hires = {"1": np.arange(48.0) % 7}
+    history = module.History(2020 * 12, 2024 * 12, {"1": (1, "Legal")}, hires)
+    idle = {"2": np.zeros(48)}
+    beside = dataclasses.replace(
+        history, departments={"1": (1, "Legal"), "2": (2, "Idle")}, hires=hires | idle
+    )
+    assert module.measure(beside) == module.measure(history)
+
+
 def test_the_manifest_describes_the_forecast(sample_backup: None, stored: Any) -> None:
     """The manifest has the backup, its months, the method, and each object with its checksum."""
     forecast()
@@ -237,7 +251,7 @@ def test_a_missing_backup_is_an_error(
     """Without a backup, the error names the folder that was searched."""
     assert command.run(forecast) == 1
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert line["reason"] == f"gs://{bucket.name}/hiring/backups/ holds no complete backup"
+    assert line["reason"] == f"gs://{bucket.name}/hiring/backups/ does not exist"
 
 
 def test_a_backup_without_hires_is_refused(

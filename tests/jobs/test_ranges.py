@@ -3,16 +3,13 @@
 import pytest
 from conftest import Database
 
+import db
 from hiring.avro.schema import read_table
 from hiring.deadline import Deadline
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
 from hiring.tables import TABLES
-
-pytest.importorskip("pyspark", reason="pyspark is not installed (tests/requirements-jobs.txt)")
-
-import db
-from jobs import distributed_backup
+from jobs import ranges
 
 ROWS = 100
 
@@ -30,7 +27,7 @@ def split(database: Database, most: int) -> list[list[int]]:
                     connection, f"SELECT number FROM employees WHERE {part.condition}"
                 )
             ]
-            for part in distributed_backup.split(connection, table, rows, most)
+            for part in ranges.split(connection, table, rows, most)
         ]
 
 
@@ -61,17 +58,17 @@ def test_each_row_is_in_one_range_of_about_the_same_size(
 ) -> None:
     """Each row is in one range of about the same size, for every type of key."""
     make(database, f"id {column} NOT NULL PRIMARY KEY", values)
-    ranges = split(database, 13)
-    assert [len(each) for each in ranges] == [13] * 7 + [9]
-    assert sorted(number for each in ranges for number in each) == list(range(ROWS))
+    found = split(database, 13)
+    assert [len(each) for each in found] == [13] * 7 + [9]
+    assert sorted(number for each in found for number in each) == list(range(ROWS))
 
 
 def test_many_rows_may_share_the_first_column_of_a_key(database: Database) -> None:
     """Rows that share the first column of a key make uneven ranges, each row in exactly one."""
     make(database, "id INT NOT NULL, PRIMARY KEY (id, number)", [n // 40 for n in range(ROWS)])
-    ranges = split(database, 10)
-    assert sorted(number for each in ranges for number in each) == list(range(ROWS))
-    assert [len(each) for each in ranges if each] == [40, 40, 20]
+    found = split(database, 10)
+    assert sorted(number for each in found for number in each) == list(range(ROWS))
+    assert [len(each) for each in found if each] == [40, 40, 20]
 
 
 @pytest.mark.parametrize(

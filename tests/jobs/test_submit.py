@@ -131,6 +131,7 @@ PROPERTIES = ",".join(
     [
         "--properties=spark.dynamicAllocation.enabled=false",
         "spark.executor.instances=2",
+        "spark.executor.cores=4",
         "spark.speculation=false",
         "spark.dataproc.driverEnv.PYTHONPATH=./packages",
         "spark.executorEnv.PYTHONPATH=./packages",
@@ -157,7 +158,7 @@ dataproc batches submit pyspark jobs/distributed_backup.py --batch=hiring-backup
     {PROPERTIES},spark.dataproc.driverEnv.DB_HOST=10.1.2.3,\
 spark.dataproc.driverEnv.DB_NAME=hiring,spark.dataproc.driverEnv.DB_USER=sparks,\
 spark.dataproc.driverEnv.DB_PASS_SECRET=\
-projects/acme/secrets/hiring-jobs-password/versions/latest --project=acme
+projects/acme/secrets/hiring-jobs-password/versions/latest --project=acme -- --workers=8
 """
 IMAGE = "europe-west1-docker.pkg.dev/acme/hiring/forecast:RUN"
 FORECAST = f"""
@@ -203,7 +204,7 @@ def test_missing_settings_are_named_before_anything_is_called(
     assert (answer.returncode, answer.stdout) == (1, "")
 
 
-@pytest.mark.parametrize(("job", "argument"), [("backup", "--ranges=0"), ("forecast", "x")])
+@pytest.mark.parametrize(("job", "argument"), [("backup", "--ranges=8"), ("forecast", "x")])
 def test_an_unknown_argument_is_refused(source: Path, job: str, argument: str) -> None:
     """A mistyped argument is named, and nothing is called."""
     answer = run_script(source, {}, job, argument)
@@ -237,14 +238,15 @@ def test_a_backup_is_submitted_with_its_options_and_every_module(
     submit: Submit, project: Project, tmp_path: Path
 ) -> None:
     """A new account with its rights runs the batch, whose archive has all modules of the driver."""
-    answer = submit("backup", "--ranges=64", "--allow-changes", JOBS_SUBNET="inside")
+    answer = submit("backup", "--workers=16", JOBS_SUBNET="inside")
     batch = submitted(project, answer)
     spark = batch["pysparkBatch"]
     (packed,) = spark["archiveUris"]
-    assert spark["args"] == ["--ranges=64", "--allow-changes"]
+    assert spark["args"] == ["--workers=16"]
     execution = batch["environmentConfig"]["executionConfig"]
     assert execution == {"serviceAccount": JOBS_ACCOUNT, "subnetworkUri": "inside"}
     properties = batch["runtimeConfig"]["properties"]
+    assert properties["spark.executor.instances"] == "4"
     assert properties["spark.dataproc.driverEnv.DB_HOST"] == "10.1.2.3"
     assert properties["spark.dataproc.driverEnv.DB_PASS_SECRET"].endswith("/versions/latest")
     assert not any("DB_PASS" in name for name in properties if not name.endswith("DB_PASS_SECRET"))

@@ -31,11 +31,6 @@ BELOW = {
 }
 """What each room may import beside itself."""
 
-SAME_NAME_ALLOWED = {
-    "FORMAT": "the manifest of a backup and that of a job's results have a version each",
-}
-"""Names that two modules share, each with the reason."""
-
 
 def tracked(*patterns: str) -> list[str]:
     """The files under version control that match the patterns."""
@@ -150,7 +145,7 @@ def test_no_two_definitions_share_a_name() -> None:
             for name in names_of(tree_of(file)):
                 places[name].append(file)
     shared = {name: files for name, files in places.items() if len(files) > 1}
-    assert shared.keys() == SAME_NAME_ALLOWED.keys(), shared
+    assert shared == {}
 
 
 @pytest.mark.parametrize("file", [*MODULES, *SCRIPTS])

@@ -35,7 +35,7 @@ CONFIGURATION = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.ui.enabled": "false",
-    "spark.sql.shuffle.partitions": "2",
+    "spark.stage.maxConsecutiveAttempts": "1",  # as the job sets where it starts Spark
 }
 
 
@@ -84,6 +84,22 @@ def session(settings: Mapping[str, str]) -> Iterator[None]:
     SparkSession.builder.getOrCreate().stop()
     gateway.shutdown()
     process.stop(gateway.proc)
+
+
+def workers() -> list[int]:
+    """The processes that run tasks of `session`: the children of Spark's daemon."""
+    from pyspark import SparkContext
+
+    def children(pid: int) -> list[int]:
+        listed = Path(f"/proc/{pid}/task").glob("*/children")
+        return [int(child) for each in listed for child in each.read_text().split()]
+
+    daemons = [
+        pid
+        for pid in children(SparkContext._gateway.proc.pid)
+        if b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return [worker for daemon in daemons for worker in children(daemon)]
 
 
 def command(
