@@ -1,6 +1,5 @@
 """The values of the page's template: summary, columns, rows and their bars."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,6 @@ class TableRow:
         label: of the department or the job.
         numbers: by the order's name for the column, such as `q1` or `hires`.
         texts: texts to show instead of a column's number.
-        bars: beside its name.
         above: the columns whose number is above their mean.
         identity: of a department that can be opened, as in the parameter `open`.
         jobs: of an open department, None for one that is folded.
@@ -30,7 +28,6 @@ class TableRow:
     label: Label
     numbers: dict[str, int]
     texts: dict[str, str] = field(default_factory=dict)
-    bars: Sequence[Bar] = ()
     above: frozenset[str] = frozenset()
     identity: str = ""
     jobs: list["TableRow"] | None = None
@@ -55,7 +52,6 @@ def view(query: ReportQuery, found: Found) -> dict[str, Any]:
             names[each.identity],
             lines.numbers(each),
             lines.texts(each),
-            lines.bars(each),
             lines.above(each),
             visible(each.identity) if query.by_quarter else "",
             lines.jobs(each),
@@ -68,6 +64,7 @@ def view(query: ReportQuery, found: Found) -> dict[str, Any]:
         "columns": lines.columns,
         "sections": lines.sections(departments),
         "total": total,
+        "bars": lines.bars,
         "chart": lines.chart(total) if query.in_columns else None,
         "highest": max(lines.drawn(total.numbers), default=0),
         "longest": lines.longest,
@@ -159,11 +156,12 @@ class _Lines:
             return [numbers[heading.lower()] for heading in self.headings]
         return [numbers["hires"]]
 
-    def bars(self, hires: YearlyHires) -> list[Bar]:
-        numbers = self.drawn(self.numbers(hires))
+    def bars(self, row: TableRow) -> list[Bar]:
+        """The bars beside a name, made when its row is rendered: all at once need much memory."""
+        numbers = self.drawn(row.numbers)
         if self.query.in_columns:
             return drawing.columns(numbers, self.kinds, self.longest)
-        above = self.query.by_quarter or self.found.is_above(hires, self.query.first)
+        above = self.query.by_quarter or str(self.query.first) in row.above
         drawn = drawing.stacked(numbers, self.kinds if above else ("rest",), self.longest)
         return [*drawn, Bar("mean", f"{self.mean[1]}%", "2")] if self.mean else drawn
 
@@ -183,7 +181,7 @@ class _Lines:
             return None
         names = labels({job.identity: job.name for job in jobs})
         return [
-            TableRow(names[job.identity], self.numbers(job), {"change": ""}, self.bars(job))
+            TableRow(names[job.identity], self.numbers(job), {"change": ""})
             for job in self.arranged(jobs)
         ]
 

@@ -156,6 +156,13 @@ def test_a_name_may_be_null_or_not_text(client: werkzeug.test.Client, database: 
         ",Nurse,1,1,0,0",
         "ff00,Nurse,1,0,0,0",
     ]
+    page = get(client, QUARTERLY + "?format=html&filter=F00").text
+    assert page_rows(page) == [["ff00", "1", "0", "0", "0", "1"]]
+    (link,) = re.findall(r'<a href="(\?[^"#]*)#d-%3Da" aria-expanded="false">', page)
+    assert page_rows(get(client, QUARTERLY + html.unescape(link)).text) == [
+        ["ff00", "1", "0", "0", "0", "1"],
+        ["Nurse", "1", "0", "0", "0", "1"],
+    ]
 
 
 def test_departments_of_one_name_stay_apart_in_the_page(
