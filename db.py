@@ -10,13 +10,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pymysql
-from pymysql.constants import CLIENT
-
 from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import Busy, DatabaseUnavailable, Misconfigured, TimedOut
-from hiring.mysql import login, session
+from hiring.mysql import login, pymysql, session
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import NO_SUCH_TABLE, may_pass, translate
 from hiring.mysql.statements import ping, quote, select
@@ -76,7 +73,8 @@ def connect(
         Misconfigured: a setting is malformed.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
-    connection = login.log_in(settings, CLIENT.MULTI_STATEMENTS if multi_statements else 0)
+    flags = pymysql.constants.CLIENT.MULTI_STATEMENTS if multi_statements else 0
+    connection = login.log_in(settings, flags)
     waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
     try:
         session.begin(connection, settings.database, statement_seconds, waits | variables)

@@ -22,16 +22,19 @@ the following; `tests/project/test_private.py` fails where one of the names is g
     _secure                       whether PyMySQL sends a password as it is where there is no TLS:
                                   it does so on every unix socket, on a forwarded one in vain.
     _process_auth                 refuses what gives the password to a server that nobody verified.
+
+Its private module `_auth` is imported a second time, with cryptography, for the first RSA login.
 """
 
 import functools
+import importlib
 import io
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pymysql import err
+from pymysql import _auth, err
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import COMMAND, CR
 from pymysql.cursors import SSCursor
@@ -44,6 +47,16 @@ SENT_BYTES = 64 * 1024
 """Bytes of a statement, or of lines, that must be sent within the write timeout."""
 SERVER_PART = 0.95
 """The part of the remaining time after which the server stops a SELECT: before the client does."""
+
+
+def _encrypt(password: bytes, salt: bytes, key: bytes) -> bytes:
+    """Encrypts a password with the server's RSA key; imports cryptography at its first call."""
+    importlib.reload(_auth)  # which puts PyMySQL's own function back
+    encrypted: bytes = _auth.sha2_rsa_encrypt(password, salt, key)
+    return encrypted
+
+
+_auth.sha2_rsa_encrypt = _encrypt
 
 LOGIN_PLUGINS = (b"caching_sha2_password", b"sha256_password", b"mysql_native_password")
 CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")

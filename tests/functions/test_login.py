@@ -1,7 +1,10 @@
 """A login works whatever the line to the server is, and gives the password to no stranger."""
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from asking_server import AskingServer
 from certificates import Authority
-from conftest import ACCOUNT, Database
+from conftest import ACCOUNT, PROJECT, Database
 from forwarder import Forwarder
 
 import db
@@ -112,6 +115,33 @@ def test_a_wrong_password_locks_an_account_no_sooner_than_said(
         assert log_in(database, DB_SOCKET=forwarded) == 1
     with pytest.raises(DatabaseUnavailable, match="the account of DB_USER is locked"):
         log_in(database, DB_SOCKET=forwarded, DB_PASS="wrong")
+
+
+COLD_START = """
+import sys
+import db, main
+from hiring.settings import current_settings
+slow = {"cryptography", "fastavro", "google.cloud.storage", "numpy"}
+print(sorted(slow & set(sys.modules)))
+db.connect(current_settings(), 10).close()
+print(sorted(slow & set(sys.modules)))
+"""
+
+
+def test_a_cold_start_imports_nothing_slow(database: Database, forwarded: str) -> None:
+    """A report's function imports nothing slow; a login with RSA alone imports cryptography."""
+    with_rsa = [] if database.server.is_mariadb else ["cryptography"]
+    for path, imported in ((str(database.server.socket), []), (forwarded, with_rsa)):
+        database.execute("FLUSH PRIVILEGES")
+        started = subprocess.run(
+            [sys.executable, "-c", COLD_START],
+            cwd=PROJECT,
+            env={**os.environ, **database.environment, "DB_SOCKET": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert started.stdout.splitlines() == ["[]", str(imported)]
 
 
 # Where the server can't be reached, and why
