@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 
 import pymysql
@@ -26,6 +27,12 @@ VARIABLES = {
 """Session variables, and the values with which a table becomes what its statement says.
 
 With others, the server adds ON UPDATE or a column, or refuses a row format or a foreign key.
+"""
+CHARACTER_SET = re.compile(r" CHARACTER SET (\w+)( COLLATE \w+)?")
+DEFAULT_COLLATIONS = """
+SELECT character_set_name, collation_name
+FROM information_schema.collations
+WHERE is_default = 'Yes'
 """
 REMOVAL_SECONDS = 60
 
@@ -112,7 +119,10 @@ def _compare(
     if printed_by is None:
         return
     ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    lines = itertools.zip_longest(*map(_lines, (statement, created)), fillvalue="")
+    defaults = dict(select(connection, DEFAULT_COLLATIONS))
+    lines = itertools.zip_longest(
+        _lines(statement, defaults), _lines(created, defaults), fillvalue=""
+    )
     before, after = next((pair for pair in lines if pair[0] != pair[1]), ("", ""))
     if before == after:
         return
@@ -124,9 +134,16 @@ def _compare(
     status("table created otherwise", "WARNING", table=table, before=before, after=after)
 
 
-def _lines(statement: str) -> list[str]:
+def _lines(statement: str, defaults: dict[str, str]) -> list[str]:
+    """The lines of a statement, with every character set as its collation.
+
+    MySQL prints either or both, depending on the statement that made the column.
+    """
     if found := NEXT_ID.search(statement):
         statement = statement[: found.start(1)] + statement[found.end(1) :]
+    statement = CHARACTER_SET.sub(
+        lambda found: found[2] or f" COLLATE {defaults.get(found[1], found[1])}", statement
+    )
     return [line.strip().removesuffix(",") for line in statement.strip().splitlines()]
 
 

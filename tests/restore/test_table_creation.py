@@ -165,3 +165,19 @@ def test_created_tables_go_if_the_load_fails(
     before = created(empty_database)
     loaded = run_restore(copy, DB_NAME=empty_database.name)
     assert (loaded.status, created(empty_database)) == (4, before), loaded.error
+
+
+def test_a_character_set_that_is_printed_otherwise(
+    database: Database, empty_database: Database, run_restore: Loader, take_backup: Backup
+) -> None:
+    """A column whose collation the server prints only when it is declared is the same column."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_job")
+    database.execute("DROP TABLE jobs")
+    database.execute(
+        "CREATE TABLE jobs (id INT UNSIGNED PRIMARY KEY) SELECT 1 AS id, 'Clerk' AS job,"
+        " CONVERT('a' USING latin1) AS note, CONVERT('a' USING cp1251) AS other"
+    )
+    database.execute("ALTER TABLE jobs ADD more CHAR(3) COLLATE latin1_bin")
+    loaded = run_restore(take_backup()["backup"], DB_NAME=empty_database.name)
+    assert loaded.status == 0, loaded.error
+    assert empty_database.execute("SELECT id, note FROM jobs") == [(1, "a")]
