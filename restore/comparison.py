@@ -9,6 +9,7 @@ to find the rows.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
+import pymysql
 
 from hiring.avro.buffers import Part
 from hiring.avro.columns import ColumnChunk, from_values
@@ -18,6 +19,7 @@ from hiring.avro.schema import Column
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.packets import Ints, Words, read_rows
+from hiring.mysql.server_errors import is_about_the_statement
 from hiring.mysql.statements import keep_alive, quote
 from hiring.progress import Progress, status
 from restore import sql_text
@@ -154,7 +156,13 @@ def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
     literal, _ = sql_text.write(sql_text.INSERT, of_key, [values[each] for each in key])
     sought = literal[:-1].decode("utf-8", "surrogateescape")
     where = f" WHERE ({', '.join(map(quote, key))}) = {sought}"
-    for there in stored_blocks(inserter, where):
+    try:
+        found = list(stored_blocks(inserter, where))
+    except pymysql.err.Error as error:
+        if not is_about_the_statement(error):
+            raise
+        found = []  # the key's column cannot even be compared with such a value
+    for there in found:
         for column, one, other in zip(columns, row, there, strict=False):
             if digest([column], [one]) != digest([column], [other]):
                 return (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hiring.avro.buffers import lay_out, pieces_of
 from hiring.avro.columns import ColumnChunk, from_rows
-from hiring.avro.decoding import decode
+from hiring.avro.decoding import decode, python_values
 from hiring.avro.fields import AvroType, read_fields, read_type
 from hiring.avro.mapping import type_mapping
 from hiring.avro.schema import Column, Table
@@ -184,6 +184,23 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
     names = [column.avro_name for column in table.columns]
     expected = [[as_bytes(row[name]) for row in rows] for name in names]
     assert repr([values_of(chunk) for chunk in columns]) == repr(expected)
+
+
+@given(made=tables())
+def test_decoded_values_are_those_of_fastavro(made: tuple[Table, Rows]) -> None:
+    """Decoded columns are the same Python values that fastavro reads, times without their zone."""
+    table, rows = made
+    schema, content = fastavro.parse_schema(table.avro_schema), io.BytesIO(encode(table, rows))
+    fields = read_fields(table.avro_schema)
+    records = [fastavro.schemaless_reader(content, schema, None) for _ in rows]
+    pairs = zip(fields, decoded(table, rows), strict=True)
+    columns = [python_values(field.type, chunk) for field, chunk in pairs]
+    expected = [[without_zone(record[field.name]) for record in records] for field in fields]
+    assert columns == expected
+
+
+def without_zone(value: Any) -> Any:
+    return value.replace(tzinfo=None) if isinstance(value, datetime.datetime) else value
 
 
 @pytest.mark.parametrize(
