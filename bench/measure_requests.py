@@ -20,7 +20,7 @@ from local import sample, serve
 CLIENTS = 8
 WARM_SECONDS = 1
 SECONDS = 5
-FORMATS = ("text", "html", "json", "csv")
+FORMATS = ("text", "html", "json", "ndjson", "csv")
 COLUMNS = ["report", "format", "requests/s", "p95 ms"]
 
 
