@@ -49,7 +49,7 @@ deploy_job() { # WHO MORE_VARIABLES FLAG...
 # Has Scheduler start the drill on the first of each month, and ask every day how old the newest is.
 schedule_drill() {
     step "job hiring-drill"
-    exists run jobs describe hiring-drill --region="$REGION" || return 0
+    "$DRY_RUN" || exists run jobs describe hiring-drill --region="$REGION" || return 0
     grant "run jobs" hiring-drill schedule run.invoker --region="$REGION"
     ensure_job "$DRILL_JOB" --schedule="0 6 1 * *" --http-method=POST \
         --uri="https://run.googleapis.com/v2/projects/$PROJECT_ID/locations/$REGION/jobs/hiring-drill:run" \
