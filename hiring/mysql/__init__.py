@@ -1,8 +1,8 @@
 """The MySQL client: logging in, sessions, statements, row packets, server errors.
 
-PyMySQL imports cryptography with itself, which takes an eighth of a cold start, and uses it for
-logins with RSA alone. So it is imported without, and `connection.py` imports it when it is needed.
-That holds for whoever imports PyMySQL from here first.
+PyMySQL imports cryptography, which takes a sixth of a cold start, and uses it for logins with RSA
+only. So it is imported without it here, and `connection.py` adds it when a login needs it. Whoever
+imports PyMySQL first, as `db.py` does in a function, has to take it from here.
 """
 
 import importlib

@@ -26,8 +26,8 @@ def log_in(settings: Settings, flags: int) -> Connection:
 
     Without TLS, a server whose cache does not hold the account's password takes it as it is on its
     own unix socket, and encrypted with RSA on a forwarded one, such as Cloud SQL's. It refuses the
-    other with the error of a wrong password, and only it knows which socket this is. So that
-    error has the other way tried too, once: accounts can be locked after some wrong passwords.
+    other way with the error of a wrong password, and only it knows which socket this is. So after
+    that error the other way is tried, once: wrong passwords can lock an account.
     https://dev.mysql.com/doc/refman/8.4/en/caching-sha2-pluggable-authentication.html
 
     Args:
