@@ -230,6 +230,16 @@ def test_no_name_reaches_a_terminal_raw(bucket: Bucket) -> None:
             assert not line.startswith("#")
 
 
+def test_no_name_forges_the_plan_of_a_restore(bucket: Bucket, database: Database) -> None:
+    """The lines above "Type yes" show a database's name as it is, on one line."""
+    name = write_backup(bucket, NOW, TERMINAL_ESCAPE)
+    address = f"gs://{bucket.name}/hiring/backups/{name}/"
+    status, text = load_on_terminal(database, bucket, ["restore", address, "--replace"], "no")
+    assert status == 130, text
+    assert r"database a\x1b[2K\u202e\n# | reboot, taken " in text
+    assert all(each.isprintable() or each in "\r\n" for each in text)
+
+
 ODD_MANIFESTS = {
     "year 9999": {"taken_at": "9999-12-31T23:59:59-05:00"},
     "year 1": {"taken_at": "0001-01-01T00:00:00+05:00"},
