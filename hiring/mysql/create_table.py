@@ -267,7 +267,7 @@ def _check_word(word: str, before: list[_Token], after: _Token, known: frozenset
         word in FUNCTIONS or word in EXPRESSION_WORDS or word.startswith(FAMILIES)
     )
     is_introducer = word.startswith("_") or word in ("x", "b", "n")
-    is_name = what.text in NAMED_FREELY and word not in NEVER
+    is_name = what.text in NAMED_FREELY and word not in NEVER and after.text != "("
     is_prefix = is_introducer and after.kind in ("text", "number")
     if not (word in known or is_call or is_prefix or is_name):
         raise _Refused(f"it has the word {word.upper()}")

@@ -47,6 +47,7 @@ HOSTILE = {
     "another server": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB CONNECTION='mysql://x/y/z'",
     "a function": "CREATE TABLE `jobs` (`id` int DEFAULT (sleep(9))) ENGINE=InnoDB",
     "a stored function": "CREATE TABLE `jobs` (`id` int DEFAULT (`evil`(9))) ENGINE=InnoDB",
+    "a function as a name": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB CHARSET=load_file('/x')",
     "a variable": "CREATE TABLE `jobs` (`id` int DEFAULT (@@port)) ENGINE=InnoDB",
     "a sequence": "CREATE TABLE `jobs` (`id` int DEFAULT (setval(`s`,1))) ENGINE=InnoDB",
     "a subquery": "CREATE TABLE `jobs` (`id` int, CHECK (1 in (SELECT 1))) ENGINE=InnoDB",
