@@ -239,7 +239,8 @@ def _check_words(tokens: list[_Token], outside: frozenset[str], inside: frozense
         if token.text == "(":
             # An index has a name before its columns, and lengths after them: `name`(10).
             is_length = depth == 1 and after[0].kind == "number" and after[1].text == ")"
-            if before[2].kind == "name" and not (is_key and (is_length or not depth)):
+            has_columns = not depth and (after[0].kind == "name" or after[0].text == "(")
+            if before[2].kind == "name" and not (is_key and (is_length or has_columns)):
                 raise _Refused(f"it calls {before[2].text}")
             depth += 1
         elif token.text == ")":
