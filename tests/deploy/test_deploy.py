@@ -266,7 +266,7 @@ def test_each_call_of_a_first_run_that_is_refused_names_its_step(
         "who may no longer call",
         f"instance {SOCKET}",
         "source of the functions, with locked packages",
-        "account hiring-changes of version 1",
+        "four builds side by side (this takes minutes)",
     ]
     assert set(project.services) == set(FUNCTIONS)
     callers = {moment.name: "allUsers" in moment.callers for moment in project.history}
