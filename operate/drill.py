@@ -26,6 +26,7 @@ from hiring.mysql.connection import Connection
 from hiring.mysql.statements import quote, select
 from hiring.progress import answer, status
 from hiring.settings import Settings
+from hiring.storage import newest
 from hiring.storage.catalog import BACKUPS
 from hiring.storage.drills import DRILLS, GOOD
 from hiring.storage.manifest import StoredFile
@@ -64,7 +65,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             "seconds": {},
         }
         try:
-            _drill(scratch, plan_restore(address, settings.database), record, deadline)
+            plan = plan_restore(address, settings.database)
+            is_own = newest.is_of(plan.backup.manifest, settings.database)
+            record["database"] = settings.database if is_own else plan.backup.manifest.database
+            _drill(scratch, plan, record, deadline)
             record["result"] = GOOD
         except (BundleError, Unfinished, KeyboardInterrupt) as error:
             record["result"] = str(error) or "interrupted"
@@ -123,7 +127,6 @@ def _drill(
     plan, left_out = _within_the_three(plan)
     record |= {
         "backup": plan.address,
-        "database": manifest.database,
         "taken_at": manifest.taken_at,
         "rows": {name: manifest.all_rows([name]) for name in TABLES},
         "left_out": left_out,

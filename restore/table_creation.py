@@ -28,6 +28,7 @@ VARIABLES = {
 
 With others, the server adds ON UPDATE or a column, or refuses a row format or a foreign key.
 """
+COLUMN = re.compile(r"`(?:[^`]|``)+`")
 CHARACTER_SET = re.compile(r" CHARACTER SET (\w+)( COLLATE \w+)?")
 DEFAULT_COLLATIONS = """
 SELECT character_set_name, collation_name
@@ -118,20 +119,33 @@ def _compare(
     """Compares a table with the statement of a server that made it, but for AUTO_INCREMENT."""
     if printed_by is None:
         return
-    ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    defaults = dict(select(connection, DEFAULT_COLLATIONS))
-    lines = itertools.zip_longest(
-        _lines(statement, defaults), _lines(created, defaults), fillvalue=""
-    )
-    before, after = next((pair for pair in lines if pair[0] != pair[1]), ("", ""))
-    if before == after:
+    differing = _differing(connection, table, statement)
+    for before, after in differing:
+        # A column that lost its default prints none; a new one gets the default NULL.
+        if after.replace(" DEFAULT NULL", "", 1) == before and (column := COLUMN.match(before)):
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {quote(table)} ALTER {column[0]} DROP DEFAULT")
+    if differing:
+        differing = _differing(connection, table, statement)
+    if not differing:
         return
+    before, after = differing[0]
     if connection.server_version == printed_by:
         raise Misconfigured(
             f"table {table} is not created as it was: {before or 'nothing'!r} became"
             f" {after or 'nothing'!r}{hindrances}"
         )
     status("table created otherwise", "WARNING", table=table, before=before, after=after)
+
+
+def _differing(connection: Connection, table: str, statement: str) -> list[tuple[str, str]]:
+    """The lines of a statement and of the table that was created by it, where they differ."""
+    ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+    defaults = dict(select(connection, DEFAULT_COLLATIONS))
+    lines = itertools.zip_longest(
+        _lines(statement, defaults), _lines(created, defaults), fillvalue=""
+    )
+    return [pair for pair in lines if pair[0] != pair[1]]
 
 
 def _lines(statement: str, defaults: dict[str, str]) -> list[str]:

@@ -35,15 +35,20 @@ def of_database(folders: Iterable[BackupFolder], database: str) -> list[BackupFo
     lower = database.lower()
     spellings = {each.manifest.database for each in folders if each.manifest}
     has_both = len([each for each in spellings if each.lower() == lower]) > 1
+    return [
+        each
+        for each in folders
+        if each.manifest and is_of(each.manifest, database, has_both=has_both)
+    ]
 
-    def is_meant(manifest: Manifest) -> bool:
-        variable = manifest.lower_case_table_names
-        with_case = has_both if variable is None else variable == 0
-        return manifest.database == database or (
-            not with_case and manifest.database.lower() == lower
-        )
 
-    return [each for each in folders if each.manifest and is_meant(each.manifest)]
+def is_of(manifest: Manifest, database: str, *, has_both: bool = False) -> bool:
+    """Whether a backup is of a database; `has_both`: case counts if the manifest does not say."""
+    variable = manifest.lower_case_table_names
+    with_case = has_both if variable is None else variable == 0
+    return manifest.database == database or (
+        not with_case and manifest.database.lower() == database.lower()
+    )
 
 
 def with_rows(folders: Iterable[BackupFolder]) -> list[BackupFolder]:

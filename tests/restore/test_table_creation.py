@@ -181,3 +181,18 @@ def test_a_character_set_that_is_printed_otherwise(
     loaded = run_restore(take_backup()["backup"], DB_NAME=empty_database.name)
     assert loaded.status == 0, loaded.error
     assert empty_database.execute("SELECT id, note FROM jobs") == [(1, "a")]
+
+
+def test_a_column_without_its_default_is_created_so(
+    database: Database, take_backup: Backup, run_restore: Loader
+) -> None:
+    """A column that lost its default, which its CREATE TABLE does not tell, has none again."""
+    database.execute("ALTER TABLE jobs ADD code INT, ADD name VARCHAR(9) COMMENT 'a'")
+    database.execute("ALTER TABLE jobs ALTER code DROP DEFAULT, ALTER name DROP DEFAULT")
+    database.insert("jobs", [(1, "Clerk", None, "x")])
+    before = created(database)
+    backup = take_backup()["backup"]
+    database.execute("DROP TABLE employees, jobs, departments")
+    loaded = run_restore(backup)
+    assert (loaded.status, loaded.log[-1]["severity"]) == (0, "INFO")
+    assert created(database) == before
