@@ -250,7 +250,7 @@ def store_reports(
         hires: the counts of all rows of employees, if there are any.
     """
     stored = []
-    for report in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT):
+    for report in reports.REPORTS:
         if hires is None or not hires.possible:
             rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
         elif report is reports.QUARTERLY_HIRED:

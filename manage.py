@@ -175,7 +175,7 @@ settings, in the environment:
   GCS_PATH                     bucket, or bucket/prefix, of the backups; every command
   DB_NAME                      whose backups; hiring by default; every command
   DB_PASS, DB_USER, and INSTANCE_CONNECTION_NAME, DB_SOCKET, or DB_HOST, DB_PORT, DB_SSL_CA
-                               the database; for backup, restore and import
+                               the database; for all but list, check, prune and bigquery
   KEEP_BACKUPS_DAYS, KEEP_BACKUPS_WEEKS, KEEP_BACKUPS_MONTHS
                                what backup prunes
 

@@ -174,6 +174,9 @@ NAMES_BY_ID = {
 }
 ANY_HIRE = "SELECT 1 FROM employees LIMIT 1"
 
+REPORTS = (QUARTERLY_HIRED, HIRING_BY_DEPARTMENT)
+"""All of them: what a backup stores and a drill compares."""
+
 YEARS_SECONDS = 2
 """Time limit for finding the years to link to; the page can omit them."""
 YEARS_BESIDE = 12

@@ -1,4 +1,4 @@
-"""Shows the progress of a command that runs for minutes: a bar on a terminal, else log lines."""
+"""What a command says while it runs: status lines, its answer, and a progress bar."""
 
 import sys
 import time

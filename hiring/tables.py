@@ -1,4 +1,3 @@
-"""The three tables."""
+"""The names of the three tables, parents before children."""
 
 TABLES = ("departments", "jobs", "employees")
-"""Referenced ones first."""

@@ -1,1 +1,1 @@
-"""The operator's commands beside restoring: listing, checking, pruning, exporting backups."""
+"""The operator's commands: backup, list, check, prune, drill, bigquery; what a load shows."""

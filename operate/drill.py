@@ -38,7 +38,6 @@ from restore.plan import RestorePlan, Unfinished, plan_restore
 from restore.transaction import LOAD_SECONDS
 
 SCRATCH = "_drill"
-REPORTS = {each.name: each for each in (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)}
 
 FOREIGN_KEY = re.compile(
     r"^  CONSTRAINT `(?P<name>(?:[^`]|``)+)` FOREIGN KEY .*? REFERENCES (?P<parent>\S+) \(.*$"
@@ -190,7 +189,7 @@ def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFil
         BadSource: they differ; the message has the first difference.
     """
     found = re.fullmatch(r"reports/(.+?)(?:-(\d{4}))?\.ndjson", stored.name)
-    report = REPORTS.get(found[1]) if found else None
+    report = next((each for each in reports.REPORTS if found and each.name == found[1]), None)
     if report is None or found is None:
         return  # of a version that had other reports
     counted = _count(connection, report, found[2])

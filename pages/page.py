@@ -91,8 +91,7 @@ def _link_to_other(query: ReportQuery, host: str) -> tuple[str, str]:
     Cloud Run gives each function its own host, which begins with the function's name and is
     otherwise the same within a project; elsewhere the functions share one host.
     """
-    pair = (reports.QUARTERLY_HIRED, reports.HIRING_BY_DEPARTMENT)
-    other = pair[query.by_quarter]
+    other = reports.REPORTS[query.by_quarter]
     link = ReportQuery(other, query.first, query.last).link()
     title = "departments and their mean" if query.by_quarter else "hires per quarter"
     if host.startswith(f"{query.report.name}-") and host.endswith(".run.app"):

@@ -1,4 +1,4 @@
-"""A request for a report, and the links to other requests."""
+"""A report's request: its parameters and formats, and the links to other requests."""
 
 import dataclasses
 import re
