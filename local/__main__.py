@@ -171,7 +171,8 @@ def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
     """The settings with which the functions and `manage.py` reach the database and the bucket."""
     # A new password for each run: only the functions and the load need it.
     password = secrets.token_urlsafe()
-    server.create_account(ACCOUNT, password, DATABASE)
+    for database in (DATABASE, f"{DATABASE}_drill"):
+        server.create_account(ACCOUNT, password, database)
     return {
         "DB_SOCKET": str(server.socket),
         "DB_USER": ACCOUNT,

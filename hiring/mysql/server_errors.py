@@ -9,9 +9,7 @@ from pymysql.constants import CR
 from hiring import tls
 from hiring.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
-FULL = "its disk is full, or a table has reached its limit"
 UNAVAILABLE = {
-    **dict.fromkeys((3, 1021, 1114, 1878, 3675), FULL),
     1040: "it has too many connections",
     1045: "it refuses the login of DB_USER",
     1053: "it is shutting down",
@@ -51,7 +49,7 @@ MISCONFIGURED = (
 BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}
 NO_SUCH_TABLE = 1146
-DISK_FULL = {20, 1021, 1114}
+DISK_FULL = {20, 1021, 1114, 1878, 3675}
 NO_SPACE = re.compile(r"No space left|\b(errno|error|errcode):? 28\b", re.IGNORECASE)
 """A full disk in the message of an error that may have other causes."""
 
@@ -99,7 +97,10 @@ def translate(error: pymysql.err.Error) -> BundleError:
     """
     number = error_number(error)
     if disk_is_full(error):
-        return DatabaseUnavailable("the database server is not available: its disk is full")
+        return DatabaseUnavailable(
+            "the database server is not available: its disk is full, or a table has reached its"
+            " limit"
+        )
     if number in BUSY:
         return Busy("could not lock the tables in time; try again later")
     if number in SLOW:

@@ -149,9 +149,11 @@ def test_only_its_owner_reaches_the_socket(server: DatabaseServer) -> None:
 
 
 def test_an_account_reaches_its_own_database_only(server: DatabaseServer) -> None:
-    """An account reaches its own database only, even if `_` and `%` are in the database's name."""
+    """An account reads its own database only, even if `_` and `%` are in the database's name."""
     for name in ("mine_1%", "mineX1Y"):
         server.create_database(name)
+    with server.connect(database="mineX1Y") as connection:
+        connection.query("CREATE TABLE t (id INT)")
     server.create_account("some_one", "old", "mine_1%")
     server.create_account("some_one", PASSWORD, "mine_1%")
     login: dict[str, Any] = {"user": "some_one", "password": PASSWORD}
@@ -160,8 +162,8 @@ def test_an_account_reaches_its_own_database_only(server: DatabaseServer) -> Non
     for address in (over_tcp, over_socket):
         with pymysql.connect(**address, **login, database="mine_1%") as connection:
             connection.cursor().execute("CREATE TABLE IF NOT EXISTS t (id INT)")
-        with pytest.raises(pymysql.OperationalError):
-            pymysql.connect(**address, **login, database="mineX1Y")
+            with pytest.raises(pymysql.OperationalError, match="denied"):
+                connection.cursor().execute("SELECT * FROM mineX1Y.t")
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE `mine_1%`")
         cursor.execute("DROP DATABASE mineX1Y")
