@@ -44,7 +44,7 @@ except ModuleNotFoundError as error:
     sys.stderr.write(
         f"manage.py needs a package that is not installed here, {error.name}. In its folder:\n\n"
         "    python3 -m venv .local/venv\n"
-        "    .local/venv/bin/pip install -r deploy/requirements.lock\n"
+        "    .local/venv/bin/pip install --require-hashes -r deploy/requirements.lock\n"
         "    .local/venv/bin/python manage.py ...\n"
     )
     sys.exit(2)
@@ -99,7 +99,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "address",
         metavar="ADDRESS",
         nargs="?",
-        help="of one backup, gs://...; by default the newest complete one of DB_NAME",
+        help="of one backup, gs://...; by default the newest complete one with rows of DB_NAME",
     )
     which.add_argument("--all", action="store_true", help="every backup of DB_NAME")
     checked.add_argument(
@@ -172,12 +172,12 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 EPILOG = f"""\
 settings, in the environment:
-  GCS_PATH                     bucket, or bucket/prefix, of the backups; every command
+  GCS_PATH                     bucket, or bucket/prefix, of the backups; all but restore and import
   DB_NAME                      whose backups; hiring by default; every command
   DB_PASS, DB_USER, and INSTANCE_CONNECTION_NAME, DB_SOCKET, or DB_HOST, DB_PORT, DB_SSL_CA
                                the database; for all but list, check, prune and bigquery
   KEEP_BACKUPS_DAYS, KEEP_BACKUPS_WEEKS, KEEP_BACKUPS_MONTHS
-                               what backup prunes
+                               what backup prunes, and why list keeps
 
 exit statuses:
 {textwrap.indent(exit_statuses.MEANINGS, "  ")}

@@ -125,9 +125,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             RESERVED_SECONDS + 1,
             DEFAULT_FUNCTION_SECONDS,
         ),
-        keep_backups_days=_kept("KEEP_BACKUPS_DAYS", optional("KEEP_BACKUPS_DAYS", "")),
-        keep_backups_weeks=_kept("KEEP_BACKUPS_WEEKS", optional("KEEP_BACKUPS_WEEKS", "")),
-        keep_backups_months=_kept("KEEP_BACKUPS_MONTHS", optional("KEEP_BACKUPS_MONTHS", "")),
+        keep_backups_days=_kept("KEEP_BACKUPS_DAYS", optional("KEEP_BACKUPS_DAYS", ""), 30),
+        keep_backups_weeks=_kept("KEEP_BACKUPS_WEEKS", optional("KEEP_BACKUPS_WEEKS", ""), 8),
+        keep_backups_months=_kept("KEEP_BACKUPS_MONTHS", optional("KEEP_BACKUPS_MONTHS", ""), 12),
     )
 
 
@@ -158,15 +158,18 @@ def _authorities(path: str, socket: str | None) -> str | None:
     return tls.read_authorities(path) if path else None
 
 
-def _kept(name: str, number: str) -> int | None:
-    return _whole_number(name, number, 1, 36500) if number else None
+def _kept(name: str, number: str, example: int) -> int | None:
+    return _whole_number(name, number, 1, 36500, example) if number else None
 
 
-def _whole_number(name: str, value: str, lowest: int, highest: int) -> int:
+def _whole_number(
+    name: str, value: str, lowest: int, highest: int, example: int | None = None
+) -> int:
     if re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest:
         return int(value)
     raise Misconfigured(
-        f"{name} is not a whole number from {lowest} to {highest}; for example {name}={highest}"
+        f"{name} is not a whole number from {lowest} to {highest};"
+        f" for example {name}={example or highest}"
     )
 
 

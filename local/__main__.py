@@ -53,7 +53,7 @@ The four functions, each with a line to try it:
 The last one only counts; without ?dry_run=true it empties the three tables, and they stay
 empty. To get the rows of the newest backup back:
 
-    source {env}    # the settings of the functions, for this shell
+    source {env}    # the settings of the functions; again after each start
     .local/venv/bin/python manage.py restore --replace gs://{gcs_path}/backups/
 
 To get the sample data back, stop this and remove {database}.

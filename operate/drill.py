@@ -58,9 +58,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     deadline = Deadline(LOAD_SECONDS)
     with _scratch_database(settings, deadline) as (scratch, keeper):
         started = datetime.datetime.now(datetime.UTC)
+        where = {"scratch_database": scratch.database, "server_address": scratch.address}
+        status("drill started", **where)
         record: dict[str, Any] = {
             "started_at": started.isoformat(),
             "writer": WRITER,
+            **where,
             "seconds": {},
         }
         try:

@@ -78,7 +78,8 @@ def decide(
     own = {each.address: each for each in of_database(folders, database)}
     counting = with_rows(own.values())
     if not counting:
-        return [Decision(each, True, "no whole backup with rows is there") for each in folders]
+        none = f"no whole backup with rows of database {database} is there"
+        return [Decision(each, True, none) for each in folders]
     reference = min(now or datetime.datetime.now(datetime.UTC), counting[0].time)
     kept = _kept(counting, rules, reference)
     last_stored = max(own.values(), key=lambda each: each.stored or each.time)
@@ -114,7 +115,7 @@ def _kept(
     weeks = _newest_of_each(counting, lambda time: time.isocalendar()[:2])
     months = _newest_of_each(counting, lambda time: (time.year, time.month))
     kept = [
-        (counting[:1], "is the newest complete backup"),
+        (counting[:1], "is the newest with rows"),
         (counting[: rules.last], f"is one of the newest {rules.last}"),
         *(([each], why) for each in counting if (why := _within(each, rules, reference))),
         (weeks[: rules.weeks], "is the newest of its week"),

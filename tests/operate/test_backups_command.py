@@ -77,7 +77,7 @@ def test_a_python_without_the_packages(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
-    assert "pip install -r deploy/requirements.lock\n" in done.stderr
+    assert "pip install --require-hashes -r deploy/requirements.lock\n" in done.stderr
 
 
 # Backup
@@ -162,7 +162,7 @@ def test_a_line_of_the_list_fits_a_terminal_and_says_why_a_backup_stays(bucket: 
     assert [line[:23] for line in lines[:9]] == names
     assert "3 rows" in lines[0]
     assert [line[49:] for line in lines[:9]] == [
-        "is the newest complete backup",
+        "is the newest with rows",
         *["is one of the newest 7"] * 6,
         *["goes: is older than what stays"] * 2,
     ]
@@ -390,7 +390,7 @@ def test_no_number_of_empty_backups_removes_the_last_one_with_rows(bucket: Bucke
         write_backup(bucket, NOW - datetime.timedelta(days=days), rows=0)
     done = run(bucket, "prune", "--keep-last", "7", "--keep-days", "7")
     assert (done.returncode, full in folders(bucket)) == (0, True)
-    assert f"{full}/ is the newest complete backup" in done.stdout
+    assert f"{full}/ is the newest with rows" in done.stdout
 
 
 def test_weeks_and_months_keep_more(bucket: Bucket) -> None:
@@ -443,7 +443,7 @@ def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
     assert done.returncode == 0, done.stderr
     assert folders(bucket) == before | {old: {"notes.txt"}}
     for name, why in (
-        (newest, "is the newest complete backup"),
+        (newest, "is the newest with rows"),
         (other, "is a backup of database elsewhere"),
         (broken, "is not whole: jobs.avro is not there"),
         ("20200101T000000.000000Z", "has no manifest and may be under way"),
