@@ -22,6 +22,7 @@ import db
 import reports
 from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Busy
+from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import quote, select
 from hiring.progress import answer, status
@@ -140,9 +141,10 @@ def _drill(
             raise BadSource(f"{each.invalid} rows of {each.table} do not come back: {each.where}")
     with _timed(record, "reports"), db.own_connection(scratch, deadline) as connection:
         record["server"] = str(connection.server_version)
-        for stored in manifest.reports:
-            if stored.name.endswith(".ndjson"):
-                _compare_report(connection, plan, stored)
+        compared = {_compare_report(connection, plan, stored) for stored in manifest.reports}
+    for report in reports.REPORTS:
+        if report.name not in compared:
+            raise BadSource(f"{plan.address} stores no report {report.name}")
 
 
 @contextlib.contextmanager
@@ -158,7 +160,7 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
     """The plan without what leads out of the three tables, and what was left out of it."""
     left_out: list[str] = []
 
-    def trimmed(table: str, statement: str) -> str:
+    def trim(table: str, statement: str) -> str:
         kept = []
         for line in statement.splitlines():
             found = FOREIGN_KEY.match(line)
@@ -171,9 +173,14 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
                 line = SEQUENCE_DEFAULT.sub(instead, line)
             kept.append(line)
         # The last definition has no comma.
-        return re.sub(r",\n\)", "\n)", "\n".join(kept))
+        trimmed = re.sub(r",\n\)", "\n)", "\n".join(kept))
+        if create_table.fault(table, trimmed) is None:  # else the restore refuses it
+            for parent in create_table.references(trimmed):
+                if parent not in map(quote, TABLES):
+                    raise BadSource(f"schema.sql has a foreign key of {table} to {parent}")
+        return trimmed
 
-    statements = {table: trimmed(table, each) for table, each in plan.statements.items()}
+    statements = {table: trim(table, each) for table, each in plan.statements.items()}
     return dataclasses.replace(plan, statements=statements), left_out
 
 
@@ -185,8 +192,11 @@ def _count(connection: Connection, report: reports.Report, year: str | None) -> 
     return reports.as_ndjson(("year", *report.columns), rows)
 
 
-def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFile) -> None:
+def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFile) -> str | None:
     """Compares a stored report with that of the restored tables; order counts on one version only.
+
+    Returns:
+        The report's name; None for a file that is not compared.
 
     Raises:
         BadSource: they differ; the message has the first difference.
@@ -194,7 +204,7 @@ def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFil
     found = re.fullmatch(r"reports/(.+?)(?:-(\d{4}))?\.ndjson", stored.name)
     report = next((each for each in reports.REPORTS if found and each.name == found[1]), None)
     if report is None or found is None:
-        return  # of a version that had other reports
+        return None  # of a version that had other reports, or the same rows as a list
     counted = _count(connection, report, found[2])
     lines: Iterator[str] = (line.decode() for line in plan.backup.lines(stored))
     if str(connection.server_version) != plan.backup.manifest.server_version:
@@ -206,3 +216,4 @@ def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFil
                 f"{plan.address}{stored.name} has {there_.strip()}, the restored tables have"
                 f" {here_.strip()}"
             )
+    return report.name

@@ -19,12 +19,12 @@ from hiring.mysql.statements import quote
 
 TOKEN = re.compile(
     r"""
-    (?P<blank>\s+)
+    (?P<blank>[ \t\n\r\f\v]+)
     | (?P<text>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
     | (?P<name>`(?:[^`]|``)+`)
     | (?P<begin>/\*M?!(?:\d{5,6})?)
     | (?P<end>\*/)
-    | (?P<number>\.?\d[\w.]*(?:(?<=[eE])[-+]\d+)?)
+    | (?P<number>(?:0x[0-9a-fA-F]+|0b[01]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.$]))
     | (?P<word>[^\W\d]\w*)
     | (?P<sign>(?!/\*|--\s)[-+*/%<>=!&|^~(),.])
     """,
@@ -32,7 +32,8 @@ TOKEN = re.compile(
 )
 """A token of a statement, under an sql_mode with backslash escapes and no ANSI_QUOTES.
 
-`begin` and `end` enclose what only some servers read: /*!50100 ... */, /*M!100301 ... */.
+`begin` and `end` enclose what only some servers read: /*!50100 ... */, /*M!100301 ... */. A number
+ends before no letter: the server reads `1.select` as a number and a word.
 """
 
 
@@ -164,6 +165,16 @@ def fault(table: str, statement: str) -> str | None:
     except _Refused as error:
         return str(error)
     return None
+
+
+def references(statement: str) -> list[str]:
+    """The tables that a statement which `fault` accepts refers to, as they stand there."""
+    tokens = [*_tokens(statement), *[_NOTHING] * 3]
+    return [
+        tokens[at + 1].text + (f".{tokens[at + 3].text}" if tokens[at + 2].text == "." else "")
+        for at, token in enumerate(tokens)
+        if token.text == "references" and token.kind == "word"
+    ]
 
 
 def _tokens(statement: str) -> Iterator[_Token]:

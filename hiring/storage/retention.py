@@ -18,6 +18,7 @@ from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder, re
 from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.storage.newest import of_database, with_rows
+from hiring.tables import TABLES
 
 KEPT_BY_THE_FUNCTION = 7
 """Number of newest backups with rows that the function's pruning keeps, whatever their age."""
@@ -116,6 +117,10 @@ def _kept(
     months = _newest_of_each(counting, lambda time: (time.year, time.month))
     kept = [
         (counting[:1], "is the newest with rows"),
+        *(
+            ([each for each in counting if each.rows([table])][:1], f"is the newest with {table}")
+            for table in TABLES
+        ),
         (counting[: rules.last], f"is one of the newest {rules.last}"),
         *(([each], why) for each in counting if (why := _within(each, rules, reference))),
         (weeks[: rules.weeks], "is the newest of its week"),

@@ -128,6 +128,21 @@ def refuse_a_table(copy: Path) -> None:
     stored_backup.rewrite(copy, "schema.sql", content.encode())
 
 
+def drop_the_reports(copy: Path) -> None:
+    """Takes the reports out of the manifest."""
+    manifest = json.loads((copy / "manifest.json").read_text()) | {"reports": []}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+
+
+def refer_to_the_tables(copy: Path) -> None:
+    """Lets a foreign key refer to the database that was backed up, in a line of its own form."""
+    database = json.loads((copy / "manifest.json").read_text())["database"]
+    content = (copy / "schema.sql").read_text()
+    content = content.replace("  CONSTRAINT", "   CONSTRAINT", 1)
+    content = content.replace("REFERENCES `", f"REFERENCES `{database}`.`", 1)
+    stored_backup.rewrite(copy, "schema.sql", content.encode())
+
+
 @pytest.mark.parametrize(
     ("edit", "status", "reason"),
     some(
@@ -135,8 +150,10 @@ def refuse_a_table(copy: Path) -> None:
             "a moved row": (move_a_hire, 3, "the restored tables have"),
             "a changed report": (change_a_report, 3, "the restored tables have"),
             "a refused table": (refuse_a_table, 2, "departments"),
+            "no report": (drop_the_reports, 3, "stores no report quarterly-hired"),
+            "a foreign key": (refer_to_the_tables, 3, "schema.sql has a foreign key of employees"),
         },
-        3,
+        5,
     ),
 )
 def test_a_drill_fails_for_what_checksums_do_not_show(

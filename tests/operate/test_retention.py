@@ -1,5 +1,6 @@
 """What retention keeps, compared with an independent computation on random histories."""
 
+import dataclasses
 import datetime
 from collections.abc import Iterable
 from pathlib import Path
@@ -167,3 +168,18 @@ def test_what_lies_on_an_edge_stays() -> None:
     assert kept([newest, year], Rules(last=0, months=2), NOW) == {newest, year}
     behind = at(-0.1, ahead=-24 * 400)
     assert kept([newest, edge, behind], Rules(last=1), NOW) == {newest, behind}
+
+
+def test_the_newest_backup_with_rows_of_each_table_stays() -> None:
+    """Backups that lost the rows of one table do not take the place of the last one with them."""
+    full = Taken(9 * 24 * 60, 0, 5, True, False).folder(0)
+    empty = StoredTable((StoredFile("employees.avro", 1, CRC32C, 0, 8),), ())
+    later = [Taken(day * 24 * 60, 0, 5, True, False).folder(9 - day) for day in range(8)]
+    folders = []
+    for each in later:
+        assert each.manifest is not None
+        tables = each.manifest.tables | {"employees": empty}
+        manifest = dataclasses.replace(each.manifest, tables=tables)
+        folders.append(dataclasses.replace(each, manifest=manifest))
+    decisions = decide([*folders, full], "hiring", Rules(last=7, days=7), NOW)
+    assert (decisions[-1].stays, decisions[-1].why) == (True, "is the newest with employees")

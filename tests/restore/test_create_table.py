@@ -68,6 +68,13 @@ HOSTILE = {
         "CREATE TABLE `jobs` (`select` int, `data` int, `directory` int) ENGINE=InnoDB"
         " PARTITION BY HASH (id) (PARTITION p DATA DIRECTORY '/x' ENGINE = InnoDB)"
     ),
+    "a word after a number": (
+        "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB AUTO_INCREMENT=1.select `id` from `secret`"
+    ),
+    "an engine after a number": (
+        "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB AUTO_INCREMENT=1.5e1ENGINE='BLACKHOLE'"
+    ),
+    "a blank that is part of a name": "CREATE TABLE `jobs` (`id`\u00a0int) ENGINE=InnoDB",
     "nothing": "",
 }
 
