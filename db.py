@@ -16,7 +16,7 @@ from hiring.errors import Busy, DatabaseUnavailable, Misconfigured, TimedOut
 from hiring.mysql import login, pymysql, session
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import NO_SUCH_TABLE, may_pass, translate
-from hiring.mysql.statements import ping, quote, select
+from hiring.mysql.statements import execute, ping, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
 
@@ -263,11 +263,10 @@ def open_snapshot(connection: Connection, *, now: bool = False) -> None:
         connection: to begin it on.
         now: open the view at once, before the metadata locks: right only under table locks.
     """
-    with connection.cursor() as cursor:
-        view = "WITH CONSISTENT SNAPSHOT, " if now else ""
-        cursor.execute(f"START TRANSACTION {view}READ ONLY")
-        for table in TABLES:
-            cursor.execute(f"SELECT 1 FROM {quote(table)} LIMIT 0")
+    view = "WITH CONSISTENT SNAPSHOT, " if now else ""
+    execute(connection, f"START TRANSACTION {view}READ ONLY")
+    for table in TABLES:
+        execute(connection, f"SELECT 1 FROM {quote(table)} LIMIT 0")
 
 
 def lock_tables(connection: Connection, mode: str, *more: str) -> None:
@@ -279,8 +278,7 @@ def lock_tables(connection: Connection, mode: str, *more: str) -> None:
         more: further parts of LOCK TABLES.
     """
     locks = [*(f"{quote(table)} {mode}" for table in TABLES), *more]
-    with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES {', '.join(locks)}")
+    execute(connection, f"LOCK TABLES {', '.join(locks)}")
 
 
 def check_base_tables(

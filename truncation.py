@@ -12,7 +12,7 @@ from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, PartlyEmptied
 from hiring.mysql import login
 from hiring.mysql.connection import Connection
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
 
@@ -140,8 +140,7 @@ def _check_may_truncate(connection: Connection) -> None:
     """
     for table in TABLES:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE TABLE {quote(table)}")
+            execute(connection, f"TRUNCATE TABLE {quote(table)}")
         except pymysql.err.Error as error:
             if error.args[0] != LOCKED_FOR_READING:
                 raise

@@ -24,7 +24,7 @@ from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Busy
 from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.progress import answer, status
 from hiring.settings import Settings
 from hiring.storage import newest
@@ -101,21 +101,16 @@ def _scratch_database(
     with db.own_connection(anywhere, deadline, wait_timeout=LOAD_SECONDS) as keeper:
         if select(keeper, "SELECT GET_LOCK(%s, 0)", scratch.database) != [(1,)]:
             raise Busy(f"another drill uses database {scratch.database}")
-        _execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
-        _execute(keeper, f"CREATE DATABASE {quote(scratch.database)}")
+        execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
+        execute(keeper, f"CREATE DATABASE {quote(scratch.database)}")
         yield scratch, keeper
 
 
 def _drop(keeper: Connection, database: str) -> None:
     try:
-        _execute(keeper, f"DROP DATABASE {quote(database)}")
+        execute(keeper, f"DROP DATABASE {quote(database)}")
     except pymysql.err.Error as error:
         status("scratch database left", "WARNING", database=database, reason=str(error.args[-1]))
-
-
-def _execute(connection: Connection, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def _drill(

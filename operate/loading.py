@@ -3,7 +3,8 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import db
 from hiring import logs
@@ -19,6 +20,9 @@ from restore.importing import ImportOutcome
 from restore.plan import Outcome, Plan, plan_import, plan_restore
 from restore.table_creation import missing_tables
 from restore.transaction import LOAD_SECONDS
+
+PlanT = TypeVar("PlanT", bound=Plan)
+Outcomes = Sequence[Outcome | ImportOutcome]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +57,7 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
         taken_at=manifest.taken_at,
         age=age_in_words(plan.backup.age),
     )
-    _confirm(settings, options, plan)
-    if options.dry_run:
-        _answer("valid", restoring.check(settings, plan))
-    else:
-        outcomes = restoring.restore(settings, plan, after_commit.hold_off_interrupts)
-        with after_commit.output_may_fail():
-            _answer("loaded", outcomes)
-    return 0
+    return _load(settings, options, plan, restoring.check, restoring.restore)
 
 
 def run_import(settings: Settings, options: argparse.Namespace) -> int:
@@ -73,11 +70,22 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
     present = _look(settings)
     plan = plan_import(options.source, options.max_invalid, replace=options.replace)
     _show(present, plan, dict.fromkeys(plan.tables))
+    return _load(settings, options, plan, importing.check, importing.import_files)
+
+
+def _load(
+    settings: Settings,
+    options: argparse.Namespace,
+    plan: PlanT,
+    check: Callable[[Settings, PlanT], Outcomes],
+    fill: Callable[[Settings, PlanT, Callable[[], None]], Outcomes],
+) -> int:
+    """Asks, then fills the tables, or in a dry run checks whether that could be done."""
     _confirm(settings, options, plan)
     if options.dry_run:
-        _answer("valid", importing.check(settings, plan))
+        _answer("valid", check(settings, plan))
     else:
-        outcomes = importing.import_files(settings, plan, after_commit.hold_off_interrupts)
+        outcomes = fill(settings, plan, after_commit.hold_off_interrupts)
         with after_commit.output_may_fail():
             _answer("loaded", outcomes)
     return 0
@@ -145,7 +153,7 @@ def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> Non
         confirm(f"Replace the rows of {settings.database}{only}?")
 
 
-def _answer(valid: str, outcomes: Sequence[Outcome | ImportOutcome]) -> None:
+def _answer(valid: str, outcomes: Outcomes) -> None:
     rows = [dataclasses.asdict(each) for each in outcomes]
     headers = [valid if name == "loaded" else name for name in rows[0]]
     answer(*table_lines([list(row.values()) for row in rows], headers))

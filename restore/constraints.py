@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.tables import TABLES
 
@@ -161,8 +161,7 @@ def leave_unchecked(connection: Connection) -> None:
     MySQL cannot do that and does not need it: it never adds a constraint that a row breaks.
     """
     if is_mariadb(connection):
-        with connection.cursor() as cursor:
-            cursor.execute("SET SESSION check_constraint_checks = 0")
+        execute(connection, "SET SESSION check_constraint_checks = 0")
 
 
 def check(connection: Connection, backed_up: Mapping[str, str], filled: Collection[str]) -> None:

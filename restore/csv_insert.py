@@ -11,7 +11,7 @@ import pymysql
 from hiring.avro.columns import from_rows
 from hiring.errors import RowRefused
 from hiring.mysql.server_errors import error_number
-from hiring.mysql.statements import quote
+from hiring.mysql.statements import execute, quote
 from restore import comparison, sql_text
 from restore.csv_check import Row
 from restore.digest import Digest, digest
@@ -58,7 +58,7 @@ def _try(inserter: RowInserter, rows: Sequence[Row]) -> str | None:
         columns, [[row.values[column.name].encode() for column in columns] for row in rows]
     )
     text, _ = sql_text.write(sql_text.INSERT, columns, sent)
-    inserter.execute("SAVEPOINT tried")
+    execute(inserter.connection, "SAVEPOINT tried")
     try:
         inserter.insert_statement(inserter.head + text[:-1])
     except RowRefused as refusal:
@@ -74,5 +74,5 @@ def _try(inserter: RowInserter, rows: Sequence[Row]) -> str | None:
     if found == digest(columns, sent):
         return None
     difference = comparison.difference(inserter, sent) if len(rows) == 1 else "one of many"
-    inserter.execute("ROLLBACK TO SAVEPOINT tried")
+    execute(inserter.connection, "ROLLBACK TO SAVEPOINT tried")
     return f"the table changes the row: {difference}"

@@ -12,6 +12,7 @@ import numpy as np
 from hiring.avro.columns import ColumnChunk, from_rows
 from hiring.avro.schema import Column
 from hiring.errors import RowRefused
+from hiring.mysql.statements import execute
 from hiring.progress import CountRows
 from restore import literals
 from restore.comparison import difference, lost_hashes
@@ -54,11 +55,11 @@ def _insert(inserter: RowInserter, batch: list[OriginalRow]) -> dict[str, str]:
     if len(batch) == 1:
         # SELECT stores NULL as an empty geometry, as VALUES does with several rows only.
         statement = inserter.head.removesuffix(b"VALUES ") + b"SELECT " + texts[0][1:-1]
-    inserter.execute("SAVEPOINT tried_rows")
+    execute(inserter.connection, "SAVEPOINT tried_rows")
     try:
         inserter.insert_statement(statement)
     except RowRefused as error:
-        inserter.execute("ROLLBACK TO SAVEPOINT tried_rows")
+        execute(inserter.connection, "ROLLBACK TO SAVEPOINT tried_rows")
         if len(batch) == 1:
             return {batch[0][0]: str(error)}
         half = len(batch) // 2

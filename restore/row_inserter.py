@@ -130,11 +130,6 @@ class RowInserter:
                 start = end
             end = following
 
-    def execute(self, statement: str) -> None:
-        """Runs a statement of the transaction, such as SAVEPOINT."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-
     def insert_statement(self, statement: bytes) -> str | None:
         """Runs an INSERT; returns the server's first warning.
 

@@ -12,7 +12,7 @@ from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Misconfigured
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import MISCONFIGURED, is_about_the_statement
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import Settings
 from hiring.tables import TABLES
@@ -90,8 +90,7 @@ def _set_variables(connection: Connection) -> str:
     for name, value in select(connection, known, list(VARIABLES)):
         if value != VARIABLES[name]:
             try:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SET SESSION {name} = {VARIABLES[name]}")
+                execute(connection, f"SET SESSION {name} = {VARIABLES[name]}")
             except pymysql.err.Error:
                 left.append(f"{name} = {value}")
     return f"; in the way may be what DB_USER may not set: {', '.join(left)}" if left else ""
@@ -101,8 +100,7 @@ def _create(
     connection: Connection, table: str, statement: str, origin: str, hindrances: str
 ) -> None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
+        execute(connection, statement)
     except pymysql.err.Error as error:
         if error.args[0] not in MISCONFIGURED and not is_about_the_statement(error):
             raise
@@ -123,8 +121,7 @@ def _compare(
     for before, after in differing:
         # A column that lost its default prints none; a new one gets the default NULL.
         if after.replace(" DEFAULT NULL", "", 1) == before and (column := COLUMN.match(before)):
-            with connection.cursor() as cursor:
-                cursor.execute(f"ALTER TABLE {quote(table)} ALTER {column[0]} DROP DEFAULT")
+            execute(connection, f"ALTER TABLE {quote(table)} ALTER {column[0]} DROP DEFAULT")
     if differing:
         differing = _differing(connection, table, statement)
     if not differing:
@@ -165,19 +162,16 @@ def _remove(settings: Settings, tables: list[str]) -> None:
     """Removes created tables, unless somebody has written rows into them meanwhile."""
     locks = ", ".join(f"{quote(table)} WRITE" for table in tables)
     try:
-        with (
-            db.own_connection(
-                settings, Deadline(REMOVAL_SECONDS), foreign_key_checks=0
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(f"LOCK TABLES {locks}")
+        with db.own_connection(
+            settings, Deadline(REMOVAL_SECONDS), foreign_key_checks=0
+        ) as connection:
+            execute(connection, f"LOCK TABLES {locks}")
             empty = [
                 quote(table)
                 for table in tables
                 if not select(connection, f"SELECT 1 FROM {quote(table)} LIMIT 1")
             ]
             if empty:
-                cursor.execute(f"DROP TABLE {', '.join(empty)}")
+                execute(connection, f"DROP TABLE {', '.join(empty)}")
     except (BundleError, pymysql.err.Error) as error:
         status("created tables stay", "WARNING", tables=tables, reason=str(error))

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from hiring.avro.columns import ColumnChunk
+from hiring.mysql.statements import execute
 from hiring.progress import Progress, status
 from restore import comparison
 from restore.backup_source import Backup
@@ -33,13 +34,13 @@ def fill_table(inserter: RowInserter, backup: Backup) -> Outcome:
     with Progress(f"loading {table.name}", read) as progress:
         inserter.insert(backup.rows(table), progress)
         valid = inserter.digests
-        inserter.execute("SAVEPOINT valid_rows")
+        execute(inserter.connection, "SAVEPOINT valid_rows")
         rejected |= insert_invalid_rows(inserter, invalid(), progress)
     while (found := comparison.stored_digests(inserter))[:1] != inserter.digests[:1]:
         more = changed_rows(inserter, invalid)
         if not more:
             raise comparison.refusal(inserter, found, inserted)
-        inserter.execute("ROLLBACK TO SAVEPOINT valid_rows")
+        execute(inserter.connection, "ROLLBACK TO SAVEPOINT valid_rows")
         inserter.digests = valid
         # Without these, the server may accept rows that it refused beside them.
         changed |= more

@@ -10,7 +10,7 @@ import db
 from hiring.deadline import Deadline
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
 from restore import constraints
@@ -89,9 +89,8 @@ def _empty(connection: Connection, tables: tuple[str, ...]) -> None:
     Rows of other tables stay, also those of a foreign key with ON DELETE CASCADE: the server does
     not check foreign keys on this connection.
     """
-    with connection.cursor() as cursor:
-        for table in tables:
-            cursor.execute(f"DELETE FROM {quote(table)}")
+    for table in tables:
+        execute(connection, f"DELETE FROM {quote(table)}")
 
 
 def commit(
@@ -128,5 +127,4 @@ def commit(
 def _set_next_id(connection: Connection, table: str, wanted: int) -> None:
     ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
     if next_id(create_table) != wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", (wanted,))
+        execute(connection, f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", wanted)

@@ -1,4 +1,4 @@
-"""Statements on a connection: quoted names, small results, pings."""
+"""Statements on a connection: quoted names, commands, small results, pings."""
 
 import contextlib
 from typing import Any
@@ -15,6 +15,12 @@ KEEP_ALIVE_SECONDS = 10
 def quote(name: str) -> str:
     """An identifier as SQL: https://dev.mysql.com/doc/refman/8.4/en/identifiers.html"""
     return "`" + name.replace("`", "``") + "`"
+
+
+def execute(connection: Connection, statement: str, *parameters: object) -> None:
+    """Runs a statement without a result."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
 
 
 def select(connection: Connection, statement: str, *parameters: object) -> list[Any]:

@@ -54,7 +54,7 @@ class Done(NamedTuple):
     errors: str
 
     def check(self) -> None:
-        """Checks that the run ended well, without a word of complaint."""
+        """Checks that the run ended well and reported no error."""
         assert (self.status, self.errors) == (0, ""), self.output + self.errors
 
 
