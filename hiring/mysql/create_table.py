@@ -11,9 +11,10 @@ operator inside parentheses. Another table stands behind REFERENCES only. A func
 name of `FUNCTIONS`, which have no effect but their result. The server checks the rest.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hiring.mysql.statements import quote
 
@@ -49,22 +50,16 @@ TYPES = _words(
     multipoint multilinestring multipolygon geometrycollection geomcollection
     """
 )
-COLUMN_WORDS = TYPES | _words(
+COLUMN_AND_KEY_WORDS = TYPES | _words(
     """
-    unsigned signed zerofill precision not null default on update auto_increment generated always as
+    unsigned zerofill precision not null default on update auto_increment generated always as
     virtual stored persistent comment invisible visible srid ref_system_id column_format fixed
     dynamic storage disk memory check character charset collate compressed true false key unique
-    primary current_timestamp enforced constraint
+    primary current_timestamp enforced constraint fulltext spatial index foreign references delete
+    cascade restrict no action set using ignored with parser key_block_size period for
     """
 )
-KEY_WORDS = _words(
-    """
-    constraint primary unique fulltext spatial key index foreign references on delete update cascade
-    restrict no action set null default check not enforced using btree hash rtree comment visible
-    invisible ignored with parser key_block_size period for clustering match full partial simple
-    """
-)
-OPTIONS_WORDS = _words(
+OPTION_WORDS = _words(
     """
     engine innodb auto_increment default charset character set collate comment row_format dynamic
     compact redundant compressed fixed page key_block_size stats_persistent stats_auto_recalc
@@ -81,16 +76,11 @@ PARTITION_WORDS = _words(
     nodegroup
     """
 )
-UNITS = _words(
-    """
-    microsecond second minute hour day week month quarter year second_microsecond minute_microsecond
-    minute_second hour_microsecond hour_second hour_minute day_microsecond day_second day_minute
-    day_hour year_month
-    """
-)
+UNITS = _words("microsecond second minute hour day week month quarter year")
 EXPRESSION_WORDS = (
     TYPES
     | UNITS
+    | {f"{unit}_{smaller}" for unit in UNITS for smaller in UNITS}
     | _words(
         """
     and or xor not in is null true false unknown between like rlike regexp escape div mod case when
@@ -98,36 +88,30 @@ EXPRESSION_WORDS = (
     trailing from for asc desc current_timestamp current_date current_time localtime localtimestamp
     maxvalue member of sounds at zone precision returning error empty on default less than without
     overlaps
-    """
+        """
     )
 )
 FUNCTIONS = _words(
     """
-    abs acos adddate addtime aes_decrypt aes_encrypt any_value ascii asin atan atan2 bin bin_to_uuid
-    bit_count bit_length cast ceil ceiling char_length character_length chr coalesce coercibility
-    collation column_add column_check column_create column_delete column_exists column_get
-    column_json column_list compress concat concat_ws connection_id conv convert convert_tz cos cot
-    crc32 crc32c curdate current_role current_timestamp current_user curtime database date_add
-    date_format date_sub datediff dayname dayofmonth dayofweek dayofyear decode decode_oracle
-    degrees des_decrypt des_encrypt distance elt encode encrypt exp export_set extract extractvalue
-    field find_in_set floor format format_bytes format_pico_time from_base64 from_days from_unixtime
-    geometrycollection get_format glength greatest hex if ifnull inet6_aton inet6_ntoa inet_aton
-    inet_ntoa insert instr interval is_ipv4 is_ipv4_compat is_ipv4_mapped is_ipv6 is_uuid isnull kdf
-    last_day last_value lastval lcase least left length lengthb linestring ln locate log log10 log2
-    lower lpad ltrim make_set makedate maketime md5 mid mod monthname multilinestring multipoint
-    multipolygon name_const natural_sort_key nextval now nullif nvl nvl2 oct octet_length ord
-    password period_add period_diff pi point polygon position pow power quote radians rand
-    random_bytes repeat replace reverse right round row rpad rtrim schema sec_to_time session_user
-    sformat sha sha1 sha2 sign sin soundex space sqrt statement_digest statement_digest_text
-    str_to_date strcmp string_to_vector subdate substr substring substring_index subtime sysdate
-    system_user tan time_format time_to_sec timediff timestampadd timestampdiff to_base64 to_char
-    to_days to_seconds to_vector translate trim trim_oracle truncate ucase uncompress
-    uncompressed_length unhex unix_timestamp updatexml upper user utc_date utc_time utc_timestamp
-    uuid uuid_short uuid_to_bin vec_distance vec_distance_cosine vec_distance_euclidean vec_fromtext
-    vec_totext vector_dim vector_to_string version weekday weekofyear weight_string yearweek
+    abs acos adddate addtime aes_decrypt aes_encrypt any_value ascii asin atan atan2 bin
+    bin_to_uuid cast ceil ceiling char_length character_length chr coalesce coercibility
+    collation compress connection_id conv convert convert_tz cos cot curdate curtime database
+    decode decode_oracle degrees des_decrypt des_encrypt distance elt encode encrypt exp
+    export_set extract extractvalue field find_in_set floor get_format glength greatest hex if
+    ifnull insert instr isnull kdf last_day last_value lastval lcase least left length lengthb
+    ln locate lower lpad ltrim md5 mid monthname name_const natural_sort_key nextval now nullif
+    nvl nvl2 oct octet_length ord password period_add period_diff pi position pow power quote
+    radians rand random_bytes repeat replace reverse right round row rpad rtrim schema
+    sec_to_time session_user sformat sign sin soundex space sqrt statement_digest
+    statement_digest_text str_to_date strcmp string_to_vector subdate substr substring
+    substring_index subtime sysdate system_user tan translate truncate ucase uncompress
+    uncompressed_length unhex unix_timestamp updatexml upper user version weight_string yearweek
     """
 )
-FAMILIES = ("json_", "mbr", "regexp_", "st_")
+FAMILIES = re.compile(
+    "bit_|column_|concat|crc32|current_|date|day|format|from_|inet|is_ipv|is_uuid|json_|log|make|mbr"
+    "|regexp_|sha|st_|time|to_|trim|utc_|uuid|vec|week"
+)
 """How the names of further such functions begin."""
 NAMED_FREELY = {"charset", "set", "collate", "using", "partition", "subpartition"}
 """Words before a name without quotes: of a character set, a collation, a kind of index, a part."""
@@ -139,8 +123,7 @@ class _Refused(Exception):
     """The statement says something that no table of a backup needs."""
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     """A token in lower case, unless it is quoted; `versioned` ones are not read by every server."""
 
     kind: str = ""
@@ -200,58 +183,46 @@ def _tokens(statement: str) -> Iterator[_Token]:
 def _check(table: str, tokens: list[_Token]) -> None:
     if [token.text for token in tokens[:4]] != ["create", "table", quote(table), "("]:
         raise _Refused(f"it does not begin with CREATE TABLE {quote(table)} (")
-    end = _end_of_group(tokens, 3)
-    for item in _items(tokens[4:end]):
-        is_column = bool(item) and item[0].kind == "name"
-        _check_words(item, COLUMN_WORDS if is_column else KEY_WORDS, EXPRESSION_WORDS)
+    items, options = _split(tokens[3:])
+    for item in items:
+        is_key = item[:1] and item[0].kind == "word" and all(each.text != "check" for each in item)
+        _check_words(item, COLUMN_AND_KEY_WORDS, EXPRESSION_WORDS, is_key)
+    texts = [token.text for token in options]
+    first = texts.index("partition") if "partition" in texts else len(texts)
+    _check_words(options[:first], OPTION_WORDS, frozenset())
     # MySQL prints the columns of PARTITION BY without quotes.
-    columns = {item[0].text.strip("`").lower() for item in _items(tokens[4:end]) if item}
-    options = tokens[end + 1 :]
-    places = [place for place, token in enumerate(options) if token.text == "partition"]
-    first = places[0] if places else len(options)
-    _check_words(options[:first], OPTIONS_WORDS, frozenset())
-    _check_words(
-        options[first:], PARTITION_WORDS, PARTITION_WORDS | EXPRESSION_WORDS | (columns - NEVER)
-    )
-    _check_engines(options)
+    columns = {item[0].text.strip("`").lower() for item in items if item} - NEVER
+    inside = PARTITION_WORDS | EXPRESSION_WORDS | columns
+    _check_words(options[first:], PARTITION_WORDS, inside)
+    _check_engines([text for text in texts if text != "="])
 
 
-def _end_of_group(tokens: list[_Token], start: int) -> int:
-    """The place of the parenthesis that closes the one at `start`."""
+def _split(tokens: list[_Token]) -> tuple[list[list[_Token]], list[_Token]]:
+    """What commas separate inside the parenthesis at the beginning, and what follows it."""
+    items: list[list[_Token]] = [[]]
     depth = 0
-    for place in range(start, len(tokens)):
-        depth += {"(": 1, ")": -1}.get(tokens[place].text, 0)
+    for place, token in enumerate(tokens):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
         if not depth:
-            return place
+            return items, tokens[place + 1 :]
+        if token.text == "," and depth == 1:
+            items.append([])
+        elif place:
+            items[-1].append(token)
     raise _Refused("a parenthesis is not closed")
 
 
-def _items(tokens: list[_Token]) -> Iterator[list[_Token]]:
-    """What commas outside parentheses separate."""
-    item: list[_Token] = []
-    depth = 0
-    for token in tokens:
-        depth += {"(": 1, ")": -1}.get(token.text, 0)
-        if token.text == "," and not depth:
-            yield item
-            item = []
-        else:
-            item.append(token)
-    yield item
-
-
-def _check_words(tokens: list[_Token], outside: frozenset[str], inside: frozenset[str]) -> None:
+def _check_words(
+    tokens: list[_Token], outside: frozenset[str], inside: frozenset[str], is_key: object = False
+) -> None:
     """Checks each word, outside and inside parentheses, each call, and each name with a point."""
     depth = 0
-    is_key = outside is KEY_WORDS and all(token.text != "check" for token in tokens)
-    padded = [_NOTHING] * 3 + tokens + [_NOTHING] * 2
+    padded = [_NOTHING] * 3 + tokens + [_NOTHING]
     for place, token in enumerate(tokens, start=3):
-        before, after = padded[place - 3 : place], padded[place + 1 : place + 3]
+        before, after = padded[place - 3 : place], padded[place + 1]
         if token.text == "(":
             # An index has a name before its columns, and lengths after them: `name`(10).
-            is_length = depth == 1 and after[0].kind == "number" and after[1].text == ")"
-            has_columns = not depth and (after[0].kind == "name" or after[0].text == "(")
-            if before[2].kind == "name" and not (is_key and (is_length or has_columns)):
+            if before[2].kind == "name" and not (is_key and depth < 2):
                 raise _Refused(f"it calls {before[2].text}")
             depth += 1
         elif token.text == ")":
@@ -259,9 +230,9 @@ def _check_words(tokens: list[_Token], outside: frozenset[str], inside: frozense
             if depth < 0:
                 break
         elif token.text == ".":
-            _check_point(before, after[0])
+            _check_point(before, after)
         elif token.kind == "word":
-            _check_word(token.text, before, after[0], inside if depth else outside)
+            _check_word(token.text, before, after, inside if depth else outside)
     if depth:
         raise _Refused("its parentheses do not match")
 
@@ -275,18 +246,16 @@ def _check_point(before: list[_Token], after: _Token) -> None:
 
 def _check_word(word: str, before: list[_Token], after: _Token, known: frozenset[str]) -> None:
     what = before[1] if before[2].text == "=" else before[2]
-    is_call = after.text == "(" and (
-        word in FUNCTIONS or word in EXPRESSION_WORDS or word.startswith(FAMILIES)
-    )
+    is_known = word in FUNCTIONS or word in EXPRESSION_WORDS or FAMILIES.match(word)
     is_introducer = word.startswith("_") or word in ("x", "b", "n")
     is_name = what.text in NAMED_FREELY and word not in NEVER and after.text != "("
     is_prefix = is_introducer and after.kind in ("text", "number")
+    is_call = after.text == "(" and is_known
     if not (word in known or is_call or is_prefix or is_name):
         raise _Refused(f"it has the word {word.upper()}")
 
 
-def _check_engines(options: list[_Token]) -> None:
-    texts = [token.text for token in options if token.text != "="]
-    engines = {texts[place + 1] for place in range(len(texts) - 1) if texts[place] == "engine"}
+def _check_engines(texts: list[str]) -> None:
+    engines = {engine for word, engine in itertools.pairwise(texts) if word == "engine"}
     if engines != {"innodb"}:
         raise _Refused(f"its engine is {', '.join(sorted(engines)) or 'not named'}, not InnoDB")
