@@ -13,7 +13,7 @@ from typing import Any
 from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import Busy, DatabaseUnavailable, Misconfigured, TimedOut
-from hiring.mysql import login, pymysql, session
+from hiring.mysql import login, pymysql
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import NO_SUCH_TABLE, may_pass, translate
 from hiring.mysql.statements import execute, ping, quote, select
@@ -23,21 +23,17 @@ from hiring.tables import TABLES
 BACKUP_CONNECT_SECONDS = 60
 """How long a backup goes on trying to connect: a failover takes about a minute."""
 PAUSE_SECONDS = 5
-LOCK_WAIT_SECONDS = 5
 REPORT_SECONDS = 30
-NET_WRITE_SECONDS = 600
-"""How long the server waits for a snapshot's client to read on: an upload may be slow."""
-SNAPSHOT_IDLE_SECONDS = 600
-"""The server ends an idle snapshot session after this long.
-
-A session whose client is gone would go on blocking ALTER and TRUNCATE.
-"""
 RENAME_SECONDS = 0.5
 """How long a table may be missing while another session swaps it for another one."""
 RENAMED = "a table was missing for a moment; try again later"
-LOCKED_NET_WRITE_SECONDS = 120
-LOCKED_IDLE_SECONDS = 60
-"""The server ends an idle session that holds table locks after this long."""
+SNAPSHOT_LIMITS: dict[str, Any] = {"net_write_timeout": 600, "wait_timeout": 600}
+"""Seconds that the server waits for a snapshot's client, which may upload, to read on or to ask.
+
+A session whose client is gone would go on blocking ALTER and TRUNCATE.
+"""
+LOCK_LIMITS: dict[str, Any] = {"net_write_timeout": 120, "wait_timeout": 60}
+"""The same for a session that holds table locks, which block every writer."""
 
 
 # Connections
@@ -48,48 +44,9 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except pymysql.err.Error as error:
-        raise translate(error) from error
-
-
-def connect(
-    settings: Settings,
-    read_timeout: float,
-    *,
-    statement_seconds: int = 0,
-    multi_statements: bool = False,
-    **variables: Any,
-) -> Connection:
-    """Opens a connection under the session rules: utf8mb4, UTC, autocommit, short lock waits.
-
-    Args:
-        settings: of the database.
-        read_timeout: seconds that each wait for the server may take.
-        statement_seconds: after which the server stops a SELECT; 0 for never.
-        multi_statements: whether one query may hold several statements.
-        variables: further session variables and their values.
-
-    Raises:
-        DatabaseUnavailable: the server can't be reached or refuses the login.
-        Misconfigured: a setting is malformed.
-        pymysql.err.Error: there is no such database, or DB_USER may not use it.
-    """
-    flags = pymysql.constants.CLIENT.MULTI_STATEMENTS if multi_statements else 0
-    connection = login.log_in(settings, flags)
-    waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
-    try:
-        session.begin(connection, settings.database, statement_seconds, waits | variables)
-    except BaseException as error:
-        _drop(connection)
-        if isinstance(error, TimedOut):
-            raise login.silent(settings) from error
+        if translated := translate(error):
+            raise translated from error
         raise
-    connection.deadline, connection.read_timeout = None, read_timeout
-    return connection
-
-
-def _drop(connection: Connection) -> None:
-    with contextlib.suppress(pymysql.err.Error):
-        connection.close()
 
 
 _kept = threading.local()
@@ -106,31 +63,29 @@ def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connec
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
-        connection = _living_connection() or connect(
+        connection = _living_connection() or login.connect(
             settings, REPORT_SECONDS, statement_seconds=REPORT_SECONDS
         )
         connection.deadline = deadline
-        _kept.connection = None  # kept again only after this use succeeds
         try:
             with _noticed_renames(connection):
                 yield connection
         except BaseException:
-            _drop(connection)
+            login.drop(connection)
             raise
         _kept.connection = connection
 
 
 def _living_connection() -> Connection | None:
-    connection: Connection | None = getattr(_kept, "connection", None)
-    if connection is None:
-        return None
-    try:
-        connection.deadline = Deadline(login.CONNECT_SECONDS)
-        ping(connection)
-    except (pymysql.err.Error, TimedOut):
-        _kept.connection = None
-        _drop(connection)
-        return None
+    """The kept connection, which is kept again only after its next use succeeds."""
+    connection: Connection | None = vars(_kept).pop("connection", None)
+    if connection:
+        try:
+            connection.deadline = Deadline(login.CONNECT_SECONDS)
+            ping(connection)
+        except (pymysql.err.Error, TimedOut):
+            login.drop(connection)
+            return None
     return connection
 
 
@@ -144,7 +99,7 @@ def own_connection(
         settings: of the database.
         deadline: of all that is done with it.
         patience: seconds for which connecting is tried again.
-        variables: as of `connect`.
+        variables: as of `login.connect`.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
@@ -159,7 +114,7 @@ def own_connection(
             deadline.remaining()  # after the time limit, a lost connection is its consequence
             raise
         finally:
-            _drop(connection)
+            login.drop(connection)
 
 
 @contextlib.contextmanager
@@ -196,7 +151,7 @@ def _connect_patiently(
     while True:
         try:
             with _translated_errors():
-                return connect(settings, deadline.remaining(), **variables)
+                return login.connect(settings, deadline.remaining(), **variables)
         except DatabaseUnavailable as error:
             if not may_pass(error.__cause__) or time.monotonic() + PAUSE_SECONDS > end:
                 raise
@@ -238,22 +193,9 @@ def snapshot(
         Misconfigured: a table is missing or may not be read.
         DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
-    with snapshot_connection(settings, deadline, patience=patience) as connection:
+    with own_connection(settings, deadline, patience=patience, **SNAPSHOT_LIMITS) as connection:
         open_snapshot(connection)
         yield connection
-
-
-def snapshot_connection(
-    settings: Settings, deadline: Deadline, *, patience: float = 0
-) -> contextlib.AbstractContextManager[Connection]:
-    """A connection for `open_snapshot`; arguments and errors are those of `own_connection`."""
-    return own_connection(
-        settings,
-        deadline,
-        patience=patience,
-        net_write_timeout=NET_WRITE_SECONDS,
-        wait_timeout=SNAPSHOT_IDLE_SECONDS,
-    )
 
 
 def open_snapshot(connection: Connection, *, now: bool = False) -> None:
@@ -293,8 +235,7 @@ def check_base_tables(
 
     Raises:
         Busy: a table is being renamed.
-        Misconfigured: a table is missing, a view, a MERGE table, hidden by a temporary table, or
-            has another engine.
+        Misconfigured: a table is missing, a view, a MERGE table, or has another engine.
     """
     kinds = {name: kind for name, *kind in select(connection, TABLE_KINDS, TABLES)}
     for table in tables:
@@ -315,11 +256,6 @@ def check_base_tables(
         if engine and table_engine != engine:
             raise Misconfigured(
                 f"table {table} is not {engine} but {table_engine}: it has no transactions"
-            )
-        ((_, statement),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-        if statement.startswith("CREATE TEMPORARY "):
-            raise Misconfigured(
-                f"a temporary table hides {table} from DB_USER; the server's init_connect makes it"
             )
 
 

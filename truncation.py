@@ -56,8 +56,7 @@ def truncate(
     with db.own_connection(
         settings,
         deadline,
-        net_write_timeout=db.LOCKED_NET_WRITE_SECONDS,
-        wait_timeout=db.LOCKED_IDLE_SECONDS,
+        **db.LOCK_LIMITS,
         autocommit=0,
         multi_statements=True,
     ) as connection:

@@ -94,9 +94,10 @@ def store_share(work: Work, _numbers: Iterator[int]) -> Iterator[Share]:
     context = BarrierTaskContext.get()
     task, tasks = context.partitionId(), len(context.getTaskInfos())
     deadline = Deadline(command.JOB_SECONDS)
-    patience = db.BACKUP_CONNECT_SECONDS
     name = work.folder.prefix.rstrip("/").rpartition("/")[2]
-    with db.snapshot_connection(work.settings, deadline, patience=patience) as connection:
+    with db.own_connection(
+        work.settings, deadline, patience=db.BACKUP_CONNECT_SECONDS, **db.SNAPSHOT_LIMITS
+    ) as connection:
         head: dict[str, Any] = {}
         refused: BundleError | None = None
         if task:

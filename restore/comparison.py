@@ -19,7 +19,7 @@ from hiring.avro.schema import Column
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.packets import Ints, Words, read_rows
-from hiring.mysql.server_errors import is_about_the_statement
+from hiring.mysql.server_errors import translate
 from hiring.mysql.statements import keep_alive, quote
 from hiring.progress import Progress, status
 from restore import sql_text
@@ -159,7 +159,7 @@ def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
     try:
         found = list(stored_blocks(inserter, where))
     except pymysql.err.Error as error:
-        if not is_about_the_statement(error):
+        if translate(error):
             raise
         found = []  # the key's column cannot even be compared with such a value
     for there in found:

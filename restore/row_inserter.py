@@ -19,7 +19,7 @@ from hiring.avro.schema import Table
 from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import is_about_the_statement
+from hiring.mysql.server_errors import translate
 from hiring.mysql.statements import quote, select
 from hiring.pipeline import read_ahead
 from hiring.progress import CountRows
@@ -158,7 +158,7 @@ class RowInserter:
         try:
             yield
         except pymysql.err.Error as error:
-            if not is_about_the_statement(error):
+            if translate(error):
                 raise
             raise RowRefused(
                 f"table {self.table.name}: the database refuses a row: {error.args[1]}"

@@ -11,7 +11,7 @@ import db
 from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Misconfigured
 from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import MISCONFIGURED, is_about_the_statement
+from hiring.mysql.server_errors import MISCONFIGURED, translate
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import Settings
@@ -102,7 +102,7 @@ def _create(
     try:
         execute(connection, statement)
     except pymysql.err.Error as error:
-        if error.args[0] not in MISCONFIGURED and not is_about_the_statement(error):
+        if error.args[0] not in MISCONFIGURED and translate(error):
             raise
         raise Misconfigured(
             f"table {table} is missing, and this server ({connection.server_version}) refuses the"

@@ -50,8 +50,7 @@ def loading(
     with db.own_connection(
         settings,
         deadline,
-        net_write_timeout=db.LOCKED_NET_WRITE_SECONDS,
-        wait_timeout=db.LOCKED_IDLE_SECONDS,
+        **db.LOCK_LIMITS,
         foreign_key_checks=0,
         autocommit=0,
         sql_mode=sql_mode,

@@ -1,6 +1,8 @@
 """Logs in to the database server, in bounded time, with TLS where it is asked for or offered."""
 
+import contextlib
 import socket
+from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -8,35 +10,38 @@ from pymysql.constants import CLIENT
 from hiring import bounded
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, DatabaseUnavailable, Misconfigured, TimedOut
+from hiring.mysql import session
 from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import MISCONFIGURED, error_number, unreached
+from hiring.mysql.server_errors import ACCESS_DENIED, MISCONFIGURED, error_number, unreached
 from hiring.settings import Settings
 from hiring.tls import verifying_context
 
 CONNECT_SECONDS = 10
 
-ACCESS_DENIED = 1045
 
-
-def log_in(settings: Settings, flags: int) -> Connection:
-    """A connection whose deadline is that of connecting.
+def connect(
+    settings: Settings,
+    read_timeout: float,
+    *,
+    statement_seconds: int = 0,
+    multi_statements: bool = False,
+    **variables: Any,
+) -> Connection:
+    """Opens a connection under the rules of `session.begin`.
 
     PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
     sockets too.
 
-    Without TLS, a server whose cache does not hold the account's password takes it as it is on its
-    own unix socket, and encrypted with RSA on a forwarded one, such as Cloud SQL's. It refuses the
-    other way with the error of a wrong password, and only it knows which socket this is. So after
-    that error the other way is tried, once: wrong passwords can lock an account.
-    https://dev.mysql.com/doc/refman/8.4/en/caching-sha2-pluggable-authentication.html
-
     Args:
         settings: of the database.
-        flags: further capabilities of the client, as in `pymysql.constants.CLIENT`.
+        read_timeout: seconds that each wait for the server may take.
+        statement_seconds: after which the server stops a SELECT; 0 for never.
+        multi_statements: whether one query may hold several statements.
+        variables: further session variables and their values.
 
     Raises:
         DatabaseUnavailable: the server can't be reached or refuses the login.
-        Misconfigured: DB_HOST is malformed.
+        Misconfigured: DB_HOST is malformed, or a temporary table hides a table.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
     connection = Connection(
@@ -50,12 +55,40 @@ def log_in(settings: Settings, flags: int) -> Connection:
         database=settings.database,
         charset="utf8mb4",
         autocommit=True,
-        client_flag=CLIENT.LOCAL_FILES | flags,  # for `send_lines`: PyMySQL itself sends no file
+        # LOCAL_FILES for `send_lines`: PyMySQL itself sends no file.
+        client_flag=CLIENT.LOCAL_FILES | (CLIENT.MULTI_STATEMENTS if multi_statements else 0),
         write_timeout=CONNECT_SECONDS,
         defer_connect=True,
     )
     connection.read_timeout = CONNECT_SECONDS
-    connection.deadline = deadline = Deadline(CONNECT_SECONDS)
+    connection.deadline = Deadline(CONNECT_SECONDS)
+    try:
+        _log_in(connection, settings, connection.deadline)
+        session.begin(connection, settings.database, statement_seconds, variables)
+    except BaseException as error:
+        drop(connection)
+        if isinstance(error, TimedOut):
+            raise _silent(settings) from error
+        raise
+    connection.deadline, connection.read_timeout = None, read_timeout
+    return connection
+
+
+def drop(connection: Connection) -> None:
+    """Closes a connection, whatever state it is in."""
+    with contextlib.suppress(pymysql.err.Error):
+        connection.close()
+
+
+def _log_in(connection: Connection, settings: Settings, deadline: Deadline) -> None:
+    """Logs in, if need be in two ways.
+
+    Without TLS, a server whose cache does not hold the account's password takes it as it is on its
+    own unix socket, and encrypted with RSA on a forwarded one, such as Cloud SQL's. It refuses the
+    other way with the error of a wrong password, and only it knows which socket this is. So after
+    that error the other way is tried, once: wrong passwords can lock an account.
+    https://dev.mysql.com/doc/refman/8.4/en/caching-sha2-pluggable-authentication.html
+    """
     try:
         try:
             connection.log_in(_reach(settings, deadline), private=settings.socket is not None)
@@ -64,21 +97,17 @@ def log_in(settings: Settings, flags: int) -> Connection:
             if not denied or connection.server_capabilities & CLIENT.SSL:
                 raise
             connection.log_in(_reach(settings, deadline), private=False)
-    except TimedOut as error:
-        raise silent(settings) from error
     except BundleError:
         raise
     except Exception as error:  # PyMySQL raises all kinds where no MySQL server answers
         if error_number(error) in MISCONFIGURED:
             raise
         if isinstance(error.__context__, TimeoutError):
-            raise silent(settings) from error
-        raise unavailable(unreached(error, settings.address)) from error
-    return connection
+            raise _silent(settings) from error
+        raise _unavailable(unreached(error, settings.address)) from error
 
 
 def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
-    """A socket that is connected to the server."""
     seconds = deadline.remaining()
     try:
         if settings.socket:
@@ -88,14 +117,12 @@ def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
         raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise unavailable(f"it can't be reached at {settings.address}: {reason}") from error
+        raise _unavailable(f"it can't be reached at {settings.address}: {reason}") from error
 
 
-def silent(settings: Settings) -> DatabaseUnavailable:
-    """The error for a server that takes too long for a login."""
-    return unavailable(f"it does not answer in time at {settings.address}")
+def _silent(settings: Settings) -> DatabaseUnavailable:
+    return _unavailable(f"it does not answer in time at {settings.address}")
 
 
-def unavailable(reason: str) -> DatabaseUnavailable:
-    """The error for a server with which nothing can be done."""
+def _unavailable(reason: str) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"the database server is not available: {reason}")

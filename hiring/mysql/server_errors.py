@@ -9,9 +9,22 @@ from pymysql.constants import CR
 from hiring import tls
 from hiring.errors import BundleError, Busy, DatabaseUnavailable, Misconfigured, TimedOut
 
-UNAVAILABLE = {
+ACCESS_DENIED = 1045
+LOGIN_REFUSED = {
+    ACCESS_DENIED: "it refuses the login of DB_USER",
+    1698: "it refuses the login of DB_USER",
+    1820: "the password of DB_USER has expired",
+    1862: "the password of DB_USER has expired",
+    3118: "the account of DB_USER is locked",
+    3955: "the account of DB_USER is locked",
+    4151: "the account of DB_USER is locked",
+    CR.CR_AUTH_PLUGIN_CANNOT_LOAD: "DB_USER logs in by a plugin that is not supported",
+    CR.CR_AUTH_PLUGIN_ERR: "it asks for the password in clear; set DB_SSL_CA to verify it first",
+    CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
+}
+"""A login that would be refused again; some more of them could lock the account."""
+UNAVAILABLE = LOGIN_REFUSED | {
     1040: "it has too many connections",
-    1045: "it refuses the login of DB_USER",
     1053: "it is shutting down",
     1129: "it blocks this host",
     1130: "it lets no account in from this host",
@@ -19,25 +32,10 @@ UNAVAILABLE = {
     1203: "DB_USER has too many connections",
     1226: "DB_USER has used up a resource limit",
     1317: "an administrator stopped the query",
-    1698: "it refuses the login of DB_USER",
-    1820: "the password of DB_USER has expired",
-    1862: "the password of DB_USER has expired",
     1927: "an administrator ended the connection",
     3032: "it is in offline mode",
-    3118: "the account of DB_USER is locked",
-    3955: "the account of DB_USER is locked",
     4031: "it closed an idle connection",
-    4151: "the account of DB_USER is locked",
-    CR.CR_AUTH_PLUGIN_CANNOT_LOAD: "DB_USER logs in by a plugin that is not supported",
-    CR.CR_AUTH_PLUGIN_ERR: "it asks for the password in clear; set DB_SSL_CA to verify it first",
-    CR.CR_SSL_CONNECTION_ERROR: "it offers no TLS, which DB_SSL_CA requires",
 }
-REFUSED = {1045, 1698, 1820, 1862, 3118, 3955, 4151} | {
-    CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
-    CR.CR_AUTH_PLUGIN_ERR,
-    CR.CR_SSL_CONNECTION_ERROR,
-}
-"""A login that would be refused again; some more of them could lock the account."""
 
 # Something is read only; a privilege is missing; a database, a table or a column is missing or
 # wrong.
@@ -52,15 +50,9 @@ NO_SUCH_TABLE = 1146
 DISK_FULL = {20, 1021, 1114, 1878, 3675}
 NO_SPACE = re.compile(r"No space left|\b(errno|error|errcode):? 28\b", re.IGNORECASE)
 """A full disk in the message of an error that may have other causes."""
-
-
+FULL = "its disk is full, or a table has reached its limit"
 ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
-"""An account in a message of the server, such as `'hiring'@'10.1.2.3'`."""
-
-
-def without_accounts(message: str) -> str:
-    """A message of the server that names no account: callers of a public report may read it."""
-    return ACCOUNT.sub("DB_USER", message)
+"""An account in a message, such as `'hiring'@'10.1.2.3'`: no caller of a public report reads it."""
 
 
 def error_number(error: BaseException | None) -> int | None:
@@ -86,45 +78,29 @@ def unreached(error: Exception, address: str) -> str:
 def may_pass(error: BaseException | None) -> bool:
     """Whether connecting again may succeed: the server is away or busy, and refuses no login."""
     is_unverified = isinstance(error and error.__context__, ssl.SSLCertVerificationError)
-    return error_number(error) not in REFUSED and not is_unverified
+    return error_number(error) not in LOGIN_REFUSED and not is_unverified
 
 
-def translate(error: pymysql.err.Error) -> BundleError:
-    """Returns the error that a caller sees for an error of the server or of PyMySQL.
+def translate(error: pymysql.err.Error) -> BundleError | None:
+    """The error that a caller sees; None where the server understood a statement and refuses it.
 
     The numbers: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
     https://mariadb.com/kb/en/mariadb-error-code-reference/
     """
     number = error_number(error)
-    if disk_is_full(error):
-        return DatabaseUnavailable(
-            "the database server is not available: its disk is full, or a table has reached its"
-            " limit"
-        )
+    unavailable = "the database server is not available: "
+    if number in DISK_FULL or NO_SPACE.search(str(error.args[-1:])):
+        return DatabaseUnavailable(unavailable + FULL)
     if number in BUSY:
         return Busy("could not lock the tables in time; try again later")
     if number in SLOW:
         return TimedOut("the query ran past its time limit and was stopped")
     if number in MISCONFIGURED:
-        return Misconfigured(f"the database refuses: {without_accounts(error.args[1])}")
+        return Misconfigured(f"the database refuses: {ACCOUNT.sub('DB_USER', error.args[1])}")
     if number in UNAVAILABLE:
-        return DatabaseUnavailable(f"the database server is not available: {UNAVAILABLE[number]}")
+        return DatabaseUnavailable(unavailable + UNAVAILABLE[number])
     if isinstance(error.__context__, TimeoutError):
         return TimedOut("the database server did not answer in time")
     if isinstance(error, pymysql.err.InterfaceError) or number is None or 2000 <= number < 3000:
-        return DatabaseUnavailable("the database server is not available: the connection was lost")
-    raise error
-
-
-def disk_is_full(error: pymysql.err.Error) -> bool:
-    """Whether the server says that its disk, or the space that it may use, is full."""
-    return error_number(error) in DISK_FULL or bool(NO_SPACE.search(str(error.args[-1:])))
-
-
-def is_about_the_statement(error: pymysql.err.Error) -> bool:
-    """Whether an error says that the server understood a statement and refuses it."""
-    number = error_number(error)
-    # The server's error numbers begin at 1000; 2000 to 2999 are the client's.
-    known = {None, *UNAVAILABLE, *MISCONFIGURED, *BUSY, *SLOW}
-    is_client = number is not None and 2000 <= number < 3000
-    return number not in known and not is_client and not disk_is_full(error)
+        return DatabaseUnavailable(f"{unavailable}the connection was lost")
+    return None

@@ -1,13 +1,20 @@
 """Sets the variables that a session on the database server depends on.
 
 A server's global defaults and its `init_connect` reach every new session. Some of them would lose
-rows, keep a transaction open or read what is later rolled back.
+rows, keep a transaction open, read what is later rolled back, or hide a table.
 """
 
 from typing import Any
 
-from hiring.mysql.connection import Connection
+from pymysql import err
+from pymysql.cursors import Cursor
 
+from hiring.errors import Misconfigured
+from hiring.mysql.connection import Connection
+from hiring.mysql.server_errors import translate
+from hiring.tables import TABLES
+
+LOCK_WAIT_SECONDS = 5
 DEFAULTS = {
     "time_zone": "+00:00",
     "sql_mode": "",
@@ -24,7 +31,6 @@ DEFAULTS = {
     # Without it, LOCK TABLES does not wait for row locks.
     "innodb_table_locks": 1,
 }
-MYSQL_DEFAULTS = {"transaction_isolation": "REPEATABLE-READ"}
 MARIADB_DEFAULTS = {
     "tx_isolation": "REPEATABLE-READ",
     "idle_transaction_timeout": 0,
@@ -48,28 +54,45 @@ def begin(
         database: to use.
         statement_seconds: after which the server stops a SELECT; 0 for never.
         variables: further session variables and their values.
+
+    Raises:
+        Misconfigured: `init_connect` has hidden one of the three tables by a temporary one.
     """
-    values = {
-        **DEFAULTS,
-        **(MARIADB_DEFAULTS if is_mariadb(connection) else MYSQL_DEFAULTS),
-        **_statement_limit(connection, statement_seconds),
-        **variables,
-    }
-    assignments = ", ".join(f"SESSION {name} = %s" for name in values)
+    # https://mariadb.com/kb/en/server-system-variables/#max_statement_time, in seconds, and
+    # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html, in milliseconds
     if is_mariadb(connection):
+        of_server = MARIADB_DEFAULTS | {"max_statement_time": statement_seconds}
         # A global one would show the rows of a system-versioned table as they were.
-        assignments += ", SESSION system_versioning_asof = DEFAULT"
+        others = ", SESSION system_versioning_asof = DEFAULT"
+    else:
+        of_server = {
+            "transaction_isolation": "REPEATABLE-READ",
+            "max_execution_time": statement_seconds * 1000,
+        }
+        others = ""
+    waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
+    values = DEFAULTS | of_server | waits | variables
+    assignments = ", ".join(f"SESSION {name} = %s" for name in values)
     with connection.cursor() as cursor:
         # A global completion_type would end the connection, or begin the next transaction.
         cursor.execute("ROLLBACK AND NO CHAIN NO RELEASE")
         cursor.execute("UNLOCK TABLES")
-        cursor.execute(f"SET {assignments}", tuple(values.values()))
-    connection.select_db(database)
+        cursor.execute(f"SET {assignments}{others}", tuple(values.values()))
+        connection.select_db(database)
+        for table in TABLES:
+            _check_not_hidden(cursor, table)
 
 
-def _statement_limit(connection: Connection, seconds: int) -> dict[str, int]:
-    # https://mariadb.com/kb/en/server-system-variables/#max_statement_time, in seconds, and
-    # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html, in milliseconds
-    if is_mariadb(connection):
-        return {"max_statement_time": seconds}
-    return {"max_execution_time": seconds * 1000}
+def _check_not_hidden(cursor: Cursor, table: str) -> None:
+    """Checks that no temporary table hides a table: nothing but `init_connect` makes one."""
+    try:
+        cursor.execute(f"SHOW CREATE TABLE {table}")
+    except err.Error as error:
+        refusal = translate(error)
+        if refusal and not isinstance(refusal, Misconfigured):
+            raise
+        return  # missing, or not to be seen: a session always sees its own temporary tables
+    if cursor.fetchall()[0][1].startswith("CREATE TEMPORARY "):
+        raise Misconfigured(
+            f"a temporary table hides {table} from DB_USER; the server's init_connect makes it"
+        )

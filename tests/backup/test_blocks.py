@@ -24,14 +24,13 @@ from pymysql.cursors import SSCursor
 from support import some
 from werkzeug.test import Client
 
-import db
 from bench.stack import fill, peak_megabytes
 from hiring.avro import buffers, encoding, mapping
 from hiring.avro.parsing import Values, are_utf8, split
 from hiring.avro.schema import Column, Table, read_table
 from hiring.avro.times import plain_times
 from hiring.deadline import Deadline
-from hiring.mysql import packets
+from hiring.mysql import login, packets
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
@@ -88,7 +87,7 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
 
 def connect(database: Database) -> Connection:
     """A connection like the functions'."""
-    return db.connect(read_settings(database.environment), TIMEOUT_SECONDS)
+    return login.connect(read_settings(database.environment), TIMEOUT_SECONDS)
 
 
 def check(database: Database, table: Table, statement: str) -> Invalid:

@@ -13,6 +13,7 @@ import backup
 import db
 from hiring.deadline import Deadline
 from hiring.errors import DatabaseUnavailable
+from hiring.mysql import login
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
 
@@ -70,7 +71,7 @@ def test_every_session_has_the_same_rules(database: Database) -> None:
 
 def test_tls_is_used_where_it_is_offered(database: Database) -> None:
     """The functions use TLS if the server offers it, even on a unix socket."""
-    connection = db.connect(read_settings(database.environment), 10)
+    connection = login.connect(read_settings(database.environment), 10)
     ((_, cipher),) = select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     # Reading the system's certificate authorities would take longer than everything else.
     assert connection.ctx.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
@@ -88,7 +89,7 @@ def test_the_servers_version(
 ) -> None:
     """MariaDB's own version is told, not the old MySQL's for which it passes to replicas."""
     ((version,),) = database.execute("SELECT VERSION()")
-    connection = db.connect(read_settings(database.environment), 10)
+    connection = login.connect(read_settings(database.environment), 10)
     assert connection.server_version == version
     connection.close()
     disguised = backup.SERVER.replace("VERSION()", "CONCAT('5.5.5-', VERSION())")
@@ -100,5 +101,5 @@ def test_the_password_is_not_in_an_error(database: Database) -> None:
     """Neither the error of a refused login nor its cause contains the password."""
     environment = {**database.environment, "DB_USER": "nobody"}
     with pytest.raises(DatabaseUnavailable) as raised:
-        db.connect(read_settings(environment), 10)
+        login.connect(read_settings(environment), 10)
     assert PASSWORD not in f"{raised.value!r} {raised.value.__cause__!r}"

@@ -529,7 +529,7 @@ def test_a_network_that_stalls_under_the_locks(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """A network that stalls under the locks is 504; the server frees the tables, with all rows."""
-    environment.setattr(db, "LOCKED_IDLE_SECONDS", 2)
+    environment.setitem(db.LOCK_LIMITS, "wait_timeout", 2)
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
     under_the_locks(environment, network.stall)
     assert error(client, TRUNCATE) == TIMED_OUT
@@ -543,8 +543,8 @@ def test_a_lost_backup_blocks_alter_table_only_for_a_while(
     client: Client, network: Forwarder, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """The server ends an idle snapshot, so that ALTER TABLE no longer waits for it."""
-    assert db.SNAPSHOT_IDLE_SECONDS == 600
-    environment.setattr(db, "SNAPSHOT_IDLE_SECONDS", 2)
+    assert db.SNAPSHOT_LIMITS["wait_timeout"] == 600
+    environment.setitem(db.SNAPSHOT_LIMITS, "wait_timeout", 2)
     environment.setenv("CLOUD_RUN_TIMEOUT_SECONDS", "32")
     between_two_tables(environment, network.stall)
     assert error(client, "/backup-data") == TIMED_OUT

@@ -15,8 +15,8 @@ from certificates import Authority
 from conftest import ACCOUNT, PROJECT, Database
 from forwarder import Forwarder
 
-import db
 from hiring.errors import DatabaseUnavailable
+from hiring.mysql import login
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
 from local.database import DatabaseServer
@@ -64,7 +64,7 @@ def log_in(database: Database, **settings: str) -> int:
         DatabaseUnavailable: none works.
     """
     before = refused_logins(database)
-    connection = db.connect(read_settings(database.environment | settings), 10)
+    connection = login.connect(read_settings(database.environment | settings), 10)
     assert select(connection, "SELECT DATABASE()") == [(database.name,)]
     connection.close()
     return refused_logins(database) - before
@@ -119,11 +119,12 @@ def test_a_wrong_password_locks_an_account_no_sooner_than_said(
 
 COLD_START = """
 import sys
-import db, main
+import main
+from hiring.mysql import login
 from hiring.settings import current_settings
 slow = {"cryptography", "fastavro", "google.cloud.storage", "numpy"}
 print(sorted(slow & set(sys.modules)))
-db.connect(current_settings(), 10).close()
+login.connect(current_settings(), 10).close()
 print(sorted(slow & set(sys.modules)))
 """
 
@@ -167,7 +168,7 @@ def test_where_a_server_is_not_reached(settings: dict[str, str], reason: str) ->
 
 def check_reason(settings: dict[str, str], reason: str) -> None:
     with pytest.raises(DatabaseUnavailable) as refused:
-        db.connect(read_settings({"DB_PASS": SECRET, **settings}), 10)
+        login.connect(read_settings({"DB_PASS": SECRET, **settings}), 10)
     assert str(refused.value) == f"the database server is not available: {reason}"
 
 
@@ -235,7 +236,7 @@ def test_a_server_that_asks_for_the_password_itself(
     if line == "verified":
         settings["DB_SSL_CA"] = str(authority.file)
     with pytest.raises(DatabaseUnavailable) as refused:
-        db.connect(read_settings(settings), 10)
+        login.connect(read_settings(settings), 10)
     server.close()
     reason = str(refused.value).partition(": ")[2]
     if question == "unknown":

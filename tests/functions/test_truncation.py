@@ -19,9 +19,8 @@ from conftest import ACCOUNT, PROJECT, Bucket, Database, Loader
 from support import count, for_all_sessions, get
 from werkzeug.test import Client
 
-import db
 import truncation
-from hiring.mysql import packets
+from hiring.mysql import login, packets, session
 from hiring.mysql.statements import keep_alive, select
 from hiring.settings import read_settings
 from hiring.tables import TABLES
@@ -222,7 +221,7 @@ def test_a_right_that_is_revoked_in_one_schema(client: Client, database: Databas
 def test_a_temporary_table_in_the_way(
     client: Client, database: Database, run_restore: Loader, take_backup: Any, table: str
 ) -> None:
-    """A temporary table that hides one of the three stops truncation, backup and restore."""
+    """A temporary table that hides one of the three stops all functions and a restore."""
     backup = take_backup()["backup"]
     with for_all_sessions(
         database,
@@ -231,9 +230,10 @@ def test_a_temporary_table_in_the_way(
     ):
         message = f"a temporary table hides {table} from DB_USER"
         refused(client, database, "misconfigured", message)
-        status, answer = get(client, "/backup-data")
-        assert (status, answer["error"]["code"]) == (500, "misconfigured")
-        assert message in answer["error"]["message"]
+        for url in ("/quarterly-hired", "/hiring-by-department", "/backup-data"):
+            status, answer = get(client, url)
+            assert (status, answer["error"]["code"]) == (500, "misconfigured")
+            assert message in answer["error"]["message"]
         loaded = run_restore(backup, "--replace")
     assert loaded.status == 2
     assert message in loaded.error
@@ -298,7 +298,7 @@ def test_a_truncation_waits_for_seconds_only(
     client: Client, database: Database, table: str, environment: pytest.MonkeyPatch
 ) -> None:
     """An open transaction on one table makes a truncation 409 within seconds; every row stays."""
-    environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
+    environment.setattr(session, "LOCK_WAIT_SECONDS", 1)
     with database.connect() as other:
         other.begin()
         other.cursor().execute(f"UPDATE {table} SET id = id")
@@ -361,7 +361,7 @@ def test_a_backup_during_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """A backup or report during a truncation is 409 within seconds; the truncation succeeds."""
-    environment.setattr(db, "LOCK_WAIT_SECONDS", 1)
+    environment.setattr(session, "LOCK_WAIT_SECONDS", 1)
     with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
         for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
             started = time.monotonic()
@@ -564,7 +564,7 @@ def test_a_lost_client_holds_the_locks_for_a_minute(
 def test_the_locks_are_kept_alive(database: Database) -> None:
     """A session that `keep_alive` pings outlives its idle limit, and ends once the pings stop."""
     settings = read_settings(database.environment)
-    connection = db.connect(settings, 10, wait_timeout=1)
+    connection = login.connect(settings, 10, wait_timeout=1)
     for _ in range(10):
         time.sleep(0.25)
         keep_alive(connection)
