@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from hiring.avro import container
-from hiring.avro.fields import Field
+from hiring.avro.schema import Column
 from hiring.errors import BadSource
 from hiring.progress import answer
 from hiring.settings import Settings
@@ -97,7 +97,7 @@ def _print_table(
     )
 
 
-def _fields(folder: CloudFolder, table: StoredTable) -> tuple[Field, ...]:
+def _fields(folder: CloudFolder, table: StoredTable) -> tuple[Column, ...]:
     """The fields of the table's Avro schema."""
     name = table.objects[0].name
     try:
@@ -107,12 +107,12 @@ def _fields(folder: CloudFolder, table: StoredTable) -> tuple[Field, ...]:
     return fields
 
 
-def _target(field: Field) -> str | None:
+def _target(field: Column) -> str | None:
     """BigQuery's type for a decimal field; None for another field.
 
     https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
     """
-    kind = field.type.value
+    kind = field.type.avro
     if not isinstance(kind, dict) or field.type.logical != "decimal":
         return None
     scale, whole = kind["scale"], kind["precision"] - kind["scale"]
@@ -121,18 +121,18 @@ def _target(field: Field) -> str | None:
     return "BIGNUMERIC" if scale <= 38 and whole <= 38 else "STRING"
 
 
-def _decimal_targets(fields: tuple[Field, ...]) -> list[str]:
+def _decimal_targets(fields: tuple[Column, ...]) -> list[str]:
     """The targets up to the widest that a field needs; none if all fit NUMERIC, the default."""
     needed = {_target(field) for field in fields}
     last = max((DECIMAL_TARGETS.index(each) for each in needed if each), default=0)
     return list(DECIMAL_TARGETS[: last + 1]) if last else []
 
 
-def _notes(fields: tuple[Field, ...], table: StoredTable) -> list[str]:
+def _notes(fields: tuple[Column, ...], table: StoredTable) -> list[str]:
     """The differences between the table and its copy in BigQuery, a sentence each."""
     kept = {
         "STRING": [each for each in fields if _target(each) == "STRING" or _is_text(each)],
-        "BYTES": [each for each in fields if each.type.value == "bytes"],
+        "BYTES": [each for each in fields if each.type.avro == "bytes"],
     }
     notes = [
         f"Stays {kind}: {', '.join(map(_described, found))}."
@@ -144,12 +144,12 @@ def _notes(fields: tuple[Field, ...], table: StoredTable) -> list[str]:
     return notes
 
 
-def _is_text(field: Field) -> bool:
+def _is_text(field: Column) -> bool:
     """Whether a field is a string although its column is not a text in MySQL."""
-    return field.type.value == "string" and not re.match(
+    return field.type.avro == "string" and not re.match(
         r"(var)?char|(tiny|medium|long)?text", field.mysql_type
     )
 
 
-def _described(field: Field) -> str:
-    return f"{field.column} ({field.mysql_type})"
+def _described(field: Column) -> str:
+    return f"{field.name} ({field.mysql_type})"

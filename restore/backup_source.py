@@ -13,8 +13,7 @@ from typing import Any
 from hiring.avro import container
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.decoding import decode, python_values
-from hiring.avro.fields import Field
-from hiring.avro.schema import Table
+from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource, BundleError
 from hiring.mysql.statements import quote
 from hiring.progress import CountRows
@@ -51,7 +50,7 @@ class Backup:
 
     def check(
         self, progress: CountRows, tables: Iterable[str] = TABLES
-    ) -> dict[str, tuple[Field, ...]]:
+    ) -> dict[str, tuple[Column, ...]]:
         """Reads every object to its end.
 
         Args:
@@ -59,7 +58,7 @@ class Backup:
             tables: whose objects are read; those of the others are left out.
 
         Returns:
-            The fields of each table that has an object.
+            The columns of each table that has an object.
 
         Raises:
             BadSource: an object is missing, is not the one that the manifest describes, or can't be
@@ -69,14 +68,14 @@ class Backup:
         for stored in (self.manifest.schema, *self.manifest.reports):
             with self._open(stored):
                 pass  # the end of the block compares size and checksum
-        found: dict[str, tuple[Field, ...]] = {}
+        found: dict[str, tuple[Column, ...]] = {}
         for table in tables:
             for stored in self.manifest.tables[table].objects:
                 with self._open(stored) as stream:
-                    fields, blocks = self._read(stored, stream)
+                    columns, blocks = self._read(stored, stream)
                     for chunks in blocks:
                         progress(len(chunks[0].nulls))
-                if found.setdefault(table, fields) != fields:
+                if found.setdefault(table, columns) != columns:
                     raise BadSource(f"{self.address}{stored.name} has other columns than the first")
             for stored in self.manifest.tables[table].invalid_objects:
                 for _ in self.invalid_records(stored):
@@ -117,9 +116,9 @@ class Backup:
         """
         for stored in self.manifest.tables[table.name].objects:
             with self._open(stored) as stream:
-                fields, blocks = self._read(stored, stream)
-                columns = [field.column for field in fields]
-                places = [columns.index(column.name) for column in table.columns]
+                columns, blocks = self._read(stored, stream)
+                names = [column.name for column in columns]
+                places = [names.index(column.name) for column in table.columns]
                 for chunks in blocks:
                     yield [chunks[place] for place in places]
 
@@ -130,11 +129,10 @@ class Backup:
             BadSource, StorageFailed: as `check`.
         """
         with self._open(stored) as stream:
-            fields, blocks = self._read(stored, stream)
-            names = [field.name for field in fields]
+            columns, blocks = self._read(stored, stream)
+            names = [column.avro_name for column in columns]
             for chunks in blocks:
-                columns = zip(fields, chunks, strict=True)
-                values = [python_values(field.type, chunk) for field, chunk in columns]
+                values = map(python_values, columns, chunks)
                 for row in zip(*values, strict=True):
                     yield dict(zip(names, row, strict=True))
 
@@ -191,20 +189,19 @@ class Backup:
 
     def _read(
         self, stored: StoredFile, stream: io.BufferedReader
-    ) -> tuple[tuple[Field, ...], Iterator[list[ColumnChunk]]]:
-        """The fields of an Avro file, and its rows by column, a block at a time."""
-        fields, blocks = container.read(stream)
-        types = [field.type for field in fields]
+    ) -> tuple[tuple[Column, ...], Iterator[list[ColumnChunk]]]:
+        """The columns of an Avro file, and its rows by column, a block at a time."""
+        columns, blocks = container.read(stream)
 
         def decoded() -> Iterator[list[ColumnChunk]]:
             rows = 0
             for count, content in blocks:
                 rows += count
                 if count:
-                    yield decode(types, count, content)
+                    yield decode(columns, count, content)
             self._check_rows(stored, rows)
 
-        return fields, decoded()
+        return columns, decoded()
 
     def _check_rows(self, stored: StoredFile, rows: int) -> None:
         if rows != stored.rows:

@@ -7,8 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 import db
-from hiring.avro.fields import Field
-from hiring.avro.schema import Table, read_table
+from hiring.avro.schema import Column, Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.mysql import create_table
@@ -86,7 +85,7 @@ def restore(
     return outcomes
 
 
-def _check(settings: Settings, plan: RestorePlan) -> dict[str, tuple[Field, ...]]:
+def _check(settings: Settings, plan: RestorePlan) -> dict[str, tuple[Column, ...]]:
     """Checks the backup, then the tables that exist; returns the fields of the backup's tables."""
     with Progress("checking", plan.backup.manifest.all_rows(plan.tables)) as progress:
         fields = plan.backup.check(progress, plan.tables)
@@ -104,13 +103,13 @@ def _check(settings: Settings, plan: RestorePlan) -> dict[str, tuple[Field, ...]
     return fields
 
 
-def _fit(table: Table, fields: tuple[Field, ...]) -> Table:
+def _fit(table: Table, fields: tuple[Column, ...]) -> Table:
     """The table with the columns that the backup fills, then the generated ones that it has.
 
     Raises:
         BadSource: the backup has other columns; the message names the first.
     """
-    stored = {field.column: field for field in fields}
+    stored = {field.name: field for field in fields}
     filled = {column.name: column for column in table.without_generated.columns}
     for name, field in stored.items():
         if name not in filled and not field.generated:
@@ -118,7 +117,7 @@ def _fit(table: Table, fields: tuple[Field, ...]) -> Table:
     for name, column in filled.items():
         if name not in stored:
             raise BadSource(f"{table.name}.avro has no column {name}, table {table.name} has")
-        if stored[name].type.value != column.type.avro:
+        if stored[name].type != column.type:
             raise BadSource(
                 f"{table.name}.avro: column {name} was {stored[name].mysql_type},"
                 f" in table {table.name} it is {column.mysql_type}"
@@ -126,8 +125,6 @@ def _fit(table: Table, fields: tuple[Field, ...]) -> Table:
     generated = [
         column
         for column in table.columns
-        if column.generated
-        and column.name in stored
-        and stored[column.name].type.value == column.type.avro
+        if column.generated and column.name in stored and stored[column.name].type == column.type
     ]
     return dataclasses.replace(table, columns=(*filled.values(), *generated))

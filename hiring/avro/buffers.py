@@ -49,7 +49,7 @@ def part_of(cells: Bytes, lengths: Ints) -> Part:
 def joined(pieces: Sequence[bytes]) -> Part:
     """The pieces, one for each row, one after the other in an array of their own."""
     lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    source = np.frombuffer(b"".join(pieces), np.uint8)
+    source = np.frombuffer(b"".join([*pieces, b"\0"]), np.uint8)  # never empty
     return Part(source, np.cumsum(lengths) - lengths, lengths)
 
 

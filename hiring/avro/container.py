@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 import fastavro
 
-from hiring.avro.fields import Field, read_fields
+from hiring.avro.schema import Column, read_columns
 
 try:
     import deflate
@@ -127,8 +127,8 @@ def _long(number: int) -> bytes:
     return bytes([*encoded, rest])
 
 
-def read(file: BinaryIO) -> tuple[tuple[Field, ...], Iterator[tuple[int, bytes]]]:
-    """The fields of a file, and its blocks: the number of rows, and the rows as they are encoded.
+def read(file: BinaryIO) -> tuple[tuple[Column, ...], Iterator[tuple[int, bytes]]]:
+    """The columns of a file, and its blocks: the number of rows, and the rows as they are encoded.
 
     Raises:
         ValueError: the file is damaged, or is not like those that `Writer` writes. The iterator
@@ -149,8 +149,8 @@ def read(file: BinaryIO) -> tuple[tuple[Field, ...], Iterator[tuple[int, bytes]]
     if codec not in (CODEC, "null"):
         raise ValueError(f"its codec is {codec}")
     sync = _exactly(file, SYNC_BYTES)
-    fields = read_fields(json.loads(metadata["avro.schema"]))
-    return fields, _blocks(file, codec, sync)
+    columns = read_columns(json.loads(metadata["avro.schema"]))
+    return columns, _blocks(file, codec, sync)
 
 
 def _header_text(file: BinaryIO) -> str:

@@ -13,20 +13,21 @@ import numpy as np
 from hiring.avro.buffers import Mask, Part, cells_from, is_utf8, pieces_of
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
-from hiring.avro.fields import AvroType
+from hiring.avro.mapping import FLOATS, NUMPY_TIMES
+from hiring.avro.schema import Column
 from hiring.mysql.packets import Bytes, Ints
 
-INTEGERS, PIECES, FLOATS = ("int", "long"), ("string", "bytes"), {"float": 4, "double": 8}
+PIECES = ("string", "bytes")
 LONGEST_VARINT = 10
 SIGN = 0x80
 """This bit of a byte says that the number continues in the next byte."""
 
 
-def decode(types: Sequence[AvroType], rows: int, content: bytes) -> list[ColumnChunk]:
+def decode(columns: Sequence[Column], rows: int, content: bytes) -> list[ColumnChunk]:
     """The columns of encoded rows.
 
     Args:
-        types: those of the columns.
+        columns: of a row.
         rows: number of rows in the content, at least one.
         content: the rows, one after the other.
 
@@ -35,15 +36,14 @@ def decode(types: Sequence[AvroType], rows: int, content: bytes) -> list[ColumnC
     """
     encoded = np.frombuffer(content, np.uint8)
     varints = _Varints(encoded)
-    starts = _find_rows(types, rows, content, varints)
-    at = starts
-    columns = []
-    for kind in types:
-        chunk, at = _column(kind, encoded, varints, at)
-        columns.append(chunk)
+    starts = at = _find_rows(columns, rows, content, varints)
+    chunks = []
+    for column in columns:
+        chunk, at = _column(column, encoded, varints, at)
+        chunks.append(chunk)
     if not np.array_equal(at, np.append(starts[1:], len(encoded))):
         raise ValueError("a block does not hold the rows that it says")
-    return columns
+    return chunks
 
 
 class _Varints:
@@ -87,54 +87,54 @@ class _Varints:
 
 
 def _column(
-    kind: AvroType, encoded: Bytes, varints: _Varints, at: Ints
+    column: Column, encoded: Bytes, varints: _Varints, at: Ints
 ) -> tuple[ColumnChunk, Ints]:
     """The column that starts at these places, and where the next one starts in each row."""
     nulls = np.zeros(len(at), np.bool_)
     wanted = None
-    if kind.nullable:
+    if column.nullable:
         branches = encoded[at]
         nulls = branches == NULL_BRANCH
         wanted = branches == VALUE_BRANCH
         if not (nulls | wanted).all():
             raise ValueError("a value is neither null nor there")
         at = at + 1
-    if kind.primitive in INTEGERS:
-        numbers, at = varints.read(at, wanted)
-        return ColumnChunk(nulls, numbers, None), at
-    if kind.primitive in FLOATS:
-        width = FLOATS[kind.primitive]
+    primitive = column.type.primitive
+    if primitive in FLOATS:
+        width = np.dtype(FLOATS[primitive]).itemsize
         cells = cells_from(encoded, at, width)
         cells[nulls] = 0  # a NULL has no bytes: these are the next column's, of any value
-        floats = cells.view(f"<f{width}").reshape(-1).astype(np.float64)
+        floats = cells.view(FLOATS[primitive]).reshape(-1).astype(np.float64)
         return ColumnChunk(nulls, floats, None), at + np.where(nulls, 0, width)
-    lengths, at = varints.read(at, wanted)
-    ends = at + lengths
-    if lengths.min() < 0 or ends.max() > len(encoded):
+    numbers, at = varints.read(at, wanted)
+    if primitive not in PIECES:
+        return ColumnChunk(nulls, numbers, None), at
+    ends = at + numbers
+    if numbers.min() < 0 or ends.max() > len(encoded):
         raise ValueError("a value has an impossible length")
-    content = Part(encoded, at, lengths)
-    if kind.primitive == "string" and not is_utf8(content):
+    content = Part(encoded, at, numbers)
+    if primitive == "string" and not is_utf8(content):
         raise ValueError("a text is not UTF-8")
     return ColumnChunk(nulls, None, content), ends
 
 
-def python_values(kind: AvroType, chunk: ColumnChunk) -> list[Any]:
+def python_values(column: Column, chunk: ColumnChunk) -> list[Any]:
     """A decoded column as Python's values: times without a zone, in UTC where they had one."""
     values: list[Any]
-    if chunk.numbers is not None:
-        unit = {"date": "D", None: None}.get(kind.logical, "us")
-        values = (chunk.numbers.astype(f"datetime64[{unit}]") if unit else chunk.numbers).tolist()
+    if chunk.content:
+        values = [_piece_value(column.type.avro, piece) for piece in pieces_of(chunk.content)]
     else:
-        assert chunk.content is not None
-        values = [_piece_value(kind, piece) for piece in pieces_of(chunk.content)]
+        assert chunk.numbers is not None
+        kind = NUMPY_TIMES.get(column.type.logical, chunk.numbers.dtype)
+        values = chunk.numbers.astype(kind).tolist()
     return [None if null else value for null, value in zip(chunk.nulls, values, strict=True)]
 
 
-def _piece_value(kind: AvroType, piece: bytes) -> str | bytes | Decimal:
-    if isinstance(kind.value, dict):
+def _piece_value(avro: Any, piece: bytes) -> str | bytes | Decimal:
+    if isinstance(avro, dict):
         unscaled = int.from_bytes(piece, "big", signed=True)
-        return Decimal(f"{unscaled}E-{kind.value['scale']}")
-    return piece.decode() if kind.value == "string" else piece
+        return Decimal(f"{unscaled}E-{avro['scale']}")
+    return piece.decode() if avro == "string" else piece
 
 
 # Where rows start
@@ -142,15 +142,17 @@ def _piece_value(kind: AvroType, piece: bytes) -> str | bytes | Decimal:
 _SKIP, _NUMBER_OR_NULL, _PIECE, _PIECE_OR_NULL, _FLOAT_OR_NULL, _NUMBERS = range(6)
 
 
-def _steps(types: Sequence[AvroType]) -> list[tuple[int, int]]:
+def _steps(columns: Sequence[Column]) -> list[tuple[int, int]]:
     """The steps from a row's start to the next row's start, each with a count."""
     steps: list[tuple[int, int]] = []
-    for kind in types:
-        if kind.primitive in PIECES:
-            steps.append((_PIECE_OR_NULL if kind.nullable else _PIECE, 0))
-        elif kind.primitive in FLOATS:
-            steps.append((_FLOAT_OR_NULL if kind.nullable else _SKIP, FLOATS[kind.primitive]))
-        elif kind.nullable:
+    for column in columns:
+        primitive = column.type.primitive
+        if primitive in PIECES:
+            steps.append((_PIECE_OR_NULL if column.nullable else _PIECE, 0))
+        elif primitive in FLOATS:
+            width = np.dtype(FLOATS[primitive]).itemsize
+            steps.append((_FLOAT_OR_NULL if column.nullable else _SKIP, width))
+        elif column.nullable:
             steps.append((_NUMBER_OR_NULL, 0))
         elif steps and steps[-1][0] == _NUMBERS:
             steps[-1] = (_NUMBERS, steps[-1][1] + 1)
@@ -159,9 +161,9 @@ def _steps(types: Sequence[AvroType]) -> list[tuple[int, int]]:
     return steps
 
 
-def _find_rows(types: Sequence[AvroType], rows: int, content: bytes, varints: _Varints) -> Ints:
+def _find_rows(columns: Sequence[Column], rows: int, content: bytes, varints: _Varints) -> Ints:
     """The start of each row. Impossible values give wrong starts, which `decode` refuses."""
-    steps = _steps(types)
+    steps = _steps(columns)
     before, ends = varints.before.data, varints.ends.data
     starts = []
     at = 0

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hiring.avro import mapping
-from hiring.avro.buffers import Mask, Part, is_utf8, lay_out, part_of
-from hiring.avro.parsing import Values, are_utf8, decimals, floats, one_by_one, split
+from hiring.avro.buffers import Part, is_utf8, lay_out, part_of
+from hiring.avro.columns import ColumnChunk, from_values
+from hiring.avro.parsing import Values, are_utf8, one_by_one, split
 from hiring.avro.schema import Column, Table
-from hiring.avro.times import whole_numbers
 from hiring.mysql.packets import Ints, Rows
 
 KEPT_BYTES = 16 * 1024 * 1024
@@ -51,16 +51,13 @@ class Block:
         rows: the number of encoded rows.
         content: the rows as Avro.
         invalid: the rows that Avro cannot hold.
-        columns: the values of all rows as the server printed them, in the bytes of `Rows`.
-        numbers: of each column: whole numbers, and times as Avro has them; NULL is 0. None for
-            other types.
+        chunks: the columns of all rows.
     """
 
     rows: int
     content: bytes
     invalid: list[InvalidRow]
-    columns: list[Values]
-    numbers: list[Ints | None]
+    chunks: list[ColumnChunk]
 
 
 def keep_freed_memory() -> None:
@@ -85,30 +82,30 @@ def encode(table: Table, rows: Rows) -> Block:
         ValueError: the server sent what the table's declaration rules out.
     """
     columns = list(zip(table.columns, split(rows, len(table.columns)), strict=True))
+    chunks = [from_values(column, values) for column, values in columns]
     invalid = np.zeros(len(rows.starts), np.bool_)
     texts = [(column, values) for column, values in columns if column.type is mapping.STRING]
     if texts and not are_utf8(rows, [values for _, values in columns]):
         for column, values in texts:
-            _mark_invalid_text(column, values, invalid)
-    for column, values in columns:
+            if not is_utf8(values):
+                found = one_by_one(column, values, ~values.nulls)
+                invalid[[row for row, text in found if text is None]] = True
+    for (column, values), chunk in zip(columns, chunks, strict=True):
+        if chunk.odd is not None:
+            invalid |= chunk.odd
         if column.auto_increment and column.nullable:
             invalid |= values.nulls
         if column.is_geometry:
             invalid |= (values.lengths == 0) & ~values.nulls
-    numbers = [whole_numbers(column, values, invalid) for column, values in columns]
-    parts = [
-        part
-        for (column, values), known in zip(columns, numbers, strict=True)
-        for part in _parts(column, values, known, invalid)
-    ]
+    pairs = zip(table.columns, chunks, strict=True)
+    parts = [part for column, chunk in pairs for part in _parts(column, chunk)]
     if invalid.any():
         parts = [replace(part, lengths=np.where(invalid, 0, part.lengths)) for part in parts]
     return Block(
         len(invalid) - int(np.count_nonzero(invalid)),
         lay_out(parts),
         [_invalid_row(columns, row) for row in np.flatnonzero(invalid).tolist()],
-        [values for _, values in columns],
-        numbers,
+        chunks,
     )
 
 
@@ -162,35 +159,22 @@ def _varints(numbers: Ints) -> Part:
     return part_of(cells, lengths)
 
 
-def _parts(column: Column, values: Values, numbers: Ints | None, invalid: Mask) -> list[Part]:
-    """A column as Avro encodes it; marks the rows whose value Avro cannot hold."""
-    parts = [_varints(numbers)] if numbers is not None else _value_parts(column, values, invalid)
+def _parts(column: Column, chunk: ColumnChunk) -> list[Part]:
+    """A column as Avro encodes it."""
+    if chunk.numbers is None:
+        assert chunk.content is not None
+        parts = [_varints(chunk.content.lengths), chunk.content]
+    elif form := mapping.FLOATS.get(column.type.primitive):
+        cells = chunk.numbers.astype(form).view(np.uint8).reshape(len(chunk.nulls), -1)
+        parts = [part_of(cells, np.full(len(cells), cells.shape[1]))]
+    else:
+        parts = [_varints(chunk.numbers.view(np.int64))]
     if not column.nullable:
-        if values.nulls.any():
+        if chunk.nulls.any():
             raise ValueError(f"{column.name} is NULL although the server declares it NOT NULL")
         return parts
-    branches = np.where(values.nulls, np.uint8(NULL_BRANCH), np.uint8(VALUE_BRANCH)).reshape(-1, 1)
+    branches = np.where(chunk.nulls, np.uint8(NULL_BRANCH), np.uint8(VALUE_BRANCH)).reshape(-1, 1)
     return [
         part_of(branches, np.ones(len(branches), np.int64)),
-        *(replace(part, lengths=np.where(values.nulls, 0, part.lengths)) for part in parts),
+        *(replace(part, lengths=np.where(chunk.nulls, 0, part.lengths)) for part in parts),
     ]
-
-
-def _value_parts(column: Column, values: Values, invalid: Mask) -> list[Part]:
-    """A column without the union's branches; what it has for a NULL does not count."""
-    kind = column.type
-    if kind in (mapping.FLOAT, mapping.DOUBLE):
-        cells = floats(column, values, invalid).view(np.uint8).reshape(len(values.starts), -1)
-        return [part_of(cells, np.full(len(cells), cells.shape[1]))]
-    content = Part(values.packets, values.starts, values.lengths)
-    if kind not in (mapping.STRING, mapping.BYTES):
-        content = decimals(column, values, invalid)
-    return [_varints(content.lengths), content]
-
-
-def _mark_invalid_text(column: Column, values: Values, invalid: Mask) -> None:
-    """Marks rows whose text is not UTF-8."""
-    if is_utf8(Part(values.packets, values.starts, values.lengths)):
-        return
-    for _ in one_by_one(column, values, ~values.nulls, invalid):
-        pass

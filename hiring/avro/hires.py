@@ -5,18 +5,16 @@ says in which order names come. It counts, too, where this cannot: see `HireCoun
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hiring.avro import mapping
-from hiring.avro.buffers import Mask, cells_from
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import Block
-from hiring.avro.parsing import Values
 from hiring.avro.schema import Table
 from hiring.mysql.connection import Connection
-from hiring.mysql.packets import WORD_BYTES, Ints
+from hiring.mysql.packets import Ints
 from hiring.mysql.statements import quote, select
 
 WHOLE = (mapping.INT, mapping.LONG)
@@ -26,18 +24,16 @@ HIRE = {"datetime": TIMES, "department_id": WHOLE, "job_id": WHOLE}
 
 MOST_CELLS = 1_000_000
 """Counts that are kept, 4 bytes each: one for each year, department, job and quarter."""
-
 MOST_SPAN = 200_000
 """Largest distance of the smallest id from the largest, for a table of 8 bytes an id."""
-
 MOST_ID = 2**62
 """From here on, the difference of two ids may be larger than 64 bits."""
-
 MOST_NAME_BYTES = 1_000_000
 """Bytes of all names of departments, or of jobs."""
 
-ROWS_TOGETHER = 1000
-"""Rows of a report that are made at a time."""
+YEARS = range(1000, 9999)
+"""The years of a report."""
+NO_YEAR, NEW_YEAR = 0, -1
 
 NAMES_SIZE = """
 SELECT COUNT(id), COUNT(DISTINCT id), MIN(id), MAX(id), SUM(LENGTH({name}))
@@ -56,28 +52,27 @@ No table has an alias: under LOCK TABLES, where `backup_first` runs this, MySQL 
 """
 
 
-@dataclass(frozen=True)
 class RankedNames:
-    """Departments or jobs in the order of the server: by name, then id.
+    """Departments or jobs in the order of the server: the columns of RANKED_NAMES."""
 
-    Attributes:
-        ids: whole numbers, each once.
-        names: of any type.
-        ranks: that rise with the names; equal where the server takes two names for equal.
-    """
+    def __init__(self, rows: list[tuple[int, Any, int]]) -> None:
+        self.ids = [row[0] for row in rows]
+        self.names = [row[1] for row in rows]
+        self.ranks = np.array([row[2] for row in rows], np.int64)
+        low, high = min(self.ids, default=0), max(self.ids, default=0)
+        self._before = low - 1
+        self._places = np.zeros(high - low + 3, np.int64)
+        self._places[np.array(self.ids, np.int64) - self._before] = np.arange(1, len(rows) + 1)
 
-    ids: list[int]
-    names: list[Any]
-    ranks: Ints
+    def places(self, ids: ColumnChunk) -> Ints:
+        """The places of ids in this order, from 1 on; 0 for an id that is not in it."""
+        assert ids.numbers is not None
+        places = self._places.take(ids.numbers.view(np.int64) - self._before, mode="clip")
+        return np.where(ids.nulls, 0, places)
 
 
 def read_names(connection: Connection, table: Table, name: str) -> RankedNames | None:
-    """Reads departments or jobs.
-
-    Args:
-        connection: to read on.
-        table: which.
-        name: the column of names.
+    """Reads departments or jobs; `name` is the column of their names.
 
     Returns:
         None if the ids are no whole numbers that each occur once, or there are too many names.
@@ -90,12 +85,7 @@ def read_names(connection: Connection, table: Table, name: str) -> RankedNames |
         return None
     if (size or 0) > MOST_NAME_BYTES:
         return None
-    rows = select(connection, RANKED_NAMES.format(**parts))
-    return RankedNames(
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        np.array([row[2] for row in rows], np.int64),
-    )
+    return RankedNames(select(connection, RANKED_NAMES.format(**parts)))
 
 
 def _has(table: Table, columns: dict[str, tuple[mapping.TypeMapping, ...]]) -> bool:
@@ -124,21 +114,21 @@ def count_hires(connection: Connection, tables: dict[str, Table]) -> "HireCounts
 class HireCounts:
     """Counts hires by year, department, job and quarter.
 
-    The years are those of a report, 1000 to 9998. Hires without an existing department count for
-    department 0, those without an existing job for job 0: others begin at 1. `possible` becomes
-    False at what cannot be counted exactly: an invalid row, whose date may belong to a year by the
-    server's own rules, or more counts than MOST_CELLS.
+    Hires without an existing department count for department 0, those without an existing job for
+    job 0: others begin at 1. `possible` becomes False at what cannot be counted exactly: an invalid
+    row, whose date may belong to a year by the server's own rules, or more counts than MOST_CELLS.
     """
 
     def __init__(self, employees: Table, departments: RankedNames, jobs: RankedNames) -> None:
         self._departments, self._jobs = departments, jobs
         names = [column.name.lower() for column in employees.columns]
         self._columns = [names.index(name) for name in HIRE]
-        self._find_department, self._find_job = _Finder(departments.ids), _Finder(jobs.ids)
+        self._time = mapping.NUMPY_TIMES[employees.columns[self._columns[0]].type.logical]
         self._shape = (len(departments.ids) + 1, len(jobs.ids) + 1, 4)
+        # For each year the place of its counts; all years of no report share one.
+        self._slots = np.full(YEARS.stop + 1, NO_YEAR, np.int64)
+        self._slots[YEARS.start : YEARS.stop] = NEW_YEAR
         self._years: list[int] = []
-        self._slots = np.full(YEARS.stop, NEW_YEAR, np.int64)
-        self._slots[: YEARS.start] = self._slots[YEARS.stop - 1] = NO_YEAR
         self._counts = np.zeros(MOST_CELLS, np.uint32)  # takes memory only where it is written
         self.possible = self._fits()
 
@@ -147,30 +137,23 @@ class HireCounts:
         self.possible = self.possible and not block.invalid
         if not self.possible:
             return
-        times, departments, jobs = (block.columns[place] for place in self._columns)
-        department_ids, job_ids = (block.numbers[place] for place in self._columns[1:])
-        assert department_ids is not None
-        assert job_ids is not None
-        years, quarters = _years_and_quarters(times)
+        times, departments, jobs = (block.chunks[place] for place in self._columns)
+        assert times.numbers is not None
+        months = times.numbers.view(self._time).astype("M8[M]").astype(np.int64)
+        years = np.where(times.nulls, 0, months // 12 + 1970)
         slots = self._slots.take(years)
         if slots.min() == NEW_YEAR:
-            self._add_years(np.unique(years[slots == NEW_YEAR]).tolist())
+            for year in np.unique(years[slots == NEW_YEAR]).tolist():
+                self._years.append(year)
+                self._slots[year] = len(self._years)
             slots = self._slots.take(years)
-        if not self.possible:
-            return
-        cells = slots * self._shape[0]
-        cells += self._find_department(department_ids, departments.nulls)
-        cells *= self._shape[1]
-        cells += self._find_job(job_ids, jobs.nulls)
-        cells *= 4
-        cells += quarters
+            self.possible = self._fits()
+            if not self.possible:
+                return
+        cells = slots * self._shape[0] + self._departments.places(departments)
+        cells = cells * self._shape[1] + self._jobs.places(jobs)
+        cells = cells * 4 + months % 12 // 3
         np.add.at(self._counts, cells, np.uint32(1))
-
-    def _add_years(self, years: list[int]) -> None:
-        for year in years:
-            self._years.append(year)
-            self._slots[year] = len(self._years)
-        self.possible = self._fits()
 
     def _fits(self) -> bool:
         return (len(self._years) + 1) * int(np.prod(self._shape, dtype=object)) <= MOST_CELLS
@@ -187,16 +170,12 @@ class HireCounts:
         departments, jobs = self._departments, self._jobs
         for year, counts in self._by_year():
             hired = counts[1:, 1:]
-            pairs = np.nonzero(hired.any(axis=2))
-            ranks = departments.ranks[pairs[0]], jobs.ranks[pairs[1]]
-            order = np.lexsort((pairs[1], pairs[0], ranks[1], ranks[0]))
-            for start in range(0, len(order), ROWS_TOGETHER):
-                some = order[start : start + ROWS_TOGETHER]
-                places = pairs[0][some], pairs[1][some]
-                for department, job, quarters in zip(
-                    *(place.tolist() for place in places), hired[places].tolist(), strict=True
-                ):
-                    yield year, departments.names[department], jobs.names[job], *quarters
+            pairs = np.argwhere(hired.any(axis=2))
+            ranks = departments.ranks[pairs[:, 0]], jobs.ranks[pairs[:, 1]]
+            order = np.lexsort((pairs[:, 1], pairs[:, 0], ranks[1], ranks[0]))
+            for department, job in pairs[order]:
+                quarters = hired[department, job].tolist()
+                yield year, departments.names[department], jobs.names[job], *quarters
 
     def hiring_by_department(self) -> Iterator[tuple[Any, ...]]:
         """The rows of the report on all years, each with its year in front."""
@@ -206,38 +185,3 @@ class HireCounts:
             above = np.flatnonzero(hired * np.count_nonzero(hired) > hired.sum())
             for place in above[np.argsort(-hired[above], kind="stable")].tolist():
                 yield year, departments.ids[place], departments.names[place], int(hired[place])
-
-
-class _Finder:
-    """Finds the place of ids in a list, from 1 on; 0 stands for an id that is not in it."""
-
-    def __init__(self, ids: list[int]) -> None:
-        low, high = min(ids, default=0), max(ids, default=0)
-        self._before = low - 1
-        self._places = np.zeros(high - low + 3, np.int64)
-        self._places[np.array(ids, np.int64) - self._before] = np.arange(1, len(ids) + 1)
-
-    def __call__(self, ids: Ints, nulls: Mask) -> Ints:
-        places = self._places.take(ids - self._before, mode="clip")
-        return np.where(nulls, 0, places) if nulls.any() else places
-
-
-YEARS = range(1000, 10_000)
-"""The years that a `datetime` can have; the last one is in no report."""
-NO_YEAR, NEW_YEAR = 0, -1
-
-_QUARTERS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], np.int64)
-"""By the month."""
-
-
-def _years_and_quarters(times: Values) -> tuple[Ints, Ints]:
-    """The years and the quarters, 0 to 3, of printed times: `2021-07-...`. NULL has the year 0."""
-    printed = cells_from(times.packets, times.starts, WORD_BYTES).view("<u8")[:, 0]
-    digits = printed & np.uint64(0x000F0F000F0F0F0F)
-    pairs = digits * np.uint64(10) + (digits >> np.uint64(8))
-    low = np.uint64(0xFF)
-    years = (pairs & low) * np.uint64(100) + (pairs >> np.uint64(16) & low)
-    months = (pairs >> np.uint64(40) & low).astype(np.int64)
-    if times.nulls.any():
-        years = np.where(times.nulls, 0, years)
-    return years.astype(np.int64), _QUARTERS.take(months, mode="clip")

@@ -1,21 +1,22 @@
 """MySQL types to Avro types, and MySQL values to Avro values: the only place with these rules.
 
-Values come as the server prints them in its text protocol and leave as the primitive values of
-Avro's binary encoding. A value that has no counterpart there (`0000-00-00`) raises `InvalidValue`,
-and its row becomes an invalid record.
+Values come as the server prints them and leave as the primitive values of Avro's binary encoding.
+A value that has no counterpart there (`0000-00-00`) raises `InvalidValue`, and its row becomes an
+invalid record.
 
 MySQL's types: https://dev.mysql.com/doc/refman/8.4/en/data-types.html
 Avro's types and logical types: https://avro.apache.org/docs/1.12.0/specification/
 """
 
 import datetime
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 Primitive = int | float | str | bytes
 """A value that fastavro writes without converting it."""
-
 
 RAW = b"\xff"
 """Precedes a value that its text does not tell, as `Column.expression` selects it.
@@ -74,6 +75,12 @@ def _text(printed: bytes) -> str:
 # Types
 
 
+FLOATS = {"float": "<f4", "double": "<f8"}
+"""NumPy's types of Avro's floats."""
+NUMPY_TIMES = {"date": "M8[D]", "local-timestamp-micros": "M8[us]", "timestamp-micros": "M8[us]"}
+"""NumPy's types of Avro's times, by their logical type."""
+
+
 @dataclass(frozen=True)
 class TypeMapping:
     """The Avro side of a MySQL type.
@@ -85,6 +92,16 @@ class TypeMapping:
 
     avro: str | dict[str, Any]
     convert: Callable[[bytes], Primitive]
+
+    @property
+    def primitive(self) -> str:
+        """The Avro type without its logical type."""
+        return self.avro if isinstance(self.avro, str) else str(self.avro["type"])
+
+    @property
+    def logical(self) -> str:
+        """The logical type; empty if there is none."""
+        return "" if isinstance(self.avro, str) else str(self.avro["logicalType"])
 
 
 INT = TypeMapping("int", int)
@@ -98,7 +115,8 @@ DATETIME = TypeMapping({"type": "long", "logicalType": "local-timestamp-micros"}
 TIMESTAMP = TypeMapping({"type": "long", "logicalType": "timestamp-micros"}, _datetime)
 
 
-def _decimal_mapping(precision: int, scale: int) -> TypeMapping:
+def decimal(precision: int, scale: int) -> TypeMapping:
+    """The mapping of DECIMAL(precision, scale)."""
     avro = {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
     return TypeMapping(avro, _decimal)
 
@@ -107,7 +125,7 @@ TYPE_MAPPINGS = {
     **dict.fromkeys(["tinyint", "smallint", "mediumint", "int", "year"], INT),
     "bigint": LONG,
     "int unsigned": LONG,
-    "bigint unsigned": _decimal_mapping(20, 0),
+    "bigint unsigned": decimal(20, 0),
     "float": FLOAT,
     "double": DOUBLE,
     "date": DATE,
@@ -126,18 +144,25 @@ TYPE_MAPPINGS = {
 """The mapping of each type, by MySQL's name; DECIMAL(p,s) has a mapping for each p and s."""
 
 
-def type_mapping(
-    data_type: str, column_type: str, precision: int | None, scale: int | None
-) -> TypeMapping | None:
-    """The mapping of a column's type; None where it has no Avro type.
+def type_mapping(declared: str) -> TypeMapping | None:
+    """The mapping of a type such as `int unsigned`; None where it has no Avro type."""
+    if found := re.match(r"decimal\((\d+),(\d+)\)", declared):
+        return decimal(int(found[1]), int(found[2]))
+    name = re.split(r"[( ]", declared)[0]
+    unsigned = name in ("int", "bigint") and "unsigned" in declared
+    return TYPE_MAPPINGS.get(f"{name} unsigned" if unsigned else name)
 
-    Args:
-        data_type: MySQL's name of the type, such as `int`.
-        column_type: the type as it was declared, such as `int unsigned`.
-        precision: of a DECIMAL.
-        scale: of a DECIMAL.
+
+def read_type(avro: Any) -> TypeMapping:
+    """The mapping to an Avro type.
+
+    Raises:
+        ValueError: no column of a backup has this type.
     """
-    if data_type == "decimal" and precision is not None and scale is not None:
-        return _decimal_mapping(precision, scale)
-    unsigned = data_type in ("int", "bigint") and "unsigned" in column_type
-    return TYPE_MAPPINGS.get(f"{data_type} unsigned" if unsigned else data_type)
+    match avro:
+        case {"type": "bytes", "logicalType": "decimal", "precision": int(), "scale": int()}:
+            return decimal(avro["precision"], avro["scale"])
+    for kind in TYPE_MAPPINGS.values():
+        if kind.avro == avro:
+            return kind
+    raise ValueError(f"the type {json.dumps(avro)} is not that of a column")

@@ -8,7 +8,7 @@ with the rules.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from pymysql import err
 from hiring.avro import mapping
 from hiring.avro.buffers import Mask, Part, joined
 from hiring.avro.schema import Column
-from hiring.mysql.packets import HEADER_BYTES, Bytes, Ints, Rows
+from hiring.mysql.packets import HEADER_BYTES, Ints, Rows
 
 Floats = npt.NDArray[np.float64]
 ASCII = 0x7F
@@ -34,20 +34,17 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integer
 
 
 @dataclass(frozen=True)
-class Values:
+class Values(Part):
     """One column of some rows: where each value lies in the packets. A NULL has the length 0."""
 
-    packets: Bytes
-    starts: Ints
-    lengths: Ints
-    nulls: Mask
+    nulls: Mask = field(kw_only=True)
 
     def get(self, row: int) -> bytes | None:
         """One value, as the server prints it."""
         if self.nulls[row]:
             return None
         start = self.starts[row]
-        return self.packets[start : start + self.lengths[row]].tobytes()
+        return self.source[start : start + self.lengths[row]].tobytes()
 
 
 def split(rows: Rows, columns: int) -> list[Values]:
@@ -66,7 +63,7 @@ def split(rows: Rows, columns: int) -> list[Values]:
                 digits = rows.packets.take(places, mode="clip").astype(np.int64)
                 lengths[wide] = (digits << np.arange(0, 8 * width, 8)).sum(axis=1)
                 at[wide] += width
-        split.append(Values(rows.packets, at, lengths, nulls))
+        split.append(Values(rows.packets, at, lengths, nulls=nulls))
         at = at + lengths
     if not np.array_equal(at, rows.ends):
         raise err.InternalError("a row does not have the columns that the statement selects")
@@ -102,20 +99,17 @@ def are_utf8(rows: Rows, columns: list[Values]) -> bool:
     return True
 
 
-def one_by_one(
-    column: Column, values: Values, wanted: Mask, invalid: Mask
-) -> Iterator[tuple[int, mapping.Primitive]]:
-    """Converts wanted values with `mapping`; yields (row, value) and marks invalid rows."""
-    packets = values.packets.data
-    ends = values.starts + values.lengths
+def one_by_one(column: Column, values: Values, wanted: Mask) -> Iterator[tuple[int, Any]]:
+    """Converts wanted values with `mapping`; yields (row, value), None for an invalid value."""
+    packets = values.source.data
     rows = np.flatnonzero(wanted)
-    for row, start, end in zip(
-        rows.tolist(), values.starts[rows].tolist(), ends[rows].tolist(), strict=True
-    ):
+    ends = values.starts + values.lengths
+    spans = zip(rows.tolist(), values.starts[rows].tolist(), ends[rows].tolist(), strict=True)
+    for row, start, end in spans:
         try:
             yield row, column.type.convert(bytes(packets[start:end]))
         except mapping.InvalidValue:
-            invalid[row] = True
+            yield row, None
 
 
 SHORT_DIGITS = 9
@@ -135,7 +129,7 @@ def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
     Raises:
         ValueError: a value is not a number.
     """
-    negative = (values.packets.take(values.starts, mode="clip") == ord("-")) & (values.lengths > 0)
+    negative = (values.source.take(values.starts, mode="clip") == ord("-")) & (values.lengths > 0)
     lengths = values.lengths - negative
     longest = int(lengths.max())
     if longest > most:
@@ -148,7 +142,7 @@ def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
         at -= 1
         if scale and place == scale:
             continue  # the point
-        digit = values.packets.take(at, mode="clip") - np.uint8(ord("0"))
+        digit = values.source.take(at, mode="clip") - np.uint8(ord("0"))
         digit *= lengths > place
         if digit.max() > 9:
             raise ValueError("the server printed a number with other characters than digits")
@@ -158,30 +152,30 @@ def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
     return np.where(negative, -signed, signed) if negative.any() else signed
 
 
-def integers(column: Column, values: Values, invalid: Mask) -> Ints:
+def integers(column: Column, values: Values) -> Ints:
     numbers = _numbers(values, INTEGER_DIGITS)
     if numbers is None:
         numbers = np.zeros(len(values.starts), np.int64)
-        for row, value in one_by_one(column, values, ~values.nulls, invalid):
+        for row, value in one_by_one(column, values, ~values.nulls):
             numbers[row] = value
     return numbers
 
 
-def floats(column: Column, values: Values, invalid: Mask) -> npt.NDArray[Any]:
-    """Numbers of FLOAT and DOUBLE in 32 and in 64 bits, little-endian as Avro has them."""
-    numbers = np.zeros(len(values.starts), "<f4" if column.type is mapping.FLOAT else "<f8")
-    for row, value in one_by_one(column, values, ~values.nulls, invalid):
+def floats(column: Column, values: Values) -> Floats:
+    """Numbers of a FLOAT or a DOUBLE, those of a FLOAT with its 32 bits only."""
+    numbers = np.zeros(len(values.starts), mapping.FLOATS[column.type.primitive])
+    for row, value in one_by_one(column, values, ~values.nulls):
         numbers[row] = value
-    return numbers
+    return numbers.astype(np.float64)
 
 
-def decimals(column: Column, values: Values, invalid: Mask) -> Part:
+def decimals(column: Column, values: Values) -> Part:
     """Unscaled numbers in two's complement, big-endian, in as many bytes as `mapping` takes."""
     assert isinstance(column.type.avro, dict)
     numbers = _numbers(values, DECIMAL_DIGITS, column.type.avro["scale"])
     if numbers is None:
         converted: list[Any] = [b""] * len(values.starts)
-        for row, value in one_by_one(column, values, ~values.nulls, invalid):
+        for row, value in one_by_one(column, values, ~values.nulls):
             converted[row] = value
         return joined(converted)
     lengths = np.ones(len(numbers), np.int64)

@@ -1,11 +1,12 @@
-"""A table as the server describes it: its columns, and the Avro schema of its rows."""
+"""A table's columns, as the server describes them and as the Avro schema of its rows does."""
 
 import dataclasses
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from hiring.avro.mapping import DOUBLE, FLOAT, TypeMapping, type_mapping
+from hiring.avro.mapping import DOUBLE, FLOAT, TypeMapping, read_type, type_mapping
 from hiring.errors import Misconfigured
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import quote, select
@@ -38,10 +39,7 @@ Through UTF-16, because MariaDB converts half a surrogate pair to UTF-8 and back
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the server describes it, and its Avro name and type.
-
-    `character_set` is empty where the type has none.
-    """
+    """A column of a table; `character_set` is empty where its type has none."""
 
     name: str
     avro_name: str
@@ -108,6 +106,43 @@ class Column:
         return field
 
 
+def _column_of(field: dict[str, Any]) -> Column:
+    """The column of a field of an Avro schema."""
+    match field["type"]:
+        case ["null", avro]:
+            nullable = True
+        case avro:
+            nullable = False
+    return Column(
+        name=field["mysqlName"],
+        avro_name=field["name"],
+        mysql_type=field["mysqlType"],
+        type=read_type(avro),
+        nullable=nullable,
+        generated=bool(field.get("mysqlGenerated")),
+        invisible=bool(field.get("mysqlInvisible")),
+    )
+
+
+def read_columns(schema: Any) -> tuple[Column, ...]:
+    """The columns of a backup's Avro schema, without comments and character sets.
+
+    Raises:
+        ValueError: no backup has such a schema; a row of another might take no byte.
+    """
+    try:
+        columns = tuple(_column_of(field) for field in schema["fields"])
+        texts = [schema["name"]]
+        for column in columns:
+            texts += [column.name, column.avro_name, column.mysql_type]
+        is_table = schema["type"] == "record" and all(isinstance(text, str) for text in texts)
+    except (AttributeError, KeyError, TypeError):
+        is_table = False
+    if not is_table or not columns:
+        raise ValueError("its schema is not that of a table")
+    return columns
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as the server describes it."""
@@ -139,8 +174,7 @@ class Table:
 
 
 COLUMNS = """
-SELECT column_name, data_type, column_type, is_nullable, numeric_precision, numeric_scale, extra,
-    column_comment, character_set_name
+SELECT column_name, column_type, is_nullable, extra, column_comment, character_set_name
 FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = %s
 ORDER BY ordinal_position
@@ -164,22 +198,25 @@ def read_table(connection: Connection, name: str) -> Table:
     # information_schema hides columns that the account may not read; this SELECT fails instead.
     select(connection, f"SELECT * FROM {quote(name)} LIMIT 0")
     rows = select(connection, COLUMNS, name)
-    avro_names = _avro_names([row[0] for row in rows])
     columns = []
-    for row, avro_name in zip(rows, avro_names, strict=True):
-        column_name, data_type, column_type, is_nullable, precision, scale, extra, *described = row
-        comment, characters = described
+    for avro_name, row in zip(_avro_names([row[0] for row in rows]), rows, strict=True):
+        column, declared, is_nullable, extra, comment, character_set = row
+        kind = type_mapping(declared)
+        if kind is None:
+            raise Misconfigured(
+                f"column {column} of table {name} has the type {declared}, which has no Avro type"
+            )
         columns.append(
             Column(
-                name=column_name,
+                name=column,
                 avro_name=avro_name,
-                mysql_type=column_type,
-                type=_type_of(name, column_name, data_type, column_type, precision, scale),
+                mysql_type=declared,
+                type=kind,
                 nullable=is_nullable == "YES",
                 generated="VIRTUAL GENERATED" in extra or "STORED GENERATED" in extra,
                 invisible="INVISIBLE" in extra,
                 comment=comment,
-                character_set=characters or "",
+                character_set=character_set or "",
                 auto_increment="auto_increment" in extra,
             )
         )
@@ -189,29 +226,8 @@ def read_table(connection: Connection, name: str) -> Table:
 
 def columns_without_avro(connection: Connection, name: str) -> list[tuple[str, str]]:
     """The name and the MySQL type of each column that a backup cannot store."""
-    return [
-        (column, column_type)
-        for column, data_type, column_type, _, precision, scale, *_ in select(
-            connection, COLUMNS, name
-        )
-        if type_mapping(data_type, column_type, precision, scale) is None
-    ]
-
-
-def _type_of(
-    table: str,
-    column: str,
-    data_type: str,
-    column_type: str,
-    precision: int | None,
-    scale: int | None,
-) -> TypeMapping:
-    found = type_mapping(data_type, column_type, precision, scale)
-    if found is None:
-        raise Misconfigured(
-            f"column {column} of table {table} has the type {column_type}, which has no Avro type"
-        )
-    return found
+    rows = select(connection, COLUMNS, name)
+    return [(column, kind) for column, kind, *_ in rows if type_mapping(kind) is None]
 
 
 def _avro_names(names: list[str]) -> list[str]:
@@ -223,13 +239,12 @@ def _avro_names(names: list[str]) -> list[str]:
     taken = {name.lower() for name in names if good.fullmatch(name)}
     avro_names = []
     for name in names:
-        if good.fullmatch(name):
-            avro_names.append(name)
-            continue
-        base = re.sub("[^A-Za-z0-9_]", "_", name)
-        base = base if good.fullmatch(base) else f"_{base}"
-        candidates = [base, *(f"{base}_{number}" for number in range(2, len(names) + 2))]
-        avro_name = next(candidate for candidate in candidates if candidate.lower() not in taken)
-        taken.add(avro_name.lower())
-        avro_names.append(avro_name)
+        if not good.fullmatch(name):
+            base = re.sub("[^A-Za-z0-9_]", "_", name)
+            base = base if good.fullmatch(base) else f"_{base}"
+            numbered = (f"{base}_{number}" for number in itertools.count(2))
+            candidates = itertools.chain([base], numbered)
+            name = next(each for each in candidates if each.lower() not in taken)
+            taken.add(name.lower())
+        avro_names.append(name)
     return avro_names

@@ -5,9 +5,8 @@ Eight printed bytes are one number of 64 bits, so that one operation takes the p
 
 import numpy as np
 
-from hiring.avro import mapping
 from hiring.avro.buffers import Mask, cells_from
-from hiring.avro.parsing import Values, integers, one_by_one
+from hiring.avro.parsing import Values, one_by_one
 from hiring.avro.schema import Column
 from hiring.mysql.packets import WORD_BYTES, Bytes, Ints, Words
 
@@ -21,25 +20,16 @@ _LOWEST = b"0000-00-00 00:00:00.000000"
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 
-def whole_numbers(column: Column, values: Values, invalid: Mask) -> Ints | None:
-    """Whole numbers and times of a column, as Avro has them; None for other types."""
-    if column.type in (mapping.INT, mapping.LONG):
-        return integers(column, values, invalid)
-    if column.type in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return times(column, values, invalid)
-    return None
-
-
-def times(column: Column, values: Values, invalid: Mask) -> Ints:
-    """Days since 1970-01-01 for a DATE, else microseconds since then. NULL is 0."""
+def times(column: Column, values: Values) -> tuple[Ints, Mask]:
+    """Days since 1970-01-01 for a DATE, else microseconds, NULL is 0; and which are invalid."""
     width = int(values.lengths.max())
     numbers = np.zeros(len(values.starts), np.int64)
-    plain = np.zeros(len(values.starts), np.bool_)
+    plain, invalid = np.zeros((2, len(values.starts)), np.bool_)
     if width in _WIDTHS:
         numbers, plain = plain_times(values, width)
-    for row, value in one_by_one(column, values, ~plain & ~values.nulls, invalid):
-        numbers[row] = value
-    return numbers
+    for row, value in one_by_one(column, values, ~plain & ~values.nulls):
+        numbers[row], invalid[row] = value or 0, value is None
+    return numbers, invalid
 
 
 def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
@@ -78,7 +68,7 @@ def _digits(values: Values, width: int) -> tuple[list[Words], Mask]:
         them, and the same characters as times between.
     """
     count = -(-width // WORD_BYTES)
-    table = cells_from(values.packets, values.starts, count * WORD_BYTES).view("<u8")
+    table = cells_from(values.source, values.starts, count * WORD_BYTES).view("<u8")
     lowest = _LOWEST[:width].ljust(count * WORD_BYTES, b"\0")
     highest = lowest.replace(b"0", b"9")
     # A byte to which 0x7F less its highest value is added has its high bit set if it is over that.

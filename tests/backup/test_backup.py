@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 import reports
-from hiring.avro.schema import _type_of
-from hiring.errors import Misconfigured
+from hiring.avro import mapping
 from hiring.version import VERSION
 
 CHANGE = "/backup-data"
@@ -525,10 +524,18 @@ def test_an_invalid_record_without_a_primary_key(
     assert stored_backup.entry(answer, "employees")["rows"] == 0
 
 
-def test_a_type_without_a_counterpart_is_named() -> None:
+def test_a_type_without_a_counterpart_is_named(
+    client: Client, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A column type without an Avro type stops the backup, which names table, column and type."""
-    with pytest.raises(Misconfigured, match=r"column c of table jobs has the type xml\(5\)"):
-        _type_of("jobs", "c", "xml", "xml(5)", None, None)
+    monkeypatch.delitem(mapping.TYPE_MAPPINGS, "varchar")
+    error = client.post("/backup-data").get_json()["error"]
+    assert error == {
+        "code": "misconfigured",
+        "message": "column department of table departments has the type varchar(255),"
+        " which has no Avro type",
+    }
+    assert bucket.blobs() == {}
 
 
 def test_two_backups_do_not_share_a_folder(

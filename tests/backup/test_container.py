@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiring.avro import container
-from hiring.avro.fields import AvroType, Field
+from hiring.avro.mapping import STRING
+from hiring.avro.schema import Column
 from local.sample import FAMILY_NAMES, GIVEN_NAMES
 
 SCHEMA = {
@@ -18,7 +19,7 @@ SCHEMA = {
     "name": "jobs",
     "fields": [{"name": "job", "type": "string", "mysqlName": "job", "mysqlType": "text"}],
 }
-FIELDS = (Field("job", "job", "text", False, AvroType("string", False)),)
+COLUMNS = (Column("job", "job", "text", STRING, False, False, False),)
 
 
 @pytest.fixture(params=["libdeflate", "zlib"])
@@ -57,10 +58,10 @@ def file_of(*blocks: list[str]) -> bytes:
     return output.getvalue()
 
 
-def read(content: bytes) -> tuple[tuple[Field, ...], list[tuple[int, bytes]]]:
-    """The fields and all encoded rows of a file."""
-    fields, blocks = container.read(io.BytesIO(content))
-    return fields, list(blocks)
+def read(content: bytes) -> tuple[tuple[Column, ...], list[tuple[int, bytes]]]:
+    """The columns and all encoded rows of a file."""
+    columns, blocks = container.read(io.BytesIO(content))
+    return columns, list(blocks)
 
 
 def test_fastavro_reads_what_is_written(compressor: str) -> None:
@@ -70,7 +71,7 @@ def test_fastavro_reads_what_is_written(compressor: str) -> None:
     assert [row["job"] for row in reader] == ["Clerk", "x" * 300_000, ""]
     assert reader.codec == "deflate"
     assert reader.metadata["avro.schema"] is not None
-    assert read(content)[0] == FIELDS
+    assert read(content)[0] == COLUMNS
 
 
 @given(rows=st.lists(st.text(max_size=20), min_size=1), codec=st.sampled_from(["null", "deflate"]))
@@ -80,8 +81,8 @@ def test_what_fastavro_writes_is_read(rows: list[str], codec: str) -> None:
     output = io.BytesIO()
     records = [{"job": row} for row in rows]
     fastavro.writer(output, SCHEMA, records, codec=codec, sync_interval=30)
-    fields, blocks = read(output.getvalue())
-    assert fields == FIELDS
+    columns, blocks = read(output.getvalue())
+    assert columns == COLUMNS
     assert sum(count for count, _ in blocks) == len(rows)
     assert b"".join(content for _, content in blocks) == encoded(rows)
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hiring.avro.buffers import lay_out, pieces_of
 from hiring.avro.columns import ColumnChunk, from_rows
 from hiring.avro.decoding import decode, python_values
-from hiring.avro.fields import AvroType, read_fields, read_type
-from hiring.avro.mapping import type_mapping
-from hiring.avro.schema import Column, Table
+from hiring.avro.mapping import BYTES as BLOB
+from hiring.avro.mapping import DOUBLE, FLOAT, INT, STRING, TypeMapping, read_type, type_mapping
+from hiring.avro.schema import Column, Table, read_columns
 from restore import digest, literals, sql_text
 
 LONG = st.integers(-(2**63), 2**63 - 1) | st.sampled_from(
@@ -38,21 +38,21 @@ def decimal_bytes(number: int) -> bytes:
     return number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
 
 
-# MySQL's type, with its precision and scale, and the primitive values of its Avro type.
-TYPES: dict[tuple[str, str, int | None, int | None], st.SearchStrategy[Any]] = {
-    ("int", "int", None, None): st.integers(-(2**31), 2**31 - 1),
-    ("year", "year(4)", None, None): st.sampled_from([0, 1901, 2155]),
-    ("bigint", "bigint", None, None): LONG,
-    ("bigint", "bigint unsigned", None, None): st.integers(0, 2**64 - 1).map(decimal_bytes),
-    ("decimal", "decimal(12,2)", 12, 2): st.integers(-(10**12) + 1, 10**12 - 1).map(decimal_bytes),
-    ("decimal", "decimal(65,30)", 65, 30): st.integers(-(10**65), 10**65).map(decimal_bytes),
-    ("float", "float", None, None): st.floats(width=32, allow_nan=False, allow_infinity=False),
-    ("double", "double", None, None): st.floats(allow_nan=False, allow_infinity=False),
-    ("date", "date", None, None): DAYS,
-    ("datetime", "datetime(6)", None, None): MICROS,
-    ("timestamp", "timestamp", None, None): st.integers(1, 2**31 - 1).map((10**6).__mul__),
-    ("varchar", "varchar(99)", None, None): TEXT,
-    ("longblob", "longblob", None, None): BYTES,
+# MySQL's type, and the primitive values of its Avro type.
+TYPES: dict[str, st.SearchStrategy[Any]] = {
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "year(4)": st.sampled_from([0, 1901, 2155]),
+    "bigint": LONG,
+    "bigint unsigned": st.integers(0, 2**64 - 1).map(decimal_bytes),
+    "decimal(12,2)": st.integers(-(10**12) + 1, 10**12 - 1).map(decimal_bytes),
+    "decimal(65,30)": st.integers(-(10**65), 10**65).map(decimal_bytes),
+    "float": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "double": st.floats(allow_nan=False, allow_infinity=False),
+    "date": DAYS,
+    "datetime(6)": MICROS,
+    "timestamp": st.integers(1, 2**31 - 1).map((10**6).__mul__),
+    "varchar(99)": TEXT,
+    "longblob": BYTES,
 }
 
 Rows = list[tuple[Any, ...]]
@@ -61,8 +61,8 @@ Rows = list[tuple[Any, ...]]
 def table_of(types: list[tuple[Any, bool]]) -> Table:
     """A table with columns of these types, each of them nullable or not."""
     columns = []
-    for place, ((data_type, mysql_type, precision, scale), nullable) in enumerate(types):
-        mapped = type_mapping(data_type, mysql_type, precision, scale)
+    for place, (mysql_type, nullable) in enumerate(types):
+        mapped = type_mapping(mysql_type)
         assert mapped is not None
         name = f"c{place}"
         columns.append(Column(name, name, mysql_type, mapped, nullable, False, False))
@@ -101,8 +101,11 @@ def encode(table: Table, rows: Rows) -> bytes:
 
 def decoded(table: Table, rows: Rows) -> list[ColumnChunk]:
     """Rows, encoded by fastavro and decoded by us."""
-    types = [field.type for field in read_fields(table.avro_schema)]
-    return decode(types, len(rows), encode(table, rows))
+    return decode(read_columns(table.avro_schema), len(rows), encode(table, rows))
+
+
+def column_of(kind: TypeMapping, *, nullable: bool) -> Column:
+    return Column("c", "c", "", kind, nullable, False, False)
 
 
 def values_of(chunk: ColumnChunk) -> list[Any]:
@@ -121,18 +124,19 @@ def as_bytes(value: Any) -> Any:
 
 def test_the_bytes_behind_a_null_float_are_not_read_as_one() -> None:
     """A NULL is decoded without a warning, although the bytes behind it are a signalling NaN."""
-    types = [AvroType("float", nullable=True), AvroType("bytes", nullable=False)]
-    null, piece = decode(types, 1, bytes.fromhex("00 08 00 80 7f 00"))
+    columns = [column_of(FLOAT, nullable=True), column_of(BLOB, nullable=False)]
+    null, piece = decode(columns, 1, bytes.fromhex("00 08 00 80 7f 00"))
     assert null.numbers is not None
     assert piece.content is not None
     assert (null.nulls.tolist(), null.numbers.tolist()) == ([True], [0.0])
     assert lay_out([piece.content]) == bytes.fromhex("00 80 7f 00")
 
 
-@pytest.mark.parametrize("kind", ["int", "string"])
-def test_no_number_has_to_follow_a_null(kind: str) -> None:
+@pytest.mark.parametrize("kind", [INT, STRING])
+def test_no_number_has_to_follow_a_null(kind: TypeMapping) -> None:
     """A NULL is decoded although each byte of the float after it, the last, has its highest bit."""
-    null, last = decode([AvroType(kind, True), AvroType("double", False)], 1, b"\0" + b"\xc1" * 8)
+    columns = [column_of(kind, nullable=True), column_of(DOUBLE, nullable=False)]
+    null, last = decode(columns, 1, b"\0" + b"\xc1" * 8)
     assert null.nulls.tolist() == [True]
     assert last.numbers is not None
     assert last.numbers.tolist() == [struct.unpack("<d", b"\xc1" * 8)[0]]
@@ -153,17 +157,17 @@ def test_bytes_that_are_not_these_rows_are_refused(
 ) -> None:
     """Bytes that end early, go on, or hold another number of rows are refused."""
     table, rows = made
-    types = [field.type for field in read_fields(table.avro_schema)]
+    columns = read_columns(table.avro_schema)
     content = encode(table, rows)
     damaged = content[: -min(cut, len(content))]
     with pytest.raises((ValueError, IndexError)):
-        decode(types, len(rows), damaged)
+        decode(columns, len(rows), damaged)
     if extra:
         with pytest.raises((ValueError, IndexError)):
-            decode(types, len(rows), content + extra)
+            decode(columns, len(rows), content + extra)
     if count and len(rows) + count > 0:
         with pytest.raises((ValueError, IndexError)):
-            decode(types, len(rows) + count, content)
+            decode(columns, len(rows) + count, content)
 
 
 @given(made=tables(), noise=st.binary(min_size=1, max_size=200), count=st.integers(1, 20))
@@ -172,9 +176,9 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
 ) -> None:
     """Any bytes are either an error, or exactly the rows that fastavro finds in them."""
     table, _ = made
-    types = [field.type for field in read_fields(table.avro_schema)]
+    columns = read_columns(table.avro_schema)
     try:
-        columns = decode(types, count, noise)
+        chunks = decode(columns, count, noise)
     except (ValueError, IndexError):
         return
     schema = fastavro.parse_schema(plain_schema(table))
@@ -183,7 +187,7 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
     assert stream.read() == b""
     names = [column.avro_name for column in table.columns]
     expected = [[as_bytes(row[name]) for row in rows] for name in names]
-    assert repr([values_of(chunk) for chunk in columns]) == repr(expected)
+    assert repr([values_of(chunk) for chunk in chunks]) == repr(expected)
 
 
 @given(made=tables())
@@ -191,12 +195,13 @@ def test_decoded_values_are_those_of_fastavro(made: tuple[Table, Rows]) -> None:
     """Decoded columns are the same Python values that fastavro reads, times without their zone."""
     table, rows = made
     schema, content = fastavro.parse_schema(table.avro_schema), io.BytesIO(encode(table, rows))
-    fields = read_fields(table.avro_schema)
+    columns = read_columns(table.avro_schema)
     records = [fastavro.schemaless_reader(content, schema, None) for _ in rows]
-    pairs = zip(fields, decoded(table, rows), strict=True)
-    columns = [python_values(field.type, chunk) for field, chunk in pairs]
-    expected = [[without_zone(record[field.name]) for record in records] for field in fields]
-    assert columns == expected
+    found = list(map(python_values, columns, decoded(table, rows)))
+    expected = [
+        [without_zone(record[column.avro_name]) for record in records] for column in columns
+    ]
+    assert found == expected
 
 
 def without_zone(value: Any) -> Any:
@@ -376,9 +381,7 @@ def normal(rows: Rows) -> Rows:
 @pytest.mark.slow
 def test_every_bit_of_a_row_counts() -> None:
     """Each bit of a row changes both sums if it is flipped, alone or with another one."""
-    table = table_of(
-        [(("bigint", "bigint", None, None), False), (("longblob", "x", None, None), False)]
-    )
+    table = table_of([("bigint", False), ("longblob", False)])
     row = (0, bytes(17))
     flipped = [(flip(0, bit), bytes(17)) for bit in range(64)]
     flipped += [(0, (1 << bit).to_bytes(17, "big")) for bit in range(136)]
@@ -409,15 +412,15 @@ JSON = [
 @pytest.mark.parametrize(("one", "other", "equal"), JSON)
 def test_json_is_compared_by_what_it_means(one: str, other: str, equal: bool) -> None:
     """Spaces, member order and DECIMAL or DOUBLE do not change a JSON digest; all else does."""
-    table = table_of([(("json", "json", None, None), True)])
+    table = table_of([("json", True)])
     assert (digest_of(table, [(one,)]) == digest_of(table, [(other,)])) == equal
-    text = table_of([(("text", "text", None, None), True)])
+    text = table_of([("text", True)])
     assert (digest_of(text, [(one,)]) == digest_of(text, [(other,)])) == (one == other)
 
 
 def test_odd_values_are_compared_as_printed() -> None:
     """Values that Avro cannot hold change the digest, beside each other and beside NULL."""
-    table = table_of([(("date", "date", None, None), True), (("int", "int", None, None), True)])
+    table = table_of([("date", True), ("int", True)])
     dates = [b"0000-00-00", b"2021-02-31", b"2021-02-00", b"2021-02-03", None]
     rows: list[list[bytes | None]] = [[date, b"1"] for date in dates]
     found = [digest.digest(table.columns, from_rows(table.columns, [row])) for row in rows]
@@ -429,7 +432,7 @@ def test_odd_values_are_compared_as_printed() -> None:
 
 def test_an_invalid_record_is_written_as_printed() -> None:
     """An invalid record's quotes, backslashes, odd bytes and NULL are written as valid SQL."""
-    types = [("varchar", "varchar(9)", None, None), ("longblob", "longblob", None, None)]
+    types = ["varchar(9)", "longblob"]
     table = table_of([(kind, True) for kind in types])
     assert literals.row(table.columns, [b"O'Neill\\", b"'\xff"]) == (
         b"('O''Neill\\\\',_binary'''\xff')"
