@@ -57,29 +57,13 @@ def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:
     return {entry["table"]: entry["rows"] + entry["invalid_rows"] for entry in entries}
 
 
-def _store_tables(
-    hires: HireCounts | None,
-    connection: Connection,
-    folder: OutputFolder,
-    tables: list[Table],
-    deadline: Deadline,
-) -> list[dict[str, Any]]:
-    """Stores each table as one object, and counts the hires; returns the manifest's `tables`."""
-    entries = []
-    for table in tables:
-        name = f"{table.name}.avro"
-        on_block = hires.add if hires and table.name == "employees" else None
-        stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
-        entries.append(table_entry(table.name, [stored]))
-    return entries
-
-
-# The backup
-
 SERVER = """
 SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE(),
     @@lower_case_table_names
 """
+BINLOG_PLACE = "SHOW STATUS LIKE 'binlog_snapshot_%'"
+BINLOG_POSITION = "SELECT BINLOG_GTID_POS(%s, %s)"
+"""MariaDB reads the file up to there, which takes seconds for a gigabyte; NULL if it is unknown."""
 
 
 def _read_position(connection: Connection) -> str:
@@ -87,9 +71,6 @@ def _read_position(connection: Connection) -> str:
     variable = "gtid_current_pos" if is_mariadb(connection) else "gtid_executed"
     ((position,),) = select(connection, f"SELECT @@GLOBAL.{variable}")
     return str(position).replace("\n", "")
-
-
-BINLOG_PLACE = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 
 
 def _read_place(connection: Connection) -> tuple[str, int]:
@@ -100,15 +81,6 @@ def _read_place(connection: Connection) -> tuple[str, int]:
     """
     found = dict(select(connection, BINLOG_PLACE))
     return found.get("Binlog_snapshot_file", ""), int(found.get("Binlog_snapshot_position") or 0)
-
-
-def _position_at(connection: Connection, place: tuple[str, int]) -> str:
-    """The GTID position at a place; empty where MariaDB does not know it.
-
-    It reads the file up to there, which takes seconds for a file of a gigabyte.
-    """
-    ((position,),) = select(connection, "SELECT BINLOG_GTID_POS(%s, %s)", *place)
-    return position or ""
 
 
 def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
@@ -167,7 +139,8 @@ def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]
     if not locked:
         db.check_base_tables(connection, engine="InnoDB")
     if place and place[0]:
-        position = _position_at(connection, place)  # the view is open by now
+        # The view is open by now.
+        position = select(connection, BINLOG_POSITION, *place)[0][0] or ""
     return {
         "format": FORMAT,
         "writer": WRITER,
@@ -200,10 +173,17 @@ def store(connection: Connection, location: StorageLocation, deadline: Deadline)
     hires = count_hires(connection, {table.name: table for table in tables})
     folder = OutputFolder(location, folder_path(head["taken_at"]), connection, deadline)
     logs.event("backup started", backup=folder.address)
+
+    def store_table(table: Table) -> dict[str, Any]:
+        on_block = hires.add if hires and table.name == "employees" else None
+        name = f"{table.name}.avro"
+        stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
+        return table_entry(table.name, [stored])
+
     try:
         manifest = {
             **head,
-            "tables": _store_tables(hires, connection, folder, tables, deadline),
+            "tables": [store_table(table) for table in tables],
             "reports": store_reports(connection, folder, hires),
             "schema": store_schema(connection, folder),
         }

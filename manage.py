@@ -12,7 +12,7 @@
     python manage.py bigquery ADDRESS --dataset DATASET
 
 The settings are those of the functions; only `backup`, `restore`, `import` and `drill` need a
-database. The exit statuses are those of operate/exit_statuses.py: after 0 a restore or import has
+database. The exit statuses are those of operate/endings.py: after 0 a restore or import has
 loaded all valid rows, after 6 the rows are loaded but something is left to do, after any other one
 the tables hold their former rows.
 """
@@ -20,25 +20,16 @@ the tables hold their former rows.
 import argparse
 import sys
 import textwrap
+from collections.abc import Callable
 
 try:
     from hiring.errors import BundleError
     from hiring.progress import status
-    from hiring.settings import current_settings, storage_settings
+    from hiring.settings import Settings, current_settings, storage_settings
     from hiring.tables import TABLES
     from hiring.terminal import Declined
     from hiring.version import VERSION
-    from operate import (
-        after_commit,
-        backing_up,
-        bigquery,
-        checking,
-        drill,
-        exit_statuses,
-        listing,
-        loading,
-        pruning,
-    )
+    from operate import backing_up, bigquery, checking, drill, endings, listing, loading, pruning
     from restore.plan import Unfinished
 except ModuleNotFoundError as error:
     sys.stderr.write(
@@ -49,51 +40,59 @@ except ModuleNotFoundError as error:
     )
     sys.exit(2)
 
+Run = Callable[[Settings, argparse.Namespace], int]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _read_arguments(arguments)
-    after_commit.tolerate_any_text()
+    endings.tolerate_any_text()
     try:
         done: int = options.run(options.settings(), options)
-    except BundleError as error:
-        _tell_failure(options, str(error))
-        return exit_statuses.exit_status(error)
+        return done
     except Unfinished as error:
-        with after_commit.output_may_fail():
+        with endings.output_may_fail():
             status("load not finished", "ERROR", reason=str(error))
-        return exit_statuses.UNFINISHED
+        return endings.UNFINISHED
+    except BundleError as error:
+        ended, reason = error.exit_status, str(error)
     except Declined:
-        _tell_failure(options, "not confirmed")
-        return exit_statuses.INTERRUPTED
+        ended, reason = endings.INTERRUPTED, "not confirmed"
     except KeyboardInterrupt:
-        _tell_failure(options, "interrupted")
-        return exit_statuses.INTERRUPTED
-    return done
-
-
-def _tell_failure(options: argparse.Namespace, reason: str) -> None:
+        ended, reason = endings.INTERRUPTED, "interrupted"
     if options.command in ("restore", "import"):
         status("nothing was loaded", "ERROR", reason=reason)
     else:
         status("command failed", "ERROR", command=options.command, reason=reason)
+    return ended
 
 
 def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="manage.py",
         description="Backs up, lists, checks, prunes, restores, imports and exports.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.set_defaults(settings=storage_settings)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    backed_up = commands.add_parser("backup", help="take a backup, as the function does")
-    backed_up.set_defaults(run=backing_up.run, settings=current_settings)
-    listed = commands.add_parser("list", help="show every folder among the backups, newest first")
+
+    def command(
+        name: str, run: Run, about: str, settings: Callable[[], Settings] = current_settings
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=about, epilog=EPILOG, formatter_class=parser.formatter_class
+        )
+        made.set_defaults(run=run, settings=settings)
+        return made
+
+    command("backup", backing_up.run, "take a backup, as the function does")
+    about = "show every folder among the backups, newest first"
+    listed = command("list", listing.run, about, storage_settings)
     listed.add_argument("--long", action="store_true", help="all that the manifest tells")
     listed.add_argument("--json", action="store_true", help="for programs")
-    listed.set_defaults(run=listing.run)
-    checked = commands.add_parser("check", help="compare backups with their manifests")
+    about = "compare backups with their manifests"
+    checked = command("check", checking.run, about, storage_settings)
     which = checked.add_mutually_exclusive_group()
     which.add_argument(
         "address",
@@ -105,22 +104,21 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     checked.add_argument(
         "--quick", action="store_true", help="names, sizes and checksums only; read no object"
     )
-    checked.set_defaults(run=checking.run)
-    pruned = commands.add_parser("prune", help="remove backups of DB_NAME that no rule keeps")
+    about = "remove backups of DB_NAME that no rule keeps"
+    pruned = command("prune", pruning.run, about, storage_settings)
     for name, metavar, what in (
-        ("--keep-last", "N", "so many of the newest stay"),
-        ("--keep-days", "D", "those within so many days of the newest stay"),
+        ("last", "N", "so many of the newest stay"),
+        ("days", "D", "those within so many days of the newest stay"),
+        ("weekly", "W", "the newest of each of the last so many weeks stays"),
+        ("monthly", "M", "the newest of each of the last so many months stays"),
     ):
-        pruned.add_argument(name, metavar=metavar, type=_count, required=True, help=what)
-    for name, metavar, what in (
-        ("--keep-weekly", "W", "the newest of each of the last so many weeks stays"),
-        ("--keep-monthly", "M", "the newest of each of the last so many months stays"),
-    ):
-        pruned.add_argument(name, metavar=metavar, type=_count, default=0, help=what)
+        required = name in ("last", "days")
+        pruned.add_argument(
+            f"--keep-{name}", metavar=metavar, type=_count, default=0, required=required, help=what
+        )
     pruned.add_argument("--yes", action="store_true", help="do not ask")
     pruned.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
-    pruned.set_defaults(run=pruning.run)
-    restored = commands.add_parser("restore", help="fill the tables from a backup")
+    restored = command("restore", loading.run_restore, "fill the tables from a backup")
     restored.add_argument(
         "source",
         metavar="SOURCE",
@@ -134,7 +132,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="whose newest backup is meant by a folder of backups; DB_NAME's by default",
     )
-    imported = commands.add_parser("import", help="fill the tables from CSV files")
+    imported = command("import", loading.run_import, "fill the tables from CSV files")
     imported.add_argument("source", metavar="SOURCE", help="a folder, local or gs://bucket/path")
     imported.add_argument(
         "--max-invalid",
@@ -143,7 +141,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="10%",
         help="load nothing if more of the rows of one file are invalid; by default 10%%",
     )
-    for loads, run in ((restored, loading.run_restore), (imported, loading.run_import)):
+    for loads in (restored, imported):
         loads.add_argument(
             "--replace", action="store_true", help="replace the rows; a terminal is asked first"
         )
@@ -151,22 +149,17 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         loads.add_argument(
             "--dry-run", action="store_true", help="check everything, change nothing"
         )
-        loads.set_defaults(run=run, settings=current_settings)
-    drilled = commands.add_parser("drill", help="restore a backup into a scratch database on trial")
+    drilled = command("drill", drill.run, "restore a backup into a scratch database on trial")
     drilled.add_argument(
         "address",
         metavar="ADDRESS",
         nargs="?",
         help="of a backup; by default the newest one with rows of DB_NAME",
     )
-    drilled.set_defaults(run=drill.run, settings=current_settings)
-    exported = commands.add_parser("bigquery", help="print the bq lines that load a backup")
+    about = "print the bq lines that load a backup"
+    exported = command("bigquery", bigquery.run, about, storage_settings)
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
-    exported.set_defaults(run=bigquery.run)
-    for each in (parser, *commands.choices.values()):
-        each.epilog = EPILOG
-        each.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser.parse_args(arguments)
 
 
@@ -180,7 +173,7 @@ settings, in the environment:
                                what backup prunes, and why list keeps
 
 exit statuses:
-{textwrap.indent(exit_statuses.MEANINGS, "  ")}
+{textwrap.indent(endings.MEANINGS, "  ")}
 more: README.md#settings, docs/backups.md, docs/operate.md#backups-list-check-prune"""
 
 
@@ -198,4 +191,5 @@ def _percent(text: str) -> int:
 
 
 if __name__ == "__main__":
+    endings.interrupt_on_every_signal()
     sys.exit(main())

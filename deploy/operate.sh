@@ -6,7 +6,7 @@ JOBS=(hiring-operate hiring-drill hiring-backup)
 DRILL_JOB=hiring-drill-monthly
 DRILL_AGE_JOB=backup-data-drill-age
 OLDEST_DRILL_DAYS=35
-# The commands stop themselves after a day. Nothing is repeated by itself.
+# The commands stop themselves after a day, a backup after a week. Nothing is repeated by itself.
 JOB_LIMITS=(--tasks=1 --max-retries=0 --task-timeout=25h --memory=1Gi --cpu=2)
 
 operate() {
@@ -30,7 +30,7 @@ operate() {
     build_image "operate:$(date -u +%Y%m%d-%H%M%S)" "$WORK/image"
     deploy_job operate "$prunes" --args=list
     deploy_job drill "" --args=drill
-    deploy_job backup "$KEEP_BACKUPS" --args=backup
+    deploy_job backup "$KEEP_BACKUPS" --args=backup --task-timeout=168h
 }
 
 deploy_job() { # WHO MORE_VARIABLES FLAG...

@@ -25,11 +25,12 @@ are not operators read the messages: a message never holds a password, SQL or a 
 class BundleError(Exception):
     """An error with an HTTP status, a code for programs, and a message for people.
 
-    `headers` are sent with the answer.
+    `headers` are sent with the answer. `exit_status` is that of a command.
     """
 
     status = 500
     code = "internal"
+    exit_status = 1
     headers: dict[str, str] = {}  # noqa: RUF012 - a constant of the class, never changed
 
 
@@ -75,6 +76,7 @@ class Busy(BundleError):
 
     status = 409
     code = "busy"
+    exit_status = 5
     headers = {"Retry-After": "30"}  # noqa: RUF012
 
 
@@ -82,10 +84,13 @@ class Misconfigured(BundleError):
     """A setting, table, column or privilege is missing or wrong; the message names it."""
 
     code = "misconfigured"
+    exit_status = 2
 
 
 class NoCredentials(Misconfigured):
     """This process has no Google credentials, or they are malformed."""
+
+    exit_status = 5
 
 
 class PartlyEmptied(BundleError):
@@ -117,6 +122,7 @@ class StorageFailed(BundleError):
 
     status = 502
     code = "storage_failed"
+    exit_status = 5
 
 
 class DatabaseUnavailable(BundleError):
@@ -124,6 +130,7 @@ class DatabaseUnavailable(BundleError):
 
     status = 503
     code = "database_unavailable"
+    exit_status = 5
     headers = {"Retry-After": "10"}  # noqa: RUF012
 
 
@@ -146,15 +153,18 @@ class TimedOut(BundleError):
 
     status = 504
     code = "timed_out"
+    exit_status = 5
 
 
 class BadSource(BundleError):
     """The folder to load is missing, incomplete or damaged, or does not fit the tables."""
 
     code = "bad_source"
+    exit_status = 3
 
 
 class RowRefused(BundleError):
     """The database refused or changed a row, or too many are invalid, so nothing was loaded."""
 
     code = "row_refused"
+    exit_status = 4

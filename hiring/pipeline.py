@@ -12,7 +12,6 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from types import TracebackType
 from typing import TypeVar
 
 from hiring.deadline import Deadline
@@ -26,9 +25,7 @@ AHEAD = 2
 
 
 class Stage:
-    """A thread that runs submitted tasks in order until one fails.
-
-    Used as a context manager: leaving the block ends the thread after its current task.
+    """A thread that runs submitted tasks in order until one fails or the `with` block is left.
 
     Args:
         name: of the thread.
@@ -46,12 +43,7 @@ class Stage:
     def __enter__(self) -> "Stage":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._failed = True  # no waiting task may start
         self._executor.shutdown(cancel_futures=True)
 
@@ -64,9 +56,8 @@ class Stage:
         """
         while len(self._pending) >= AHEAD:
             self._collect(self._deadline.remaining())
-        self._pending.append(
-            self._executor.submit(self._context.run, self._do, work, arguments),
-        )
+        task = self._executor.submit(self._context.run, self._do, work, arguments)
+        self._pending.append(task)
 
     def drain(self, meanwhile: Callable[[], None], seconds: float) -> None:
         """Waits until all tasks are done.

@@ -1,5 +1,7 @@
 """What a command says while it runs: status lines, its answer, and a progress bar."""
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from hiring import logs
+from hiring.errors import BundleError
 from hiring.terminal import counted, printable
 
 CountRows = Callable[[int], None]
@@ -30,10 +33,42 @@ def status(message: str, severity: str = "INFO", **fields: object) -> None:
 
 
 def answer(*lines: str) -> None:
-    """Writes lines of a command's result to standard output."""
-    for line in lines:
-        sys.stdout.write(f"{printable(line)}\n")
-    sys.stdout.flush()
+    """Writes lines of a command's result: to standard output, in a Cloud Run job to the log.
+
+    A pipe whose reader has gone is no error.
+
+    Raises:
+        BundleError: standard output cannot be written.
+    """
+    if _is_job():
+        for line in filter(None, lines):
+            logs.event(line)
+        return
+    try:
+        sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries once more at its end, which would make the status 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            message = f"standard output cannot be written: {error.strerror}"
+            raise BundleError(message) from error
+
+
+def answer_json(value: object) -> None:
+    """Writes a command's result as JSON, in a Cloud Run job as one log line.
+
+    Raises: as `answer`.
+    """
+    if _is_job():
+        logs.event("answer", answer=value)
+    else:
+        answer(*json.dumps(value, indent=2).splitlines())
+
+
+def _is_job() -> bool:
+    # https://cloud.google.com/run/docs/container-contract#jobs-env-vars
+    return "CLOUD_RUN_JOB" in os.environ
 
 
 class Progress:

@@ -229,7 +229,7 @@ def take(
         if given_up:
             context.stop()  # otherwise a range in progress would still be stored
         for folder in given_up:
-            folder.remove_others(set())
+            folder.remove_all()
 
 
 # The command

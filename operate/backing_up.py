@@ -1,14 +1,15 @@
 """`manage.py backup` takes a backup as the function does, however long it takes."""
 
 import argparse
-import json
 
 import backup
 from hiring.deadline import Deadline
-from hiring.progress import answer
+from hiring.progress import answer_json
 from hiring.settings import Settings
+from hiring.storage.catalog import LONGEST_BACKUP
 
-BACKUP_SECONDS = 24 * 3600
+STOP_EARLY_SECONDS = 3600
+"""So long before its folder could be pruned, and before Cloud Run ends its job, it stops itself."""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001 - of every command
@@ -17,5 +18,6 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
     Raises:
         BundleError: the backup failed; no manifest is left, and as far as possible no object.
     """
-    answer(json.dumps(backup.take(settings, Deadline(BACKUP_SECONDS))))
+    deadline = Deadline(LONGEST_BACKUP.total_seconds() - STOP_EARLY_SECONDS)
+    answer_json(backup.take(settings, deadline))
     return 0

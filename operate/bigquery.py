@@ -7,7 +7,6 @@ import argparse
 import io
 import json
 import re
-from typing import Any
 
 from hiring.avro import container
 from hiring.avro.schema import Column
@@ -36,75 +35,50 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
     found = catalog.read_one(folder)
     if not found.manifest:
         raise BadSource(f"{folder.address} is not a backup: {found.faults[0]}")
-    place = _place(folder.bucket)
-    answer(f"# Backup of database {found.manifest.database}, taken at {found.manifest.taken_at}.")
-    answer(f"# The dataset must be in the location of bucket {folder.bucket}: {place}.")
+    with storage_client.translated(folder.bucket):
+        bucket = storage_client.client().get_bucket(
+            folder.bucket, timeout=storage_client.TIMEOUT_SECONDS
+        )
+    place = bucket.location or "US"
+    answer(
+        f"# Backup of database {found.manifest.database}, taken at {found.manifest.taken_at}.",
+        f"# The dataset must be in the location of bucket {folder.bucket}: {place}.",
+    )
     for name in TABLES:
-        _print_table(folder, name, found.manifest.tables[name], options.dataset, place)
+        table = found.manifest.tables[name]
+        fields = _read_fields(folder, table.objects[0].name)
+        answer("", f"# Table {name}: {counted(table.rows, 'row')}.", *_notes(fields, table))
+        addresses = [folder.address + stored.name for stored in table.objects]
+        answer(*_commands(f"{options.dataset}.{name}", place, addresses, _decimal_targets(fields)))
     return 0
 
 
-def _place(bucket: str) -> str:
-    with storage_client.translated(bucket):
-        found = storage_client.client().get_bucket(bucket, timeout=storage_client.TIMEOUT_SECONDS)
-    return str(found.location or "US")
-
-
-def _print_table(
-    folder: CloudFolder, name: str, table: StoredTable, dataset: str, place: str
-) -> None:
-    fields = _fields(folder, table)
-    targets = _decimal_targets(fields)
-    addresses = [folder.address + stored.name for stored in table.objects]
-    answer("")
-    answer(f"# Table {name}: {counted(table.rows, 'row')}.")
-    for line in _notes(fields, table):
-        answer(f"# {line}")
-    answer(
-        for_shell(
-            [
-                "bq",
-                f"--location={place}",
-                "load",
-                "--source_format=AVRO",
-                "--use_avro_logical_types",
-                *(f"--decimal_target_types={target}" for target in targets),
-                f"{dataset}.{name}",
-                ",".join(addresses),
-            ]
-        )
-    )
-    definition: dict[str, Any] = {
+def _commands(table: str, place: str, addresses: list[str], targets: list[str]) -> list[str]:
+    """The lines that load objects into a table, or make an external table of them."""
+    load = ["load", "--source_format=AVRO", "--use_avro_logical_types"]
+    load += [f"--decimal_target_types={target}" for target in targets]
+    definition = {
         "sourceFormat": "AVRO",
         "sourceUris": addresses,
         "avroOptions": {"useAvroLogicalTypes": True},
-    }
-    if targets:
-        definition["decimalTargetTypes"] = targets
-    file = f"{name}.external.json"
-    answer("# Or as an external table, which reads the objects at each query:")
-    answer(f"printf %s {for_shell([json.dumps(definition)])} > {file}")
-    answer(
-        for_shell(
-            [
-                "bq",
-                f"--location={place}",
-                "mk",
-                f"--external_table_definition={file}",
-                f"{dataset}.{name}_external",
-            ]
-        )
-    )
+    } | ({"decimalTargetTypes": targets} if targets else {})
+    file = f"{table.rpartition('.')[2]}.external.json"
+    make = ["mk", f"--external_table_definition={file}", f"{table}_external"]
+    return [
+        for_shell(["bq", f"--location={place}", *load, table, ",".join(addresses)]),
+        "# Or as an external table, which reads the objects at each query:",
+        f"printf %s {for_shell([json.dumps(definition)])} > {file}",
+        for_shell(["bq", f"--location={place}", *make]),
+    ]
 
 
-def _fields(folder: CloudFolder, table: StoredTable) -> tuple[Column, ...]:
-    """The fields of the table's Avro schema."""
-    name = table.objects[0].name
+def _read_fields(folder: CloudFolder, name: str) -> tuple[Column, ...]:
+    """The fields of an Avro file."""
     try:
-        fields, _ = container.read(io.BufferedReader(folder.beginning(name), BUFFER_BYTES))
+        with folder.open(name, to_end=False) as stream:
+            return container.read(io.BufferedReader(stream, BUFFER_BYTES))[0]
     except ValueError as error:
         raise BadSource(f"{folder.address}{name} can't be read: {error}") from error
-    return fields
 
 
 def _target(field: Column) -> str | None:
@@ -129,18 +103,18 @@ def _decimal_targets(fields: tuple[Column, ...]) -> list[str]:
 
 
 def _notes(fields: tuple[Column, ...], table: StoredTable) -> list[str]:
-    """The differences between the table and its copy in BigQuery, a sentence each."""
+    """The differences between the table and its copy in BigQuery, a comment each."""
     kept = {
         "STRING": [each for each in fields if _target(each) == "STRING" or _is_text(each)],
         "BYTES": [each for each in fields if each.type.avro == "bytes"],
     }
     notes = [
-        f"Stays {kind}: {', '.join(map(_described, found))}."
+        f"# Stays {kind}: {', '.join(f'{each.name} ({each.mysql_type})' for each in found)}."
         for kind, found in kept.items()
         if found
     ]
     if table.invalid_rows:
-        notes.append(f"Not in it: {counted(table.invalid_rows, 'invalid record')}, in invalid/.")
+        notes.append(f"# Not in it: {counted(table.invalid_rows, 'invalid record')}, in invalid/.")
     return notes
 
 
@@ -149,7 +123,3 @@ def _is_text(field: Column) -> bool:
     return field.type.avro == "string" and not re.match(
         r"(var)?char|(tiny|medium|long)?text", field.mysql_type
     )
-
-
-def _described(field: Column) -> str:
-    return f"{field.name} ({field.mysql_type})"

@@ -45,7 +45,8 @@ def _chosen(settings: Settings, options: argparse.Namespace) -> list[catalog.Bac
         unknown = [each for each in found if not each.manifest and each.own_files]
         chosen = [*own, *unknown]
     else:
-        chosen = [each for each in own if each.rows()][:1] or own[:1]
+        full = [each for each in own if each.rows()]
+        chosen = [newest.choose(full)] if full else own[:1]
     if not chosen:
         raise BadSource(newest.none_counts(found, place.address, settings.database))
     return chosen

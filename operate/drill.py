@@ -21,11 +21,11 @@ import pymysql
 import db
 import reports
 from hiring.deadline import Deadline
-from hiring.errors import BadSource, BundleError, Busy
+from hiring.errors import BadSource, Busy
 from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import execute, quote, select
-from hiring.progress import answer, status
+from hiring.progress import answer_json, status
 from hiring.settings import Settings
 from hiring.storage import newest
 from hiring.storage.catalog import BACKUPS
@@ -33,9 +33,11 @@ from hiring.storage.drills import DRILLS, GOOD
 from hiring.storage.manifest import StoredFile
 from hiring.storage.objects import OutputFolder
 from hiring.tables import TABLES
+from hiring.terminal import counted
 from hiring.version import WRITER
 from restore import restoring
-from restore.plan import RestorePlan, Unfinished, plan_restore
+from restore.backup_source import Backup
+from restore.plan import RestorePlan, find_backup, plan_restore
 from restore.transaction import LOAD_SECONDS
 
 SCRATCH = "_drill"
@@ -65,15 +67,22 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             "started_at": started.isoformat(),
             "writer": WRITER,
             **where,
+            "backup": address,
             "seconds": {},
         }
         try:
-            plan = plan_restore(address, settings.database)
-            is_own = newest.is_of(plan.backup.manifest, settings.database)
-            record["database"] = settings.database if is_own else plan.backup.manifest.database
-            _drill(scratch, plan, record, deadline)
+            backup = find_backup(address, settings.database)
+            manifest = backup.manifest
+            is_own = newest.is_of(manifest, settings.database)
+            record |= {
+                "backup": backup.address,
+                "database": settings.database if is_own else manifest.database,
+                "taken_at": manifest.taken_at,
+                "rows": {name: manifest.all_rows([name]) for name in TABLES},
+            }
+            _drill(scratch, backup, record, deadline)
             record["result"] = GOOD
-        except (BundleError, Unfinished, KeyboardInterrupt) as error:
+        except BaseException as error:
             record["result"] = str(error) or "interrupted"
             raise
         finally:
@@ -82,7 +91,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
             folder = OutputFolder(location, DRILLS, keeper, deadline)
             folder.put(f"{started:%Y%m%dT%H%M%S.%fZ}.json", "application/json", content.encode())
-            answer(*json.dumps(record, indent=2).splitlines())
+            answer_json(record)
     return 0
 
 
@@ -113,33 +122,25 @@ def _drop(keeper: Connection, database: str) -> None:
         status("scratch database left", "WARNING", database=database, reason=str(error.args[-1]))
 
 
-def _drill(
-    scratch: Settings, plan: RestorePlan, record: dict[str, Any], deadline: Deadline
-) -> None:
+def _drill(scratch: Settings, backup: Backup, record: dict[str, Any], deadline: Deadline) -> None:
     """Restores the backup, compares its reports, and notes in the record what was done.
 
     Raises:
         BundleError, Unfinished: the backup does not come back as it was.
     """
-    manifest = plan.backup.manifest
-    plan, left_out = _within_the_three(plan)
-    record |= {
-        "backup": plan.address,
-        "taken_at": manifest.taken_at,
-        "rows": {name: manifest.all_rows([name]) for name in TABLES},
-        "left_out": left_out,
-    }
+    plan, record["left_out"] = _within_the_three(plan_restore(backup))
     with _timed(record, "restore"):
         outcomes = restoring.restore(scratch, plan)
     for each in outcomes:
         if each.invalid:
-            raise BadSource(f"{each.invalid} rows of {each.table} do not come back: {each.where}")
+            invalid = counted(each.invalid, "row")
+            raise BadSource(f"{invalid} of {each.table} did not come back: {each.where}")
     with _timed(record, "reports"), db.own_connection(scratch, deadline) as connection:
         record["server"] = str(connection.server_version)
-        compared = {_compare_report(connection, plan, stored) for stored in manifest.reports}
+        compared = {_compare_report(connection, backup, each) for each in backup.manifest.reports}
     for report in reports.REPORTS:
         if report.name not in compared:
-            raise BadSource(f"{plan.address} stores no report {report.name}")
+            raise BadSource(f"{backup.address} stores no report {report.name}")
 
 
 @contextlib.contextmanager
@@ -179,15 +180,7 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
     return dataclasses.replace(plan, statements=statements), left_out
 
 
-def _count(connection: Connection, report: reports.Report, year: str | None) -> Iterator[str]:
-    """The lines of a report on the restored tables: of one year, or of every year with hires."""
-    if year:
-        return reports.as_ndjson(report.columns, reports.run(connection, report, int(year)))
-    rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
-    return reports.as_ndjson(("year", *report.columns), rows)
-
-
-def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFile) -> str | None:
+def _compare_report(connection: Connection, backup: Backup, stored: StoredFile) -> str | None:
     """Compares a stored report with that of the restored tables; order counts on one version only.
 
     Returns:
@@ -200,15 +193,20 @@ def _compare_report(connection: Connection, plan: RestorePlan, stored: StoredFil
     report = next((each for each in reports.REPORTS if found and each.name == found[1]), None)
     if report is None or found is None:
         return None  # of a version that had other reports, or the same rows as a list
-    counted = _count(connection, report, found[2])
-    lines: Iterator[str] = (line.decode() for line in plan.backup.lines(stored))
-    if str(connection.server_version) != plan.backup.manifest.server_version:
-        here, there = Counter(counted), Counter(lines)
-        counted, lines = iter((here - there).elements()), iter((there - here).elements())
-    for here_, there_ in itertools.zip_longest(counted, lines, fillvalue="nothing"):
-        if here_ != there_:
+    if found[2]:
+        rows, columns = reports.run(connection, report, int(found[2])), report.columns
+    else:
+        rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
+        columns = ("year", *report.columns)
+    here = reports.as_ndjson(columns, rows)
+    there: Iterator[str] = (line.decode() for line in backup.lines(stored))
+    if str(connection.server_version) != backup.manifest.server_version:
+        restored, before = Counter(here), Counter(there)
+        here, there = (restored - before).elements(), (before - restored).elements()
+    for ours, theirs in itertools.zip_longest(here, there, fillvalue="nothing"):
+        if ours != theirs:
             raise BadSource(
-                f"{plan.address}{stored.name} has {there_.strip()}, the restored tables have"
-                f" {here_.strip()}"
+                f"{backup.address}{stored.name} has {theirs.strip()}, the restored tables have"
+                f" {ours.strip()}"
             )
     return report.name

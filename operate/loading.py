@@ -14,24 +14,15 @@ from hiring.progress import answer
 from hiring.settings import Settings
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, confirm, printable, table_lines
-from operate import after_commit
+from operate import endings
 from restore import importing, restoring
 from restore.importing import ImportOutcome
-from restore.plan import Outcome, Plan, plan_import, plan_restore
+from restore.plan import Outcome, Plan, find_backup, plan_import, plan_restore
 from restore.table_creation import missing_tables
 from restore.transaction import LOAD_SECONDS
 
 PlanT = TypeVar("PlanT", bound=Plan)
 Outcomes = Sequence[Outcome | ImportOutcome]
-
-
-@dataclasses.dataclass(frozen=True)
-class Present:
-    """The database before the load: its place, its server, its rows; None for a missing table."""
-
-    into: str
-    server: str
-    rows: dict[str, int | None]
 
 
 def run_restore(settings: Settings, options: argparse.Namespace) -> int:
@@ -41,21 +32,16 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
         Declined: the operator did not confirm.
         BundleError, Unfinished: as `restoring.restore`.
     """
-    present = _look(settings)
-    plan = plan_restore(
-        options.source,
-        options.from_database or settings.database,
-        tables=(options.table,) if options.table else TABLES,
-        replace=options.replace,
-    )
-    manifest = plan.backup.manifest
+    into, now = _look(settings)
+    tables = (options.table,) if options.table else TABLES
+    backup = find_backup(options.source, options.from_database or settings.database, tables)
+    plan = plan_restore(backup, tables, replace=options.replace)
     _show(
-        present,
-        plan,
-        {name: manifest.all_rows([name]) for name in plan.tables},
-        database=manifest.database,
-        taken_at=manifest.taken_at,
-        age=age_in_words(plan.backup.age),
+        into | {"source": plan.address},
+        {"database": backup.manifest.database, "taken_at": backup.manifest.taken_at}
+        | {"age": age_in_words(backup.age)},
+        now,
+        {name: backup.manifest.all_rows([name]) for name in tables},
     )
     return _load(settings, options, plan, restoring.check, restoring.restore)
 
@@ -67,9 +53,9 @@ def run_import(settings: Settings, options: argparse.Namespace) -> int:
         Declined: the operator did not confirm.
         BundleError, Unfinished: as `importing.import_files`.
     """
-    present = _look(settings)
+    into, now = _look(settings)
     plan = plan_import(options.source, options.max_invalid, replace=options.replace)
-    _show(present, plan, dict.fromkeys(plan.tables))
+    _show(into | {"source": plan.address}, {}, now, dict.fromkeys(plan.tables))
     return _load(settings, options, plan, importing.check, importing.import_files)
 
 
@@ -81,76 +67,71 @@ def _load(
     fill: Callable[[Settings, PlanT, Callable[[], None]], Outcomes],
 ) -> int:
     """Asks, then fills the tables, or in a dry run checks whether that could be done."""
-    _confirm(settings, options, plan)
     if options.dry_run:
         _answer("valid", check(settings, plan))
-    else:
-        outcomes = fill(settings, plan, after_commit.hold_off_interrupts)
-        with after_commit.output_may_fail():
-            _answer("loaded", outcomes)
+        return 0
+    if plan.replace and not options.yes:
+        only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
+        confirm(f"Replace the rows of {settings.database}{only}?")
+    outcomes = fill(settings, plan, endings.hold_off_interrupts)
+    with endings.output_may_fail():
+        _answer("loaded", outcomes)
     return 0
 
 
-def _look(settings: Settings) -> Present:
-    """Logs in, before the source is read, which may take minutes; counts the present rows."""
+def _look(settings: Settings) -> tuple[dict[str, str], dict[str, int | None]]:
+    """The database, its server, and the present rows; None for a missing table.
+
+    It logs in before the source is read, which may take minutes.
+    """
     with db.own_connection(settings, Deadline(LOAD_SECONDS)) as connection:
         missing = missing_tables(connection)
         there = db.count_rows(connection, [name for name in TABLES if name not in missing])
         kind = "MariaDB" if is_mariadb(connection) else "MySQL"
-        return Present(
-            into=f"{settings.user}@{settings.address}/{settings.database}",
-            server=f"{kind} {connection.server_version}",
-            rows={name: there.get(name) for name in TABLES},
+        into = f"{settings.user}@{settings.address}/{settings.database}"
+        return (
+            {"into": into, "server": f"{kind} {connection.server_version}"},
+            {name: there.get(name) for name in TABLES},
         )
 
 
-def _show(present: Present, plan: Plan, filled: dict[str, int | None], **backup: str) -> None:
+def _show(
+    where: dict[str, str],
+    backup: dict[str, str],
+    now: dict[str, int | None],
+    filled: dict[str, int | None],
+) -> None:
     """Writes what will change: as lines and a table on a terminal, elsewhere as one log line.
 
     Args:
-        present: the database.
-        plan: of the load.
-        filled: rows of each table afterwards; None if only reading the files shows it.
-        backup: database, time and age of a backup.
+        where: `into` which database of which `server`, from which `source`.
+        backup: `database`, `taken_at` and `age` of a backup.
+        now: rows of each table.
+        filled: rows afterwards of the tables to fill; None if only reading the files shows it.
     """
     if not sys.stderr.isatty():
+        tables, afterwards = [*filled], now | filled
         logs.event(
-            "about to load",
-            into=present.into,
-            server=present.server,
-            source=plan.address,
-            database=backup.get("database"),
-            taken_at=backup.get("taken_at"),
-            age=backup.get("age"),
-            now=present.rows,
-            afterwards=present.rows | filled,
-            tables=plan.tables,
+            "about to load", **where, **backup, tables=tables, now=now, afterwards=afterwards
         )
         return
-    lines = [f"into {present.into}, {present.server}", f"from {plan.address}"]
+    lines = ["into {into}, {server}".format(**where), "from {source}".format(**where)]
     if backup:
         lines.append("     database {database}, taken {taken_at}, {age} ago".format(**backup))
+
+    def shown(rows: int | None, unknown: str) -> int | str:
+        return unknown if rows is None else rows
+
     rows = [
         (
             name,
-            _shown(present.rows[name], "missing"),
-            _shown(filled[name], "as in the files") if name in filled else "unchanged",
+            shown(now[name], "missing"),
+            shown(filled[name], "as in the files") if name in filled else "unchanged",
         )
         for name in TABLES
     ]
     table = table_lines(rows, ["table", "rows now", "afterwards"])
     sys.stderr.write("\n".join([*map(printable, lines), *table, ""]))
-
-
-def _shown(rows: int | None, unknown: str) -> int | str:
-    return unknown if rows is None else rows
-
-
-def _confirm(settings: Settings, options: argparse.Namespace, plan: Plan) -> None:
-    """Asks before rows are replaced, if a person can answer on a terminal."""
-    if plan.replace and not options.dry_run and not options.yes:
-        only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
-        confirm(f"Replace the rows of {settings.database}{only}?")
 
 
 def _answer(valid: str, outcomes: Outcomes) -> None:

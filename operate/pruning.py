@@ -5,11 +5,9 @@ import argparse
 from hiring.deadline import Deadline
 from hiring.progress import Progress, answer, status
 from hiring.settings import Settings
-from hiring.storage import catalog, retention
+from hiring.storage import catalog, folders, retention
 from hiring.terminal import confirm, counted
-from operate import exit_statuses
-
-PRUNE_SECONDS = 24 * 3600
+from operate import endings
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -19,16 +17,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         StorageFailed: the backups cannot be listed; nothing was removed.
         Declined: nothing was removed; the operator did not confirm.
     """
-    place, folders = catalog.read_all(settings, Deadline(PRUNE_SECONDS))
-    decisions = retention.decide(
-        folders,
-        settings.database,
-        retention.Rules(
-            options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly
-        ),
+    place, found = catalog.read_all(settings, Deadline(folders.COMMAND_SECONDS))
+    rules = retention.Rules(
+        options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly
     )
-    for each in decisions:
-        answer(f"{'stays' if each.stays else 'goes':<6} {each.folder.address} {each.why}")
+    decisions = retention.decide(found, settings.database, rules)
+    answer(*(f"{'stays' if x.stays else 'goes':<6} {x.folder.address} {x.why}" for x in decisions))
     going = [each.folder for each in decisions if not each.stays]
     if options.dry_run:
         return 0
@@ -36,9 +30,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         confirm(f"Remove {counted(len(going), 'folder')} of {place.address}?")
     objects = sum(len(each.own_files) for each in going)
     with Progress("removing", objects, "object") as progress:
-        left = retention.remove(place, going, progress)
+        gone, left = retention.remove(place, going, progress)
     for address, why in left.items():
         status("not removed", "ERROR", object=address, reason=why)
-    gone = [each for each in going if not any(path.startswith(each.address) for path in left)]
     answer(f"{len(gone)} of {counted(len(going), 'folder')} removed")
-    return exit_statuses.UNFINISHED if left else 0
+    return endings.UNFINISHED if left else 0

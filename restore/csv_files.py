@@ -55,7 +55,7 @@ class CsvFiles:
 
 def are_in(folder: SourceFolder) -> bool:
     """Whether a folder holds any of the files."""
-    return any(name in folder.names() for names in FILES.values() for name in names)
+    return not folder.entries()[0].isdisjoint(name for names in FILES.values() for name in names)
 
 
 def find_files(folder: SourceFolder) -> CsvFiles:
@@ -64,7 +64,7 @@ def find_files(folder: SourceFolder) -> CsvFiles:
     Raises:
         BadSource: a file is missing, or two are for the same table.
     """
-    there = folder.names()
+    there = folder.entries()[0]
     found = {}
     for table, names in FILES.items():
         files = [name for name in names if name in there]

@@ -133,7 +133,7 @@ def _insert(plan: ImportPlan, checker: Checker, folder: OutputFolder, inserter: 
         for batch in read:
             for line, reasons in checker.add(batch):
                 record = {"file": file, "line": line.number, "fields": line.fields}
-                records.add(record | {"reasons": reasons})
+                records.write(record | {"reasons": reasons})
             progress(len(batch))
     return records.address
 

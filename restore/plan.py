@@ -82,19 +82,16 @@ def next_id(create_table: str) -> int:
     return int(found[2]) if found else 1
 
 
-def plan_restore(
-    address: str, database: str, *, tables: tuple[str, ...] = TABLES, replace: bool = False
-) -> RestorePlan:
-    """Plans a restore.
+def find_backup(address: str, database: str, tables: tuple[str, ...] = TABLES) -> Backup:
+    """The backup at an address, or the newest one in a folder of backups.
 
     Args:
         address: of a backup, or of a folder of backups.
         database: whose backups count in a folder of backups.
-        tables: to fill.
-        replace: whether to replace their rows.
+        tables: that are to be restored.
 
     Raises:
-        BadSource: the source is not a backup, or is incomplete.
+        BadSource: there is no backup, or none that counts.
         StorageFailed: Cloud Storage refused or failed.
     """
     folder = folders.find(address)
@@ -103,7 +100,18 @@ def plan_restore(
         raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
     if found is None:
         raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
-    backup = Backup(found)
+    return Backup(found)
+
+
+def plan_restore(
+    backup: Backup, tables: tuple[str, ...] = TABLES, *, replace: bool = False
+) -> RestorePlan:
+    """Plans a restore of tables of a backup; `replace`: in place of their rows.
+
+    Raises:
+        BadSource: the backup is incomplete.
+        StorageFailed: Cloud Storage refused or failed.
+    """
     return RestorePlan(
         address=backup.address,
         tables=tables,

@@ -35,7 +35,7 @@ from hiring.settings import current_settings
 from hiring.storage import storage_client
 from local import process, serve
 from local.database import DatabaseServer
-from operate import after_commit
+from operate import endings
 
 PROJECT = engine.PROJECT
 PASSWORD = "correct horse, battery's staple"
@@ -483,7 +483,7 @@ class Loader:
             for name, value in (self.settings | settings).items():
                 environment.setenv(name, value)
             self._capture.readouterr()
-            handlers = {each: signal.getsignal(each) for each in after_commit.SIGNALS}
+            handlers = {each: signal.getsignal(each) for each in endings.SIGNALS}
             status = manage.main([self._command, *map(str, arguments)])
             for each, handler in handlers.items():
                 signal.signal(each, handler)

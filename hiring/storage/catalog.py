@@ -17,7 +17,7 @@ from hiring.errors import BadSource
 from hiring.progress import status
 from hiring.settings import Settings
 from hiring.storage.folders import CloudFolder, ListedFile, SourceFolder
-from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, printed, read_manifest
 from hiring.tables import TABLES
 
 BACKUPS = "backups/"
@@ -39,8 +39,12 @@ MANIFEST_READERS = 16
 
 EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
-LONGEST_BACKUP = datetime.timedelta(days=2)
-"""No backup takes longer: its manifest is stored that long after `taken_at` at most."""
+LONGEST_BACKUP = datetime.timedelta(days=7)
+"""No backup takes longer, since Cloud Run ends a job after 168 hours.
+
+Its manifest is stored that long after `taken_at` at most. A folder without one that got an object
+within this time may be under way.
+"""
 
 
 @dataclass(frozen=True)
@@ -191,33 +195,27 @@ def read_one(source: SourceFolder) -> BackupFolder:
 
 
 def _describe(source: SourceFolder, files: dict[str, ListedFile]) -> BackupFolder:
-    if MANIFEST not in files:
-        return BackupFolder(source, files)
-    try:
-        return BackupFolder(source, files, read_manifest(source.read(MANIFEST, files[MANIFEST])))
-    except BadSource as error:
-        return BackupFolder(source, files, unreadable=str(error))
+    manifest, unreadable = None, ""
+    if MANIFEST in files:
+        try:
+            manifest = read_manifest(source.read(MANIFEST, files[MANIFEST]))
+        except BadSource as error:
+            unreadable = str(error)
+    return BackupFolder(source, files, manifest, unreadable)
 
 
 def _compare_times(folders: list[BackupFolder]) -> None:
     """Warns of the newest backup whose `taken_at` and stored time contradict each other."""
     odd = [
-        (each.address, each.manifest.taken_at, each.stored)
+        {"backup": each.address, "taken_at": each.manifest.taken_at, "stored_at": printed(stored)}
         for each in folders
         if each.manifest
-        and each.stored
-        and not datetime.timedelta(0) <= each.stored - each.manifest.time <= LONGEST_BACKUP
+        and (stored := each.stored)
+        and not datetime.timedelta(0) <= stored - each.manifest.time <= LONGEST_BACKUP
     ]
-    for address, taken_at, stored in odd[:1]:
-        status(
-            "times contradict",
-            "WARNING",
-            backup=address,
-            taken_at=taken_at,
-            stored_at=f"{stored:%Y-%m-%dT%H:%M:%S.%fZ}",
-            backups=len(odd),
-            reason="a clock was wrong; the earlier time counts",
-        )
+    for each in odd[:1]:
+        reason = "a clock was wrong; the earlier time counts"
+        status("times contradict", "WARNING", **each, backups=len(odd), reason=reason)
 
 
 def pass_over(folder: BackupFolder, reason: str) -> None:

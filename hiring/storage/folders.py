@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import functools
 import io
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,10 +72,6 @@ class SourceFolder(ABC):
     @abstractmethod
     def entries(self) -> tuple[set[str], list[str]]:
         """The names of the files, and those of the folders, directly in the folder."""
-
-    def names(self) -> set[str]:
-        """The names of the files directly in the folder."""
-        return self.entries()[0]
 
     @abstractmethod
     def files(self) -> dict[str, ListedFile]:
@@ -203,10 +200,19 @@ class CloudFolder(SourceFolder):
             return files, sorted(found.prefixes)
 
     @contextlib.contextmanager
-    def open(self, name: str, listed: ListedFile | None = None) -> Iterator[Reader]:
-        listed = listed or self._look_up(name)
-        stored, content = self._open(name, listed)
-        yield content
+    def open(
+        self, name: str, listed: ListedFile | None = None, *, to_end: bool = True
+    ) -> Iterator[Reader]:
+        """As every folder; the rest is read and compared with the listing only if `to_end`."""
+        listed = listed or self.look_up(name)
+        # The stream reads the listed generation, which never changes.
+        blob = self._bucket.blob(self._path + name, generation=listed.generation)
+        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
+        translated = functools.partial(self._errors_translated, name)
+        stored = Reader(stream, translated, listed.bytes)
+        yield content_of(stored, name, f"{self.address}{name}", is_gzip=listed.is_compressed)
+        if not to_end:
+            return
         stored.drain()
         if (stored.bytes, stored.crc32c) != (listed.bytes, listed.crc32c):
             raise BadSource(
@@ -214,39 +220,27 @@ class CloudFolder(SourceFolder):
                 f" {stored.crc32c}, Cloud Storage stores {listed.bytes} bytes with {listed.crc32c}"
             )
 
-    def beginning(self, name: str) -> Reader:
-        """Opens a file to read only its beginning: the rest is neither read nor compared.
+    def look_up(self, name: str) -> ListedFile:
+        """An object as Cloud Storage holds it now.
 
-        Raises: as `open`.
+        Raises:
+            BadSource: it is not there.
+            StorageFailed, TimedOut: as they say.
         """
-        return self._open(name, self._look_up(name))[1]
-
-    def _look_up(self, name: str) -> ListedFile:
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**self._limits())
         return _listed(blob)
 
-    def _open(self, name: str, listed: ListedFile) -> tuple[Reader, Reader]:
-        """The stored bytes of a file, and its content."""
-        # The stream reads the listed generation, which never changes.
-        blob = self._bucket.blob(self._path + name, generation=listed.generation)
-        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
-        translated = functools.partial(self._errors_translated, name)
-        stored = Reader(stream, translated, listed.bytes)
-        encoding = "gzip" if listed.is_compressed else None
-        return stored, content_of(stored, name, f"{self.address}{name}", encoding)
-
     def delete(self, name: str, listed: ListedFile) -> str:
         """Deletes a listed generation; returns why it is still there, empty if it is gone."""
         blob = self._bucket.blob(self._path + name)
         try:
-            blob.delete(if_generation_match=listed.generation, **self._limits())
-        except NotFound:  # another prune removed it
-            pass
-        except TimedOut as error:
-            return str(error)
-        except storage_client.ERRORS as error:
+            with self._errors_translated(name):
+                blob.delete(if_generation_match=listed.generation, **self._limits())
+        except BadSource:  # another one removed it
+            return ""
+        except (StorageFailed, TimedOut) as error:
             return storage_client.reason(error)
         return ""
 
@@ -281,9 +275,7 @@ def find(address: str) -> SourceFolder:
     Raises:
         BadSource: the address is malformed.
     """
-    if not address.startswith("gs://"):
-        return LocalFolder(Path(address))
-    return find_in_cloud(address)
+    return find_in_cloud(address) if address.startswith("gs://") else LocalFolder(Path(address))
 
 
 def find_in_cloud(address: str) -> CloudFolder:
@@ -292,10 +284,10 @@ def find_in_cloud(address: str) -> CloudFolder:
     Raises:
         BadSource: the address is not in Cloud Storage, or is malformed.
     """
-    bucket, _, path = address.removeprefix("gs://").partition("/")
-    if not address.startswith("gs://") or not bucket:
+    found = re.fullmatch("gs://([^/]+)/?(.*?)/?", address, re.DOTALL)
+    if not found:
         raise BadSource(
             f"{address} is no folder in Cloud Storage, such as gs://my-bucket/hiring/backups/"
         )
-    path = f"{path.removesuffix('/')}/" if path else ""
-    return CloudFolder(StorageLocation(bucket, path), Deadline(COMMAND_SECONDS))
+    path = f"{found[2]}/" if found[2] else ""
+    return CloudFolder(StorageLocation(found[1], path), Deadline(COMMAND_SECONDS))

@@ -10,6 +10,7 @@ from hiring.avro.encoding import InvalidRow
 from hiring.avro.mapping import BYTES, RAW
 from hiring.avro.schema import Column, Table
 from hiring.storage.objects import ObjectWriter, OutputFolder
+from hiring.terminal import counted
 
 
 class RecordWriter:
@@ -26,42 +27,43 @@ class RecordWriter:
 
     def __init__(self, folder: OutputFolder, name: str, opened: contextlib.ExitStack) -> None:
         self._folder = folder
-        self._name = name
         self._opened = opened
         self._writer: ObjectWriter | None = None
+        self.name = name
         self.count = 0
 
     @property
     def address(self) -> str:
         """The address of the object; empty if there is none."""
-        return f"{self._folder.address}{self._name}" if self.count else ""
+        return f"{self._folder.address}{self.name}" if self.count else ""
 
-    def add(self, record: dict[str, object]) -> None:
+    def write(self, record: dict[str, object]) -> None:
         """Writes a record."""
         if self._writer is None:
             self._writer = self._opened.enter_context(
-                self._folder.create(self._name, "application/x-ndjson")
+                self._folder.create(self.name, "application/x-ndjson")
             )
         self._writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self.count += 1
 
 
-class InvalidRecords:
+class InvalidRecords(RecordWriter):
     """The invalid records of one table of a backup.
 
-    Attributes:
-        lost: by column, the number of records that no restore brings back, and the first one.
+    Args:
+        table: of the records.
+        folder: to store their object in.
+        name: of the Avro object with the valid rows.
+        opened: closes the object.
     """
 
-    def __init__(self, table: Table, writer: RecordWriter) -> None:
+    def __init__(
+        self, table: Table, folder: OutputFolder, name: str, opened: contextlib.ExitStack
+    ) -> None:
+        super().__init__(folder, f"invalid/{name.removesuffix('.avro')}.jsonl", opened)
         self._table = table
-        self._writer = writer
-        self.lost: dict[str, tuple[int, str]] = {}
-
-    @property
-    def count(self) -> int:
-        """Number of records."""
-        return self._writer.count
+        # By column: the number of records that no restore brings back, and the first one.
+        self._lost: dict[str, tuple[int, str]] = {}
 
     def add(self, row: InvalidRow) -> None:
         """Stores a row as MySQL prints it."""
@@ -69,36 +71,26 @@ class InvalidRecords:
             column.name: _as_json(column, value)
             for column, value in zip(self._table.columns, row.values, strict=True)
         }
-        primary_key = {name: printed[name] for name in self._table.primary_key}
-        self._writer.add(
-            {
-                "table": self._table.name,
-                "primary_key": primary_key or None,
-                "reason": row.reason,
-                "row": printed,
-            }
+        key = {name: printed[name] for name in self._table.primary_key}
+        table = self._table.name
+        self.write(
+            {"table": table, "primary_key": key or None, "reason": row.reason, "row": printed}
         )
         if row.lost:
-            key = (
-                json.dumps(primary_key, ensure_ascii=False) if primary_key else "a row without key"
-            )
-            count, example = self.lost.get(row.lost, (0, f"{key}: {row.reason}"))
-            self.lost[row.lost] = count + 1, example
+            whose = json.dumps(key, ensure_ascii=False) if key else "a row without key"
+            count, example = self._lost.get(row.lost, (0, f"{whose}: {row.reason}"))
+            self._lost[row.lost] = count + 1, example
 
     def warnings(self) -> list[str]:
         """A sentence for each column with values that no restore brings back; logs it, too."""
         sentences = [
-            f"no restore brings back {count} rows of {self._table.name}, such as {example}"
-            for count, example in self.lost.values()
+            f"no restore brings back {counted(count, 'row')} of {self._table.name},"
+            f" such as {example}"
+            for count, example in self._lost.values()
         ]
         for sentence in sentences:
             logs.event("rows cannot be restored", "WARNING", reason=sentence)
         return sentences
-
-
-def invalid_name(name: str) -> str:
-    """The name of the object with the invalid records of an Avro object."""
-    return f"invalid/{name.removesuffix('.avro')}.jsonl"
 
 
 def _as_json(column: Column, value: bytes | None) -> object:

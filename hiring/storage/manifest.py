@@ -18,6 +18,11 @@ LARGEST_NUMBER = 2**63 - 1
 """The largest number of bytes or rows, and the largest generation, of an object."""
 
 
+def printed(time: datetime.datetime) -> str:
+    """A time in UTC, as a manifest prints it."""
+    return f"{time:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """A file of the backup as its manifest describes it; `rows` is 0 where it holds none."""
@@ -77,7 +82,7 @@ class Manifest:
     @property
     def taken_at(self) -> str:
         """The time of the snapshot, as the manifest prints it."""
-        return f"{self.time:%Y-%m-%dT%H:%M:%S.%fZ}"
+        return printed(self.time)
 
     @property
     def files(self) -> tuple[StoredFile, ...]:

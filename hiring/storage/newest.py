@@ -56,6 +56,26 @@ def with_rows(folders: Iterable[BackupFolder]) -> list[BackupFolder]:
     return [each for each in folders if each.rows() and not each.faults]
 
 
+def choose(counting: list[BackupFolder]) -> BackupFolder:
+    """The newest of backups, which are in their order.
+
+    Warns if another one was stored later. By a clock that fell back for less than LONGEST_BACKUP, a
+    newer backup looks older, and its two times do not contradict each other.
+    """
+    chosen = counting[0]
+    stored = {each.stored: each for each in counting if each.stored}
+    if chosen.stored and (last := max(stored)) > chosen.stored:
+        status(
+            "another backup was stored later",
+            "WARNING",
+            backup=chosen.address,
+            stored_later=stored[last].address,
+            reason="its taken_at is earlier: both ran at the same time, or a clock fell back;"
+            " give its address if that is the one you mean",
+        )
+    return chosen
+
+
 def find(place: SourceFolder, database: str, tables: Sequence[str] = TABLES) -> BackupFolder | None:
     """The backup in a folder, or the newest one that counts of a database in its subfolders.
 
@@ -108,10 +128,11 @@ def _newest(
     if not counting:
         hint = "give the address of one backup, or --from-database"
         raise BadSource(f"{none_counts(folders, address, database)}; {hint}")
-    if not counting[0].rows(tables):
+    found = choose(counting)
+    if not found.rows(tables):
         raise BadSource(_without_rows(counting, tables))
-    status("backup found", backup=counting[0].address)
-    return counting[0]
+    status("backup found", backup=found.address)
+    return found
 
 
 def none_counts(folders: list[BackupFolder], address: str, database: str) -> str:
@@ -149,7 +170,7 @@ def check_age(settings: Settings, max_age_hours: int, deadline: Deadline) -> dic
     counting = with_rows(own)
     if not counting:
         raise BackupMissing(none_counts(folders, place.address, settings.database))
-    found = counting[0]
+    found = choose(counting)
     hours = round(found.age.total_seconds() / 3600, 2)
     if hours > max_age_hours:
         message = (

@@ -6,7 +6,6 @@ An object is there only after its last byte was stored, and nothing is ever over
 import base64
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import google_crc32c
@@ -16,12 +15,13 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from hiring import logs
 from hiring.deadline import Deadline
-from hiring.errors import StorageFailed, TimedOut
+from hiring.errors import BadSource, StorageFailed, TimedOut
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import KEEP_ALIVE_SECONDS, keep_alive
 from hiring.pipeline import Stage
 from hiring.settings import StorageLocation
 from hiring.storage import storage_client
+from hiring.storage.folders import CloudFolder
 
 PIECE_BYTES = 256 * 1024
 """Number of bytes that the storing thread gets at a time."""
@@ -31,18 +31,8 @@ CHUNK_BYTES = 2 * 1024 * 1024
 The client holds each chunk twice. Two processors send some ten of them a second.
 """
 
-REMOVE_OTHERS_SECONDS = 600
+REMOVE_ALL_SECONDS = 600
 """Time limit for removing the objects of lost attempts; a large job may have thousands."""
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """An object as Cloud Storage holds it; `crc32c` is base64, as in its API."""
-
-    name: str
-    bytes: int
-    crc32c: str
-    generation: int
 
 
 class ObjectWriter:
@@ -52,8 +42,9 @@ class ObjectWriter:
         bytes: number of bytes passed on so far.
     """
 
-    def __init__(self, stream: Any, storing: Stage) -> None:
+    def __init__(self, stream: Any, bucket: str, storing: Stage) -> None:
         self._stream = stream
+        self._bucket = bucket
         self._storing = storing
         self._checksum = google_crc32c.Checksum()
         self._piece = bytearray()
@@ -71,7 +62,11 @@ class ObjectWriter:
         piece, self._piece = bytes(self._piece), bytearray()
         self._checksum.update(piece)
         self.bytes += len(piece)
-        self._storing.submit(self._stream.write, piece)
+        self._storing.submit(self._store, piece)
+
+    def _store(self, piece: bytes) -> None:
+        with storage_client.translated(self._bucket):
+            self._stream.write(piece)
 
     def flush(self) -> None:
         """Does nothing: fastavro calls it, but Cloud Storage takes only whole chunks."""
@@ -103,23 +98,18 @@ class OutputFolder:
         connection: Connection | None,
         deadline: Deadline,
     ) -> None:
+        self.location = StorageLocation(location.bucket, location.prefix + path)
         self._bucket = storage_client.client().bucket(location.bucket)
-        self._path = location.prefix + path
         self._connection = connection
         self._deadline = deadline
         self._writers: dict[str, ObjectWriter] = {}
-        self._stored: list[StoredObject] = []
+        self._stored: dict[str, dict[str, Any]] = {}
         self._pending: set[str] = set()
 
     @property
     def address(self) -> str:
         """The folder as a `gs://` address."""
-        return f"gs://{self._bucket.name}/{self._path}"
-
-    @property
-    def location(self) -> StorageLocation:
-        """The folder as a location, for another process that stores into it."""
-        return StorageLocation(self._bucket.name, self._path)
+        return f"gs://{self.location.bucket}/{self.location.prefix}"
 
     @contextlib.contextmanager
     def create(self, name: str, content_type: str) -> Iterator[ObjectWriter]:
@@ -130,7 +120,7 @@ class OutputFolder:
         Raises:
             StorageFailed: Cloud Storage failed, or the object exists already.
         """
-        blob = self._bucket.blob(self._path + name)
+        blob = self._blob(name)
         stream = blob.open(
             "wb",
             chunk_size=CHUNK_BYTES,
@@ -141,16 +131,17 @@ class OutputFolder:
         )
         try:
             with Stage("store", self._deadline) as storing:
-                writer = self._writers[blob.name] = ObjectWriter(
-                    storage_client.Translated(stream, self._bucket.name), storing
-                )
-                yield writer
-                writer.pass_on()
-                storing.submit(self._finish, blob, stream, writer)
+                self._writers[name] = ObjectWriter(stream, self.location.bucket, storing)
+                yield self._writers[name]
+                self._writers[name].pass_on()
+                storing.submit(self._finish, name, blob, stream)
                 self.wait_for(storing)
         except BaseException:
-            self._cancel(blob.name, stream)
+            self._cancel(name, stream)
             raise
+
+    def _blob(self, name: str) -> storage.Blob:
+        return self._bucket.blob(self.location.prefix + name)
 
     def wait_for(self, stage: Stage) -> None:
         """Waits until a stage has done all its tasks, and keeps the connection alive meanwhile."""
@@ -160,29 +151,32 @@ class OutputFolder:
         if self._connection is not None:
             keep_alive(self._connection)
 
-    def _finish(self, blob: storage.Blob, stream: Any, writer: ObjectWriter) -> None:
+    def _finish(self, name: str, blob: storage.Blob, stream: Any) -> None:
         """Sends the rest, then compares with what Cloud Storage holds.
 
         Cloud Storage refuses a repeated request if the first one stored the object and its answer
         was lost. The checksum tells the two cases apart.
         """
         refused = None
-        with storage_client.translated(self._bucket.name):
+        with storage_client.translated(self.location.bucket):
             try:
                 stream.close()
             except storage_client.ERRORS as error:
                 refused = error
-                self._cancel(blob.name, stream)
+                self._cancel(name, stream)
             # A refused request was repeated for a minute already.
             deadline = Deadline(storage_client.CLEAN_UP_SECONDS) if refused else self._deadline
             try:
                 blob.reload(**storage_client.limits(deadline))
             except (NotFound, TimedOut) as error:
                 raise refused or error from None
-            if (blob.size or 0, blob.crc32c) != (writer.bytes, writer.crc32c):
+            entry = {"name": name, "bytes": blob.size or 0, "crc32c": blob.crc32c}
+            if not self._is_sent(name, entry["bytes"], entry["crc32c"]):
                 raise refused or DataCorruption(None, "the object differs from what was sent")
-            stored = StoredObject(blob.name, blob.size or 0, blob.crc32c, blob.generation)
-        self._stored.append(stored)
+        self._stored[name] = entry | {"generation": blob.generation}
+
+    def _is_sent(self, name: str, size: int, crc32c: str | None) -> bool:
+        return (size, crc32c) == (self._writers[name].bytes, self._writers[name].crc32c)
 
     def _cancel(self, name: str, stream: Any) -> None:
         """Cancels an upload, and notes whether a request in flight may still complete it."""
@@ -193,8 +187,7 @@ class OutputFolder:
 
     def stored(self, name: str) -> dict[str, Any]:
         """The manifest's entry for a stored object, with its name in the folder."""
-        (stored,) = (each for each in self._stored if each.name == self._path + name)
-        return asdict(stored) | {"name": name}
+        return dict(self._stored[name])
 
     def put(self, name: str, content_type: str, content: bytes) -> dict[str, Any]:
         """Stores a small object; returns the manifest's entry for it."""
@@ -202,24 +195,21 @@ class OutputFolder:
             writer.write(content)
         return self.stored(name)
 
-    def read(self, name: str) -> bytes:
-        """The current content of an object.
+    def read(self, name: str, deadline: Deadline | None = None) -> bytes:
+        """The current content of an object; `deadline` takes the place of the folder's.
 
         Raises:
             StorageFailed, TimedOut: as they say.
         """
-        return self._read(name, storage_client.limits(self._deadline))
-
-    def _read(self, name: str, limits: dict[str, Any]) -> bytes:
-        with storage_client.translated(self._bucket.name):
-            content: bytes = self._bucket.blob(self._path + name).download_as_bytes(**limits)
+        limits = storage_client.limits(deadline or self._deadline)
+        with storage_client.translated(self.location.bucket):
+            content: bytes = self._blob(name).download_as_bytes(**limits)
         return content
 
     def holds(self, name: str, content: bytes) -> bool:
         """Whether an object is there with this content, after all that failed before."""
-        limits = storage_client.clean_up_limits(Deadline(storage_client.CLEAN_UP_SECONDS))
         try:
-            return self._read(name, limits) == content
+            return self.read(name, Deadline(storage_client.CLEAN_UP_SECONDS)) == content
         except (StorageFailed, TimedOut):
             return False
 
@@ -233,65 +223,49 @@ class OutputFolder:
                 still arrive, the others stay: a manifest never names an object that is gone.
 
         Returns:
-            The names in the folder of those that are left.
+            The names of those that are left.
         """
-        deadline = Deadline(storage_client.CLEAN_UP_SECONDS)
-        names = list(reversed(self._writers))
-        manifest = self._path + (first or "")
+        folder = CloudFolder(self.location, Deadline(storage_client.CLEAN_UP_SECONDS))
         left: dict[str, str] = {}
-        if manifest in names:
-            names.remove(manifest)
-            reason = self._remove(manifest, deadline)
-            if not reason and manifest in self._pending:
+        for name in sorted(self._writers, key=lambda each: each != first):
+            reason = "the manifest may name it" if first in left else self._remove(folder, name)
+            if name == first and not reason and name in self._pending:
                 reason = "its upload may still be completed"
             if reason:
-                left = {manifest: reason} | dict.fromkeys(names, "the manifest may name it")
-                names = []
-        for name in names:
-            if reason := self._remove(name, deadline):
                 left[name] = reason
-        if left:
-            logs.event("objects left behind", "WARNING", bucket=self._bucket.name, objects=left)
-        return [name.removeprefix(self._path) for name in left]
+        self._tell_left(left)
+        return [*left]
 
-    def _remove(self, name: str, deadline: Deadline) -> str:
+    def _remove(self, folder: CloudFolder, name: str) -> str:
         """Removes an object of this run; returns why it may still be there, empty if it is gone.
 
         An upload may have succeeded although its response was lost: an object with the size and
         the checksum of what was sent is this run's.
         """
-        writer = self._writers[name]
         try:
-            with storage_client.translated(self._bucket.name):
-                blob = self._bucket.get_blob(name, **storage_client.clean_up_limits(deadline))
-                if not blob:
-                    return ""
-                if (blob.size or 0, blob.crc32c) != (writer.bytes, writer.crc32c):
-                    return "it is not what was sent"
-                with contextlib.suppress(NotFound):
-                    blob.delete(
-                        if_generation_match=blob.generation,
-                        **storage_client.clean_up_limits(deadline),
-                    )
-        except StorageFailed as error:
-            return type(error.__cause__).__name__
-        except TimedOut:
-            return "no time left"
-        return ""
-
-    def remove_others(self, names: set[str]) -> None:
-        """Removes objects that other processes stored here, as far as possible.
-
-        Args:
-            names: of the objects that stay.
-        """
-        deadline = Deadline(REMOVE_OTHERS_SECONDS)
-        limits = storage_client.clean_up_limits(deadline)
-        try:
-            with storage_client.translated(self._bucket.name):
-                for blob in self._bucket.list_blobs(prefix=self._path, **limits):
-                    if blob.name.removeprefix(self._path) not in names:
-                        blob.delete(if_generation_match=blob.generation, **limits)
+            listed = folder.look_up(name)
+        except BadSource:
+            return ""
         except (StorageFailed, TimedOut) as error:
-            reason = type(error.__cause__ or error).__name__
-            logs.event("objects left behind", "WARNING", folder=self.address, reason=reason)
+            return storage_client.reason(error)
+        if not self._is_sent(name, listed.bytes, listed.crc32c):
+            return "it is not what was sent"
+        return folder.delete(name, listed)
+
+    def remove_all(self) -> None:
+        """Removes all objects of the folder, also those that other processes stored.
+
+        As far as possible: the log says what is left.
+        """
+        folder = CloudFolder(self.location, Deadline(REMOVE_ALL_SECONDS))
+        try:
+            listed = folder.files()
+        except (StorageFailed, TimedOut) as error:
+            left = {"*": storage_client.reason(error)}
+        else:
+            left = {name: folder.delete(name, each) for name, each in listed.items()}
+        self._tell_left({name: reason for name, reason in left.items() if reason})
+
+    def _tell_left(self, left: dict[str, str]) -> None:
+        if left:
+            logs.event("objects left behind", "WARNING", folder=self.address, objects=left)

@@ -66,18 +66,16 @@ class Reader(io.RawIOBase):
         return base64.b64encode(self._checksum.digest()).decode()
 
 
-def content_of(stored: Reader, name: str, where: str, encoding: str | None = None) -> Reader:
+def content_of(stored: Reader, name: str, where: str, *, is_gzip: bool = False) -> Reader:
     """The content of a file, decompressed if it is compressed.
 
     Args:
         stored: the bytes that are stored.
         name: of the file.
         where: its address, for messages.
-        encoding: the object's `Content-Encoding`.
+        is_gzip: whether it was stored with `Content-Encoding: gzip`.
     """
-    content = stored
-    if encoding == "gzip":
-        content = _decompressed(stored, where)
+    content = _decompressed(stored, where) if is_gzip else stored
     if not name.endswith(".gz"):
         return content
     # `gcloud storage cp --gzip-local` compresses a .gz file again.

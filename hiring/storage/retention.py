@@ -19,6 +19,7 @@ from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.storage.newest import of_database, with_rows
 from hiring.tables import TABLES
+from hiring.terminal import counted
 
 KEPT_BY_THE_FUNCTION = 7
 """Number of newest backups with rows that the function's pruning keeps, whatever their age."""
@@ -46,7 +47,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a folder stays, with the reason."""
+    """Whether a folder stays, with the reason; it is empty where no rule is asked."""
 
     folder: BackupFolder
     stays: bool
@@ -62,7 +63,7 @@ def rules_of_function(settings: Settings) -> Rules | None:
 def decide(
     folders: list[BackupFolder],
     database: str,
-    rules: Rules,
+    rules: Rules | None,
     now: datetime.datetime | None = None,
 ) -> list[Decision]:
     """Decides which folders stay.
@@ -70,7 +71,7 @@ def decide(
     Args:
         folders: newest first.
         database: whose backups may be removed.
-        rules: that keep backups.
+        rules: that keep backups; without them all stay.
         now: the time; by this machine's clock unless it is given.
 
     Returns:
@@ -78,35 +79,30 @@ def decide(
     """
     own = {each.address: each for each in of_database(folders, database)}
     counting = with_rows(own.values())
-    if not counting:
-        none = f"no whole backup with rows of database {database} is there"
-        return [Decision(each, True, none) for each in folders]
-    reference = min(now or datetime.datetime.now(datetime.UTC), counting[0].time)
-    kept = _kept(counting, rules, reference)
-    last_stored = max(own.values(), key=lambda each: each.stored or each.time)
+    reference = min([now or datetime.datetime.now(datetime.UTC), *(x.time for x in counting[:1])])
+    kept = _kept(counting, rules, reference) if rules else {}
+    last_stored = max(own.values(), key=lambda each: each.stored or each.time, default=None)
 
     def reason_to_stay(folder: BackupFolder) -> str | None:
+        if rules and not counting:
+            return f"no whole backup with rows of database {database} is there"
+        if folder.manifest and folder.address not in own:
+            return f"is a backup of database {folder.manifest.database}"
+        if rules is None:
+            return ""
         if folder.manifest is None:
             return _reason_without_manifest(folder, reference)
-        if folder.address not in own:
-            return of_another(folder)
         if folder.faults:
             return f"is not whole: {folder.faults[0]}"
-        within = _within(folder, rules, reference)
-        why = kept.get(folder.address) if folder.rows() else within
+        why = kept.get(folder.address) if folder.rows() else _within(folder, rules, reference)
         return why or ("is the one stored last" if folder is last_stored else None)
 
     decisions = []
     for each in folders:
         why = reason_to_stay(each)
-        gone = "has no manifest" if each.manifest is None else "is older than what stays"
-        decisions.append(Decision(each, why is not None, why or gone))
+        gone = "is older than what stays" if each.manifest else "has no manifest"
+        decisions.append(Decision(each, why is not None, gone if why is None else why))
     return decisions
-
-
-def of_another(folder: BackupFolder) -> str | None:
-    """Says that a backup is another database's; None for a folder without a manifest."""
-    return f"is a backup of database {folder.manifest.database}" if folder.manifest else None
 
 
 def _kept(
@@ -140,7 +136,7 @@ def _newest_of_each(
 
 def _within(folder: BackupFolder, rules: Rules, reference: datetime.datetime) -> str | None:
     if reference - folder.time <= datetime.timedelta(days=rules.days):
-        return f"is within {rules.days} days of the newest"
+        return f"is within {counted(rules.days, 'day')} of the newest"
     return None
 
 
@@ -157,7 +153,7 @@ def _reason_without_manifest(folder: BackupFolder, reference: datetime.datetime)
 
 def remove(
     place: CloudFolder, folders: list[BackupFolder], progress: Callable[[], None] = lambda: None
-) -> dict[str, str]:
+) -> tuple[list[str], dict[str, str]]:
     """Removes folders as far as possible.
 
     Args:
@@ -166,7 +162,8 @@ def remove(
         progress: called after each object.
 
     Returns:
-        The address of each object that may still be there, with the reason.
+        The addresses of the folders that are gone, and that of each object that may still be there,
+        with the reason.
     """
 
     def remove_file(path: tuple[BackupFolder, str]) -> str:
@@ -187,7 +184,8 @@ def remove(
             for (folder, name), reason in zip(paths, removers.map(remove_file, paths), strict=True):
                 if reason:
                     left[folder.address + name] = reason
-    return left
+    gone = [each.address for each in folders if not any(x.startswith(each.address) for x in left)]
+    return gone, left
 
 
 def after_backup(settings: Settings, rules: Rules, deadline: Deadline) -> dict[str, object]:
@@ -200,13 +198,9 @@ def after_backup(settings: Settings, rules: Rules, deadline: Deadline) -> dict[s
     try:
         place, folders = read_all(settings, deadline)
         decisions = decide(folders, settings.database, rules)
-        going = [each.folder for each in decisions if not each.stays]
-        left = remove(place, going)
+        removed, left = remove(place, [each.folder for each in decisions if not each.stays])
     except BundleError as error:
         logs.event("prune failed", "WARNING", reason=str(error))
         return {"removed": [], "left": {}, "failed": str(error)}
-    removed = [
-        each.address for each in going if not any(path.startswith(each.address) for path in left)
-    ]
     logs.event("backups pruned", "WARNING" if left else "INFO", removed=removed, left=left)
     return {"removed": removed, "left": left}

@@ -17,7 +17,7 @@ from hiring.deadline import Deadline
 from hiring.mysql import packets
 from hiring.mysql.connection import Connection
 from hiring.pipeline import Stage
-from hiring.storage.invalid_records import InvalidRecords, RecordWriter, invalid_name
+from hiring.storage.invalid_records import InvalidRecords
 from hiring.storage.objects import OutputFolder
 
 PROGRESS_SECONDS = 30
@@ -36,36 +36,6 @@ class StoredRows:
     invalid_rows: int
     invalid_objects: list[dict[str, Any]]
     warnings: list[str]
-
-
-class _Encoder:
-    """What the encoding thread does, and the number of rows that it passed on."""
-
-    def __init__(
-        self,
-        table: Table,
-        writer: container.Writer,
-        compressing: Stage,
-        invalid: InvalidRecords,
-        on_block: Callable[[encoding.Block], None] | None,
-    ) -> None:
-        self._table = table
-        self._writer = writer
-        self._compressing = compressing
-        self._invalid = invalid
-        self._on_block = on_block
-        self.rows = 0
-
-    def add(self, received: packets.Rows) -> None:
-        """Encodes rows, shows the block, and passes it on."""
-        block = encoding.encode(self._table, received)
-        if block.rows:
-            self._compressing.submit(self._writer.write_block, block.rows, block.content)
-        if self._on_block:
-            self._on_block(block)
-        for row in block.invalid:
-            self._invalid.add(row)
-        self.rows += block.rows
 
 
 def store_rows(
@@ -94,29 +64,40 @@ def store_rows(
     """
     encoding.keep_freed_memory()
     started = told = time.monotonic()
+    rows = 0
     with contextlib.ExitStack() as opened:
         # Its object, which may begin at any row, has to end after the thread that writes it.
         of_invalid = opened.enter_context(contextlib.ExitStack())
-        invalid = InvalidRecords(table, RecordWriter(folder, invalid_name(name), of_invalid))
+        invalid = InvalidRecords(table, folder, name, of_invalid)
         output = opened.enter_context(folder.create(name, "application/avro"))
-        compressing_stage = opened.enter_context(Stage("compress", deadline))
+        compressing = opened.enter_context(Stage("compress", deadline))
         encoding_stage = opened.enter_context(Stage("encode", deadline))
         writer = container.Writer(output, table.avro_schema)
-        encoder = _Encoder(table, writer, compressing_stage, invalid, on_block)
+
+        def encode(received: packets.Rows) -> None:
+            nonlocal rows
+            block = encoding.encode(table, received)
+            if block.rows:
+                compressing.submit(writer.write_block, block.rows, block.content)
+            if on_block:
+                on_block(block)
+            for row in block.invalid:
+                invalid.add(row)
+            rows += block.rows
+
         for received in packets.read_rows(connection, statement, deadline):
-            encoding_stage.submit(encoder.add, received)
+            encoding_stage.submit(encode, received)
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                logs.event("rows in progress", object=name, rows=encoder.rows)
+                logs.event("rows in progress", object=name, rows=rows)
         folder.wait_for(encoding_stage)
-        folder.wait_for(compressing_stage)
+        folder.wait_for(compressing)
     seconds = round(time.monotonic() - started, 3)
-    rows = encoder.rows
     logs.event("rows stored", object=name, rows=rows, invalid=invalid.count, seconds=seconds)
     return StoredRows(
         rows,
         [{"rows": rows, **folder.stored(name)}],
         invalid.count,
-        [{"rows": invalid.count, **folder.stored(invalid_name(name))}] if invalid.count else [],
+        [{"rows": invalid.count, **folder.stored(invalid.name)}] if invalid.count else [],
         invalid.warnings(),
     )

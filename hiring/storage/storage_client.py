@@ -14,7 +14,6 @@ Checked with google-cloud-storage 3.17.1, which `requirements.txt` pins.
 
 import contextlib
 import contextvars
-import dataclasses
 import functools
 import http.client
 import io
@@ -158,33 +157,16 @@ def translated(bucket: str) -> Iterator[None]:
     try:
         yield
     except (*ERRORS, *NONSENSE) as error:
-        raise storage_failed(bucket, error) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Translated:
-    """A writer of an object whose errors are those that a caller sees."""
-
-    stream: Any
-    bucket: str
-
-    def write(self, data: bytes) -> None:
-        """Stores bytes."""
-        with translated(self.bucket):
-            self.stream.write(data)
-
-
-def storage_failed(bucket: str, error: BaseException) -> StorageFailed:
-    """The error that a caller sees for an error of the client."""
-    return StorageFailed(f"Cloud Storage bucket {bucket} refused or failed: {reason(error)}")
+        message = f"Cloud Storage bucket {bucket} refused or failed: {reason(error)}"
+        raise StorageFailed(message) from error
 
 
 def reason(error: BaseException) -> str:
     """An error of the client in a few words, with what to do where that is known."""
+    while isinstance(error, (StorageFailed, RetryError)) and error.__cause__:
+        error = error.__cause__
     # Only the status and the kind of error: the texts hold addresses of upload sessions, and
     # anyone who has such an address may write to it.
-    if isinstance(error, RetryError) and error.cause:
-        error = error.cause
     kind = type(error).__name__
     if isinstance(error, GoogleAPICallError):
         return f"{error.code} {kind}"
@@ -199,7 +181,9 @@ def reason(error: BaseException) -> str:
             f"the Google credentials do not work ({kind});"
             " run `gcloud auth application-default login`, or look at the service account"
         )
-    return kind if isinstance(error, ERRORS) else f"an answer that makes no sense ({kind})"
+    if isinstance(error, (*ERRORS, TimedOut)):
+        return kind
+    return f"an answer that makes no sense ({kind})"
 
 
 def _server(error: BaseException) -> str:
@@ -232,19 +216,14 @@ def _tell_repetition(deadline: Deadline, error: Exception) -> None:
     status("storage request repeated", "WARNING", reason=why)
 
 
-def limits(
-    deadline: Deadline, patience: float | tuple[float, float] | None = None
-) -> dict[str, Any]:
+def limits(deadline: Deadline) -> dict[str, Any]:
     """The `retry` and `timeout` of a request: it ends at the deadline, repetitions included.
-
-    Args:
-        deadline: ends it.
-        patience: limits of one attempt, in seconds; TIMEOUT_SECONDS unless given.
 
     Raises:
         TimedOut: the deadline has passed.
     """
-    retry = DEFAULT_RETRY.with_timeout(min(RETRY_SECONDS, deadline.remaining()))
+    left = deadline.remaining()
+    retry = DEFAULT_RETRY.with_timeout(min(RETRY_SECONDS, left))
     retry = retry.with_delay(maximum=RETRY_WAIT_SECONDS)
     tell = functools.partial(_tell_repetition, deadline)
 
@@ -266,16 +245,8 @@ def limits(
 
         return repeat
 
-    return {"retry": retry_until, "timeout": patience or TIMEOUT_SECONDS}
-
-
-def clean_up_limits(deadline: Deadline) -> dict[str, Any]:
-    """The `retry` and `timeout` of a request that cleans up.
-
-    Raises:
-        TimedOut: the deadline has passed.
-    """
-    return limits(deadline, CLEAN_UP_SECONDS)
+    connecting, waiting = TIMEOUT_SECONDS
+    return {"retry": retry_until, "timeout": (min(connecting, left), min(waiting, left))}
 
 
 def cancel(stream: Any) -> bool:

@@ -492,10 +492,10 @@ def test_the_backup_stored_last_stays(bucket: Bucket, stored_backups: list[str])
 def test_an_old_folder_without_a_manifest_is_removed(
     bucket: Bucket, stored_backups: list[str]
 ) -> None:
-    """A folder without a manifest is removed once it is days older than the last stored backup."""
+    """A folder without a manifest is removed once it is a week older than the newest backup."""
     bucket.blob(f"hiring/backups/{stored_backups[2]}/manifest.json").delete()
     found = listed(bucket)
-    later = datetime.timedelta(days=3)
+    later = datetime.timedelta(days=8)
     aged = [
         each
         if each.manifest
@@ -513,8 +513,8 @@ def test_an_old_folder_without_a_manifest_is_removed(
     decisions = retention.decide(aged, "hiring", Rules(last=9, days=9), far)
     assert [(each.stays, each.why) for each in decisions][2] == (False, "has no manifest")
     assert retention.decide(found, "hiring", Rules(last=9, days=9), far)[2].stays
-    left = retention.remove(place(bucket), [found[2]])
-    assert (left, stored_backups[2] in folders(bucket)) == ({}, False)
+    gone, left = retention.remove(place(bucket), [found[2]])
+    assert (gone, left, stored_backups[2] in folders(bucket)) == ([found[2].address], {}, False)
 
 
 def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:
