@@ -37,7 +37,6 @@ from hiring.request import (
 from hiring.settings import current_settings
 from pages import page
 from pages.answer import collect
-from pages.assets import content_security_policy
 from pages.found import read
 from pages.query import (
     CSV,
@@ -100,7 +99,7 @@ def _error(error: BundleError, request: flask.Request, function: str) -> flask.R
         back = "?format=html" if function in REPORT_FUNCTIONS else ""
         content = page.render_error(error.status, error.code, str(error), back)
         response = flask.Response(content, status=error.status)
-        response.headers["Content-Security-Policy"] = content_security_policy()
+        response.headers["Content-Security-Policy"] = page.content_security_policy()
     else:
         response = _json({"error": {"code": error.code, "message": str(error)}}, error.status)
     response.headers.update(error.headers)
@@ -176,7 +175,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     with db.report_connection(settings, deadline) as connection:
         if wanted == HTML:
             found = read(connection, query)
-            pieces = page.render(query, found, request.host, settings.database)
+            pieces = page.render(found, request.host, settings.database)
         else:
             most = reports.TEXT_ROWS if wanted == TEXT else reports.ANSWER_ROWS
             rows = reports.run(connection, report, query.first, query.last, most=most)
@@ -184,7 +183,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         content = collect(pieces, deadline)
     response = flask.Response(content, mimetype=wanted)
     if wanted == HTML:
-        response.headers["Content-Security-Policy"] = content_security_policy()
+        response.headers["Content-Security-Policy"] = page.content_security_policy()
     if wanted == CSV:
         name = f"{report.name}-{query.years}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)

@@ -7,7 +7,6 @@ looks into the table as it has rows, and takes five times as long. No table has 
 TABLES, where `backup_first` runs them, MySQL refuses one.
 """
 
-import dataclasses
 import datetime
 import decimal
 import itertools
@@ -61,10 +60,9 @@ class Report:
     Attributes:
         name: as in its URL and its file names.
         title: for people.
-        columns: what each row shows; the statement may select more, for the page alone.
+        columns: what each row shows.
         template: the statement, with places for the hires and for what several years add.
         hires: the hires in groups.
-        condition: the rows to show; the page shows the others too.
     """
 
     name: str
@@ -72,19 +70,16 @@ class Report:
     columns: tuple[str, ...]
     template: str
     hires: str
-    condition: str = ""
 
-    def statement(self, *, several_years: bool = False, condition: str | None = None) -> str:
-        """The SQL, which takes `start` and `end`, the first day and the one after the last.
-
-        Args:
-            several_years: whether each row begins with its year.
-            condition: the rows to show instead of the report's own; empty for all.
-        """
+    def statement(self, *, several_years: bool = False) -> str:
+        """The SQL, which takes a `period`; with several years, each row begins with its year."""
         years = _SEVERAL_YEARS if several_years else _ONE_YEAR
-        hires = self.hires.format(**years)
-        condition = self.condition if condition is None else condition
-        return self.template.format(hires=hires, condition=condition, **years)
+        return self.template.format(hires=self.hires.format(**years), **years)
+
+    @property
+    def yearly_hires(self) -> str:
+        """The SQL of the hires alone, in groups, each with its year."""
+        return self.hires.format(**_SEVERAL_YEARS)
 
 
 QUARTERLY_HIRED = Report(
@@ -93,12 +88,10 @@ QUARTERLY_HIRED = Report(
     columns=("department", "job", "Q1", "Q2", "Q3", "Q4"),
     template="""
         SELECT {hires_year}departments.department, jobs.job,
-            hires.q1, hires.q2, hires.q3, hires.q4,
-            departments.id, jobs.id AS job_id
+            hires.q1, hires.q2, hires.q3, hires.q4
         FROM ({hires}) AS hires
         STRAIGHT_JOIN departments ON departments.id = hires.department_id
         STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
-        {condition}
         ORDER BY {hires_year}departments.department, jobs.job, departments.id, jobs.id
         """,
     hires="""
@@ -115,7 +108,7 @@ QUARTERLY_HIRED = Report(
 """Hires by department and job per quarter: a row for each pair with a hire that year.
 
 A hire without an existing department and job is not in it. Departments or jobs that share a name
-stay apart; the page tells them by their ids, which the other formats do not show.
+stay apart; the page tells them by their ids.
 """
 
 HIRING_BY_DEPARTMENT = Report(
@@ -131,7 +124,7 @@ HIRING_BY_DEPARTMENT = Report(
             FROM ({hires}) AS hires
             STRAIGHT_JOIN departments ON departments.id = hires.department_id
         ) AS counted
-        {condition}
+        WHERE hired * hiring_departments > total
         ORDER BY {year}hired DESC, department, id
         """,
     hires="""
@@ -140,39 +133,11 @@ HIRING_BY_DEPARTMENT = Report(
         WHERE datetime >= %(start)s AND datetime < %(end)s
         GROUP BY {by_year}department_id
         """,
-    condition="WHERE hired * hiring_departments > total",
 )
 """Departments whose hires in a year are above the mean of those that hired someone, most first.
 
-The comparison is in whole numbers: a mean, rounded to MySQL's four decimals, could tip it. The page
-also shows the departments below it.
+The comparison is in whole numbers: a mean, rounded to MySQL's four decimals, could tip it.
 """
-
-DEPARTMENTS = dataclasses.replace(
-    QUARTERLY_HIRED,
-    template="""
-        SELECT {hires_year}departments.department, hires.q1, hires.q2, hires.q3, hires.q4,
-            departments.id, hires.jobs
-        FROM (
-            SELECT {hires_year}hires.department_id, COUNT(*) AS jobs,
-                CAST(SUM(hires.q1) AS SIGNED) AS q1, CAST(SUM(hires.q2) AS SIGNED) AS q2,
-                CAST(SUM(hires.q3) AS SIGNED) AS q3, CAST(SUM(hires.q4) AS SIGNED) AS q4
-            FROM ({hires}) AS hires
-            STRAIGHT_JOIN jobs ON jobs.id = hires.job_id
-            {condition}
-            GROUP BY {hires_year}hires.department_id
-        ) AS hires
-        STRAIGHT_JOIN departments ON departments.id = hires.department_id
-        ORDER BY departments.department, departments.id
-        """,
-)
-"""The quarterly report's sums by department, with the number of its jobs, for the page."""
-
-NAMES_BY_ID = {
-    "departments": "SELECT id, department FROM departments",
-    "jobs": "SELECT id, job FROM jobs",
-}
-ANY_HIRE = "SELECT 1 FROM employees LIMIT 1"
 
 REPORTS = (QUARTERLY_HIRED, HIRING_BY_DEPARTMENT)
 """All of them: what a backup stores and a drill compares."""
@@ -213,9 +178,7 @@ def run(
     first: int,
     last: int | None = None,
     *,
-    condition: str | None = None,
     most: int | None = None,
-    **values: Any,
 ) -> Iterator[ReportRow]:
     """Yields the rows of a report on one year, or on several in one statement, as they arrive.
 
@@ -224,21 +187,17 @@ def run(
         report: which.
         first: the year, or the first one: FIRST_YEAR to LAST_YEAR.
         last: the last year of several.
-        condition: the rows to show instead of the report's own; empty for all.
         most: maximum number of rows.
-        values: what `condition` takes.
 
     Yields:
-        A tuple for each row, with a value for each of the report's columns, or more. For several
-        years, the rows of one year after those of the other, each with its year in front.
+        A tuple for each row, with a value for each of the report's columns. For several years, the
+        rows of one year after those of the other, each with its year in front.
 
     Raises:
         TooManyRows: there are more than `most` rows.
     """
-    several_years = last is not None
-    statement = report.statement(several_years=several_years, condition=condition)
-    end = last if last is not None else first
-    values |= {"start": datetime.date(first, 1, 1), "end": datetime.date(end + 1, 1, 1)}
+    statement = report.statement(several_years=last is not None)
+    values = period(first, last or first)
     if most is None:
         yield from connection.stream(statement, values)
         return
@@ -246,6 +205,11 @@ def run(
     yield from itertools.islice(rows, most)
     if list(rows):
         raise too_many(_count(connection, statement, values))
+
+
+def period(first: int, last: int) -> dict[str, datetime.date]:
+    """What a statement takes: the first day of a year, and the one after the last of another."""
+    return {"start": datetime.date(first, 1, 1), "end": datetime.date(last + 1, 1, 1)}
 
 
 def _count(connection: Connection, statement: str, values: dict[str, Any]) -> int | None:

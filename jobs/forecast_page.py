@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
-from pages.assets import asset
 from pages.names import Label
+from pages.page import style
 
 TEMPLATE = Path(__file__).with_name("forecast.html")
 MONTHS_SHOWN = 36
@@ -65,7 +64,7 @@ def render(departments: list[ForecastDepartment], band: float, better: bool) -> 
     gap = first - int(past[-1][:4]) * 12 - int(past[-1][5:]) - 1
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     return template.render(
-        style=Markup(asset("report.css")),  # noqa: S704 - a file of our own
+        style=style(),
         charts=[(department.label, _months(department, shown, band)) for department in largest],
         years=years,
         rows=[*sums, total],

@@ -1,40 +1,68 @@
 """What the page of a report shows: read from the database, and filtered here alone."""
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import reports
+from hiring.errors import BadParameter
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import select
-from pages.names import NAMELESS, plain_words, visible
-from pages.query import ReportQuery
+from pages.names import NAMELESS, Label, labels, plain_words, visible
+from pages.query import QUARTERS, ReportQuery
 
 PAGE_ROWS = 2000
 """Number of table rows beyond which the page shows the jobs of one department at a time."""
+PAGE_NUMBERS = 400_000
+"""Maximum number of numbers to read for a page, which holds and sorts them all."""
+FILTERED_NAMES = 10_000
+"""Maximum number of departments, or jobs, that a filter may find: the server gets their ids."""
 
-_FILTERED = "(hires.department_id IN %(departments)s OR hires.job_id IN %(jobs)s)"
+_NAMES = {
+    "departments": "SELECT id, department FROM departments",
+    "jobs": "SELECT id, job FROM jobs",
+}
+_ANY_HIRE = "SELECT 1 FROM employees LIMIT 1"
+_JOBS = "STRAIGHT_JOIN jobs ON jobs.id = hires.job_id"
+_ROWS = """
+    SELECT departments.id, {names}, hires.*
+    FROM (
+        SELECT {groups}, COUNT(DISTINCT IF(hires.year >= {first}, {counted}, NULL)) AS hiring,
+            {numbers}
+        FROM ({hires}) AS hires
+        {jobs}
+        {condition}
+        GROUP BY {groups}
+    ) AS hires
+    STRAIGHT_JOIN departments ON departments.id = hires.department_id
+    {jobs_of_rows}
+    ORDER BY {order}
+    LIMIT {limit}
+    """
+"""A row for each department, or for each of its jobs, with a number for each column of the page."""
 
 
 @dataclass
-class YearlyHires:
+class Hires:
     """The hires of a department, or of one of its jobs.
 
     Attributes:
         identity: its id.
         name: as stored.
-        years: hires by quarter, or one number, for each year with any.
-        jobs: number of jobs in a department, in the year in which they were most.
+        jobs: number of a department's jobs with hires in the requested years; 0 for a job.
+        numbers: by column of the page; `before` counts the year before a single one.
+        label: its name on the page.
+        opened: the jobs to show; None for a folded department.
     """
 
     identity: object
     name: object
-    years: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    jobs: int = 0
-
-    def of(self, year: int) -> int:
-        """The hires of a year."""
-        return sum(self.years.get(year, ()))
+    jobs: int
+    numbers: dict[str, int]
+    label: Label | str = ""
+    opened: list["Hires"] | None = None
 
 
 @dataclass
@@ -42,37 +70,47 @@ class Found:
     """What the page shows.
 
     Attributes:
+        query: the request's.
         departments: with hires in the requested years, in the order of names.
-        before: with hires in the year before a single year.
-        jobs: of each open department, by its id.
-        hidden_jobs: number of jobs that would be too many to show; 0 if none are hidden.
-        sums: hires and number of departments of each year, whatever the filter hides.
+        gone: with hires in the year before a single one only.
+        sums: hires of a column and its number of departments, whatever the filter hides.
         years: with hires, to link to; None if they are not known.
+        hidden_jobs: number of rows with jobs that would be too many to show; 0 if none are hidden.
         empty: whether the database has no hires at all.
     """
 
-    departments: list[YearlyHires]
-    before: list[YearlyHires] = field(default_factory=list)
-    jobs: dict[object, list[YearlyHires]] = field(default_factory=dict)
-    hidden_jobs: int = 0
-    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+    query: ReportQuery
+    departments: list[Hires]
+    gone: list[Hires] = field(default_factory=list)
+    sums: dict[str, tuple[int, int]] = field(default_factory=dict)
     years: list[int] | None = None
+    hidden_jobs: int = 0
     empty: bool = False
 
-    def shown_years(self, query: ReportQuery) -> range:
-        """The requested years, without those before the first hire and after the last one."""
-        years = {year for each in self.departments for year in each.years} & {*query.all_years}
-        return range(min(years), max(years) + 1)
+    @functools.cached_property
+    def total(self) -> dict[str, int]:
+        """The sums of all departments that are shown."""
+        rows = [each.numbers for each in self.departments + self.gone]
+        return {column: sum(row[column] for row in rows) for column in rows[0]}
 
-    def mean(self, year: int) -> Decimal:
-        """The mean of the departments that hired in a year."""
-        hires, departments = self.sums[year]
+    @functools.cached_property
+    def drawn(self) -> list[str]:
+        """The columns with bars; of several years, those from the first hire to the last one."""
+        if self.query.last is None:
+            return list(QUARTERS) if self.query.by_quarter else ["hires"]
+        years = [year for year in self.query.all_years if self.total[str(year)]]
+        shown = range(years[0], years[-1] + 1) if years else self.query.all_years
+        return list(map(str, shown))
+
+    def mean(self, column: str) -> Decimal:
+        """The mean of the departments that hired someone."""
+        hires, departments = self.sums[column]
         return Decimal(hires) / departments
 
-    def is_above(self, department: YearlyHires, year: int) -> bool:
+    def is_above(self, department: Hires, column: str) -> bool:
         """Whether a department hired more than the mean, compared in whole numbers."""
-        hires, departments = self.sums.get(year, (0, 0))
-        return department.of(year) * departments > hires
+        hires, departments = self.sums.get(column, (0, 0))
+        return department.numbers[column] * departments > hires
 
 
 def read(connection: Connection, query: ReportQuery) -> Found:
@@ -80,88 +118,117 @@ def read(connection: Connection, query: ReportQuery) -> Found:
 
     Raises:
         TooManyRows: the departments and years are too many.
+        BadParameter: the filter finds too many names.
     """
-    # The year before a single one is for comparison.
-    first = query.first if query.last else max(query.first - 1, reports.FIRST_YEAR)
-    period = first, query.last or query.first
+    conditions, ids = _matching(connection, query)
+    rows = [each for _, each in _rows(connection, query, conditions, ids)]
     sums = {}
-    if query.by_quarter:
-        condition, ids = _matching(connection, query)
-        everyone = _quarterly(connection, period, condition, ids)
-    else:
-        everyone = _by_department(connection, period)
-        for year in query.all_years:
-            hires = [each.of(year) for each in everyone if each.of(year)]
-            sums[year] = sum(hires), len(hires)
-        everyone = [each for each in everyone if matches(query.filter, each.name)]
-    departments = [each for each in everyone if each.years.keys() & query.all_years]
+    if not query.by_quarter:
+        for column in ["hires"] if query.last is None else map(str, query.all_years):
+            numbers = [each.numbers[column] for each in rows]
+            sums[column] = sum(numbers), sum(map(bool, numbers))
+        rows = [each for each in rows if matches(query.filter, each.name)]
+    _label(rows)
     found = Found(
-        departments,
-        before=[each for each in everyone if query.last is None and each.of(query.first - 1)],
+        query,
+        departments=[each for each in rows if each.jobs],
+        gone=[each for each in rows if not each.jobs],
         sums=sums,
-        years=reports.years_with_hires(connection, query.first, period[1]),
+        years=reports.years_with_hires(connection, query.first, query.last or query.first),
     )
-    if not departments:
-        found.empty = not select(connection, reports.ANY_HIRE)
+    if not found.departments:
+        found.empty = not select(connection, _ANY_HIRE)
     elif query.by_quarter:
-        opened, found.hidden_jobs = _opened(query, departments)
+        opened, found.hidden_jobs = _opened(query, found.departments)
         if opened:
-            both = f"{condition} AND" if condition else "WHERE"
-            ids["open"] = tuple(each.identity for each in opened)
-            found.jobs = _jobs(connection, query, f"{both} hires.department_id IN %(open)s", ids)
+            conditions.append("hires.department_id IN %(open)s")
+            _read_jobs(connection, query, conditions, ids, opened)
     return found
 
 
-def _matching(connection: Connection, query: ReportQuery) -> tuple[str, dict[str, Any]]:
+def _matching(connection: Connection, query: ReportQuery) -> tuple[list[str], dict[str, Any]]:
     """The condition for the names that the filter finds, and the ids that it needs."""
-    if not query.filter.strip():
-        return "", {}
-    ids = {
-        name: tuple(
-            identity
-            for identity, found in connection.stream(statement, {})
-            if matches(query.filter, found)
-        )
-        for name, statement in reports.NAMES_BY_ID.items()
-    }
-    # No id is in a list of NULL alone; a list has to hold something.
-    return f"WHERE {_FILTERED}", {name: found or (None,) for name, found in ids.items()}
+    if not query.filter or not query.by_quarter:
+        return [], {}
+    ids = {}
+    for table, statement in _NAMES.items():
+        names = connection.stream(statement, {})
+        found = [identity for identity, name in names if matches(query.filter, name)]
+        if len(found) > FILTERED_NAMES:
+            raise BadParameter(
+                f"the filter finds more than {FILTERED_NAMES:,} {table}; give more of the name"
+            )
+        # No id is in a list of NULL alone; a list has to hold something.
+        ids[table] = found or [None]
+    return ["(hires.department_id IN %(departments)s OR hires.job_id IN %(jobs)s)"], ids
 
 
 def matches(wanted: str, name: object) -> bool:
     """Whether a name contains what the filter looks for; case and accents make no difference."""
-    return plain_words(wanted.strip()) in plain_words(visible(name) or NAMELESS)
+    return plain_words(wanted) in plain_words(visible(name) or NAMELESS)
 
 
-def _quarterly(
-    connection: Connection, period: tuple[int, int], condition: str, ids: dict[str, Any]
-) -> list[YearlyHires]:
-    departments: dict[object, YearlyHires] = {}
-    rows = reports.run(
-        connection,
-        reports.DEPARTMENTS,
-        *period,
-        condition=condition,
-        most=reports.ANSWER_ROWS,
-        **ids,
+def _numbers(query: ReportQuery) -> dict[str, str]:
+    """The SQL of each number to read, by its column."""
+    hired = "hires.q1 + hires.q2 + hires.q3 + hires.q4" if query.by_quarter else "hires.hired"
+    if query.last is not None:
+        return {str(year): f"IF(hires.year = {year}, {hired}, 0)" for year in query.all_years}
+    shown = {quarter: f"hires.{quarter}" for quarter in QUARTERS}
+    return {
+        column: f"IF(hires.year = {query.first}, {number}, 0)"
+        for column, number in (shown if query.by_quarter else {"hires": hired}).items()
+    } | {"before": f"IF(hires.year = {query.first - 1}, {hired}, 0)"}
+
+
+def _rows(
+    connection: Connection,
+    query: ReportQuery,
+    conditions: list[str],
+    ids: dict[str, Any],
+    *,
+    by_job: bool = False,
+) -> Iterator[tuple[object, Hires]]:
+    """Yields the id of a department and its hires, or those of one of its jobs."""
+    numbers = _numbers(query)
+    most = min(reports.ANSWER_ROWS, PAGE_NUMBERS // len(numbers))
+    table, name = ("jobs", "job") if by_job else ("departments", "department")
+    statement = _ROWS.format(
+        names=f"{table}.id AS row_id, {table}.{name}",
+        groups="hires.department_id, hires.job_id" if by_job else "hires.department_id",
+        first=query.first,
+        counted="hires.job_id" if query.by_quarter else "hires.department_id",
+        numbers=", ".join(
+            f"CAST(SUM({number}) AS SIGNED) AS `{column}`" for column, number in numbers.items()
+        ),
+        hires=query.report.yearly_hires,
+        jobs=_JOBS if query.by_quarter else "",
+        condition=f"WHERE {' AND '.join(conditions)}" if conditions else "",
+        jobs_of_rows=_JOBS if by_job else "",
+        order=f"{table}.{name}, {table}.id",
+        limit=most + 1,
     )
-    for year, name, *quarters, identity, jobs in rows:
-        department = departments.setdefault(identity, YearlyHires(identity, name))
-        department.years[year] = tuple(quarters)
-        department.jobs = max(department.jobs, jobs)
-    return list(departments.values())
+    # The year before a single one is for comparison, of departments alone.
+    compared = query.last is None and not by_job
+    first = max(query.first - compared, reports.FIRST_YEAR)
+    values = ids | reports.period(first, query.last or query.first)
+    for count, row in enumerate(connection.stream(statement, values)):
+        if count == most:
+            raise reports.too_many()
+        shown = dict(zip(numbers, row[-len(numbers) :], strict=True))
+        hires = sum(shown.values()) - shown.get("before", 0)
+        if query.last is None:
+            shown["change"] = hires - shown["before"]
+        jobs = 0 if by_job else row[-len(numbers) - 1]
+        yield row[0], Hires(row[1], row[2], jobs, {**shown, "hires": hires})
 
 
-def _by_department(connection: Connection, period: tuple[int, int]) -> list[YearlyHires]:
-    departments: dict[object, YearlyHires] = {}
-    report = reports.HIRING_BY_DEPARTMENT
-    rows = reports.run(connection, report, *period, condition="", most=reports.ANSWER_ROWS)
-    for year, identity, name, hired in rows:
-        departments.setdefault(identity, YearlyHires(identity, name)).years[year] = (hired,)
-    return sorted(departments.values(), key=lambda each: visible(each.name).casefold())
+def _label(rows: list[Hires]) -> None:
+    names = labels({each.identity: each.name for each in rows})
+    for each in rows:
+        each.label = names[each.identity]
 
 
-def _opened(query: ReportQuery, departments: list[YearlyHires]) -> tuple[list[YearlyHires], int]:
+def _opened(query: ReportQuery, departments: list[Hires]) -> tuple[list[Hires], int]:
     """The departments whose jobs are shown, and the number of rows if there would be too many."""
     by_id = {visible(each.identity): each for each in departments}
     if query.jobs == "shown":
@@ -175,24 +242,18 @@ def _opened(query: ReportQuery, departments: list[YearlyHires]) -> tuple[list[Ye
     return ([] if query.jobs == "shown" else opened[-1:]), rows
 
 
-def _jobs(
-    connection: Connection, query: ReportQuery, condition: str, ids: dict[str, Any]
-) -> dict[object, list[YearlyHires]]:
-    jobs: dict[object, dict[object, YearlyHires]] = {identity: {} for identity in ids["open"]}
-    rows = reports.run(
-        connection,
-        reports.QUARTERLY_HIRED,
-        query.first,
-        query.last or query.first,
-        condition=condition,
-        most=reports.ANSWER_ROWS,
-        **ids,
-    )
-    for year, _, name, *quarters, department, identity in rows:
-        job = jobs[department].setdefault(identity, YearlyHires(identity, name))
-        job.years[year] = tuple(quarters)
-    found: dict[object, list[YearlyHires]] = {each: list(of.values()) for each, of in jobs.items()}
-    if query.last is not None:  # the rows came one year after the other
-        for of in found.values():
-            of.sort(key=lambda job: visible(job.name).casefold())
-    return found
+def _read_jobs(
+    connection: Connection,
+    query: ReportQuery,
+    conditions: list[str],
+    ids: dict[str, Any],
+    opened: list[Hires],
+) -> None:
+    """Reads the jobs of opened departments."""
+    jobs: dict[object, list[Hires]] = {each.identity: [] for each in opened}
+    ids["open"] = list(jobs)
+    for department, job in _rows(connection, query, conditions, ids, by_job=True):
+        jobs[department].append(job)
+    for each in opened:
+        each.opened = jobs[each.identity]
+        _label(each.opened)

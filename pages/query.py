@@ -16,7 +16,7 @@ NDJSON = "application/x-ndjson"
 FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CSV}
 """The media type of each format, by its name in a request."""
 
-QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+QUARTERS = {"q1": "Q1", "q2": "Q2", "q3": "Q3", "q4": "Q4"}
 FILTER_CHARACTERS = 200
 
 
@@ -65,11 +65,6 @@ class ReportQuery:
         return self.last is not None or (self.by_quarter and self.chart == "quarters")
 
     @property
-    def filtered(self) -> bool:
-        """Whether the filter looks for anything."""
-        return bool(self.filter.strip())
-
-    @property
     def all_years(self) -> range:
         """The requested years."""
         return range(self.first, (self.last or self.first) + 1)
@@ -80,13 +75,16 @@ class ReportQuery:
         return self.report.columns if self.last is None else ("year", *self.report.columns)
 
     @property
-    def orders(self) -> tuple[str, ...]:
-        """The columns that the page's table can be sorted by."""
+    def headings(self) -> dict[str, str]:
+        """The headings of the page's table, by the column's name in `order`."""
         if self.last is not None:
-            return ("name", *map(str, self.all_years), "hires")
+            years = list(map(str, self.all_years))
+            return {"name": "Department", "hires": "Hired", **dict(zip(years, years, strict=True))}
+        change = {"change": f"vs {self.first - 1}"}
         if self.by_quarter:
-            return ("name", *map(str.lower, QUARTERS), "hires", "change")
-        return ("id", "name", "hires", "share", "mean", "change")
+            return {"name": "Department", **QUARTERS, "hires": "Hired", **change}
+        distance = {"share": "Share", "mean": "From the mean"}
+        return {"id": "ID", "name": "Department", "hires": "Hired", **distance, **change}
 
     @property
     def sorted_by(self) -> tuple[str, bool]:
@@ -98,13 +96,12 @@ class ReportQuery:
         """This query, sorted by a column, largest numbers first; in reverse if it is so already."""
         current, descending = self.sorted_by
         falling = not descending if column == current else column not in ("name", "id")
-        return dataclasses.replace(self, order=f"-{column}" if falling else column)
+        return self.with_(order=f"-{column}" if falling else column)
 
     def of(self, first: int, last: int | None = None) -> "ReportQuery":
         """This query for another year or range, without its order if that does not exist there."""
-        other = dataclasses.replace(self, first=first, last=last)
-        fits = other.sorted_by[0] in other.orders
-        return other if fits else dataclasses.replace(other, order="")
+        other = self.with_(first=first, last=last)
+        return other if other.sorted_by[0] in other.headings else other.with_(order="")
 
     def with_(self, **changes: Any) -> "ReportQuery":
         """This query with other attributes."""
@@ -145,9 +142,9 @@ def read_query(report: Report, asked: Mapping[str, Any], media_type: str) -> Rep
     if for_page and media_type != HTML:
         raise BadParameter(f"{next(iter(for_page))} is for the page alone, format=html")
     query = ReportQuery(report, first, last, **for_page)
-    if query.sorted_by[0] not in query.orders:
-        orders = ", ".join(query.orders)
-        raise BadParameter(f"order takes one of {orders}, or -{query.orders[-1]} to turn it around")
+    if query.sorted_by[0] not in query.headings:
+        orders = ", ".join(query.headings)
+        raise BadParameter(f"order takes one of {orders}, or -hires to turn it around")
     return query
 
 
@@ -183,7 +180,7 @@ def _one_of(name: str, *taken: str) -> Callable[[str], str]:
 
 def _filter(value: str) -> str:
     if len(value) <= FILTER_CHARACTERS:
-        return value
+        return value.strip()
     raise BadParameter(f"filter takes at most {FILTER_CHARACTERS} characters")
 
 

@@ -32,7 +32,7 @@ def as_csv(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     writer = csv.writer(output)
     yield BYTE_ORDER_MARK
     for row in itertools.chain([columns], rows):
-        writer.writerow([_harmless(value) for value in row[: len(columns)]])
+        writer.writerow([_harmless(value) for value in row])
         yield output.getvalue()
         output.seek(0)
         output.truncate()

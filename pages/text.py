@@ -4,6 +4,7 @@ tabulate itself takes several times as long: it looks for numbers and colours in
 asks for the width of each again and again.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import wcwidth
@@ -23,79 +24,61 @@ def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     Raises:
         TooManyRows: the names are longer than an answer may be.
     """
-    is_name = [column in reports.NAMES for column in columns]
-    shown = list(_shown(len(columns), rows))
-    is_left = [name or not shown for name in is_name]
-    most = _most(columns, is_name, shown)
+    shown = list(_shown(rows))
     # Each name and number is measured and padded once, however many rows show it.
-    cells, widths = [], []
-    for place, column in enumerate(columns):
-        lines = {text: _lines(text, most.get(place)) for text in {row[place] for row in shown}}
-        # As tabulate does: a header has room for two more columns.
-        width = max(
-            [len(column) + 2, *(terminal_columns(each) for of in lines.values() for each in of)]
-        )
-        pad = _pad_right if is_left[place] else _pad_left
-        cells.append({text: [pad(each, width) for each in of] for text, of in lines.items()})
-        widths.append(width)
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+\n"
-    yield rule
-    headers = zip(columns, widths, is_left, strict=True)
-    yield _line(_pad_right(*each[:2]) if each[2] else _pad_left(*each[:2]) for each in headers)
-    yield rule.replace("-", "=")
+    distinct = [{*cells} for cells in zip(*shown, strict=True)] or [set[str]() for _ in columns]
+    texts = [{cell: [isolated(cell)] for cell in cells} for cells in distinct]
+    widths = list(map(_width, columns, texts))
+    names = [place for place, column in enumerate(columns) if column in reports.NAMES]
+    room = TERMINAL_COLUMNS - 3 * len(columns) - 1 - sum(widths) + sum(widths[n] for n in names)
+    # The narrowest comes first: the others get the room that it does not need.
+    for count, place in enumerate(sorted(names, key=widths.__getitem__)):
+        most = max(room // (len(names) - count), NARROWEST_NAME)
+        room -= min(widths[place], most)
+        if widths[place] > most:
+            texts[place] = {cell: _wrapped(cell, most) for cell in distinct[place]}
+            widths[place] = _width(columns[place], texts[place])
+    is_left = [place in names or not shown for place in range(len(columns))]
+    padded = [
+        {cell: [_pad(line, width, left) for line in lines] for cell, lines in of.items()}
+        for of, width, left in zip(texts, widths, is_left, strict=True)
+    ]
+    blanks = [" " * width for width in widths]
+    rule = f"+-{'-+-'.join(blanks)}-+\n".replace(" ", "-")
+    yield rule + _line(map(_pad, columns, widths, is_left)) + rule.replace("-", "=")
     if not shown:
         yield rule
     for row in shown:
-        of_row = [of[text] for of, text in zip(cells, row, strict=True)]
-        for place in range(max(map(len, of_row))):
-            yield _line(
-                lines[place] if place < len(lines) else " " * width
-                for lines, width in zip(of_row, widths, strict=True)
-            )
+        cells = [of[cell] for of, cell in zip(padded, row, strict=True)]
+        for parts in itertools.zip_longest(*cells):
+            yield _line([part or blank for part, blank in zip(parts, blanks, strict=True)])
         yield rule
 
 
-def _shown(columns: int, rows: Iterable[ReportRow]) -> Iterator[list[str]]:
+def _shown(rows: Iterable[ReportRow]) -> Iterator[list[str]]:
     characters = 0
     for row in rows:
-        shown = [visible(value).strip() for value in row[:columns]]
+        shown = [visible(value).strip() for value in row]
         characters += sum(map(len, shown))
         if characters > reports.ANSWER_BYTES:
             raise reports.too_many()
         yield shown
 
 
-def _most(columns: Sequence[str], is_name: list[bool], shown: list[list[str]]) -> dict[int, int]:
-    """The maximum width of each column of names, by its place, for the grid to fit."""
-    headers = [f"{column}  " for column in columns]
-    natural = [
-        max(map(terminal_columns, set(cells))) for cells in zip(headers, *shown, strict=True)
-    ]
-    borders = 3 * len(natural) + 1
-    numbers = sum(width for width, name in zip(natural, is_name, strict=True) if not name)
-    room = TERMINAL_COLUMNS - borders - numbers
-    names = sorted((width, place) for place, width in enumerate(natural) if is_name[place])
-    widths = {}
-    # The narrowest comes first: the others get the room that it does not need.
-    for count, (width, place) in enumerate(names):
-        widths[place] = min(width, max(room // (len(names) - count), NARROWEST_NAME))
-        room -= widths[place]
-    return widths
+def _width(column: str, texts: dict[str, list[str]]) -> int:
+    """The width of a column; as with tabulate, its header has room for two more characters."""
+    lines = itertools.chain.from_iterable(texts.values())
+    return max(len(column) + 2, *map(terminal_columns, lines), 0)
 
 
-def _lines(text: str, width: int | None) -> list[str]:
-    """A text in lines of at most `width` columns of a terminal."""
-    if width is None or terminal_columns(text) <= width:
-        return [isolated(text)]
-    return list(map(isolated, wcwidth.wrap(text, width)))
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = wcwidth.wrap(text, width) if terminal_columns(text) > width else [text]
+    return list(map(isolated, lines))
 
 
-def _pad_right(text: str, width: int) -> str:
-    return text + " " * (width - terminal_columns(text))
-
-
-def _pad_left(text: str, width: int) -> str:
-    return text.rjust(width)
+def _pad(text: str, width: int, left: bool) -> str:
+    blank = " " * (width - terminal_columns(text))
+    return text + blank if left else blank + text
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from pages.found import Found, YearlyHires
-from pages.names import Label, labels
-from pages.query import QUARTERS, ReportQuery
+from pages.found import Found
 
 NAMED = 3
 """Number of departments or years that a list names."""
@@ -24,11 +22,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def nothing(query: ReportQuery, found: Found) -> Markup:
+def nothing(found: Found) -> Markup:
     """A sentence that says why the page shows no department."""
+    query = found.query
     if found.empty:
         return Markup("The database has no hires: its table employees is empty.")
-    if query.filtered:
+    if query.filter:
         return Markup("Nothing in {} contains “<bdi>{}</bdi>”.").format(query.period, query.filter)
     if {*query.all_years} & {*(found.years or [])}:
         needed = (
@@ -40,52 +39,34 @@ def nothing(query: ReportQuery, found: Found) -> Markup:
     return Markup("Nobody was hired between {} and {}.").format(query.first, query.last)
 
 
-def summary(
-    query: ReportQuery, found: Found, names: dict[object, Label], numbers: dict[str, int]
-) -> Markup:
-    """The sentences above the table: what its rows add up to.
-
-    Args:
-        query: the request's.
-        found: what the page shows.
-        names: of its departments, by id.
-        numbers: the sum of each column.
-    """
-    only = Markup("Only what contains “<bdi>{}</bdi>”: ").format(query.filter)
-    filtered = only if query.filtered else Markup("")
+def summary(found: Found) -> Markup:
+    """The sentences above the table: what its rows add up to."""
+    query = found.query
+    text = _hires(found) if query.by_quarter or query.last else _above(found)
+    if query.filter:
+        text = Markup("Only what contains “<bdi>{}</bdi>”: ").format(query.filter) + text
     if query.last is not None:
-        years = found.shown_years(query)
-        text = _hires(query, found, names, numbers, list(map(str, years)))
-        return filtered + text + _outside(query, years)
-    compared = _since(numbers["hires"], numbers["change"], query.first - 1) if found.before else ""
-    if query.by_quarter:
-        text = _hires(query, found, names, numbers, list(QUARTERS))
-    else:
-        text = _above(query, found, numbers["hires"])
-    return filtered + text + compared + _vanished(query, found)
+        return text + _outside(found)
+    if found.total["before"]:
+        text += _since(found.total, query.first - 1)
+    return text + _vanished(found)
 
 
-def _hires(
-    query: ReportQuery,
-    found: Found,
-    names: dict[object, Label],
-    numbers: dict[str, int],
-    headings: list[str],
-) -> Markup:
-    by_hires = {each.identity: sum(map(each.of, query.all_years)) for each in found.departments}
-    most = max(by_hires, key=lambda identity: by_hires[identity])
-    where = Markup("in {}").format(names[most])
-    if len(names) > 1:
+def _hires(found: Found) -> Markup:
+    most = max(found.departments, key=lambda each: each.numbers["hires"])
+    where = Markup("in {}").format(most.label)
+    if len(found.departments) > 1:
         where = Markup("in {:,} departments; {} hired most ({:,})").format(
-            len(names), names[most], by_hires[most]
+            len(found.departments), most.label, most.numbers["hires"]
         )
-    busiest = max(numbers[heading.lower()] for heading in headings)
-    when = [heading for heading in headings if numbers[heading.lower()] == busiest]
+    busiest = max(found.total[column] for column in found.drawn)
+    headings = found.query.headings
+    when = [headings[column] for column in found.drawn if found.total[column] == busiest]
     noun, each = ("", "") if len(when) == 1 else ("s", " each")
     return Markup("{} {}. Busiest {}{}: {}, with {:,}{}.").format(
-        count(numbers["hires"], "hire"),
+        count(found.total["hires"], "hire"),
         where,
-        "quarter" if query.last is None else "year",
+        "quarter" if found.query.last is None else "year",
         noun,
         _listed(when),
         busiest,
@@ -93,10 +74,9 @@ def _hires(
     )
 
 
-def _above(query: ReportQuery, found: Found, hires: int) -> Markup:
-    year = query.first
-    mean = f"{found.mean(year):,.1f}"
-    above = [each.of(year) for each in found.departments if found.is_above(each, year)]
+def _above(found: Found) -> Markup:
+    year, mean = found.query.first, f"{found.mean('hires'):,.1f}"
+    above = [each.numbers["hires"] for each in found.departments if found.is_above(each, "hires")]
     if not above:
         return Markup("No department hired more than the mean of {} in {}.").format(mean, year)
     return Markup("{:,} of {} hired more than the mean of {} in {}; together {:,} of {}.").format(
@@ -105,41 +85,36 @@ def _above(query: ReportQuery, found: Found, hires: int) -> Markup:
         mean,
         year,
         sum(above),
-        count(hires, "hire"),
+        count(found.total["hires"], "hire"),
     )
 
 
-def _since(hires: int, change: int, before: int) -> Markup:
-    """A sentence that compares a year with the one before."""
+def _since(total: dict[str, int], year: int) -> Markup:
+    """A sentence that compares with the year before."""
+    change = total["change"]
     if not change:
-        return Markup(" As many as in {}.").format(before)
-    percent = signed(100 * change / (hires - change))
-    words = "more" if change > 0 else "fewer"
-    return Markup(" {:,} {} than in {} ({}\u00a0%).").format(abs(change), words, before, percent)
+        return Markup(" As many as in {}.").format(year)
+    percent = signed(100 * change / total["before"])
+    more = "more" if change > 0 else "fewer"
+    return Markup(" {:,} {} than in {} ({}\u00a0%).").format(abs(change), more, year, percent)
 
 
-def _vanished(query: ReportQuery, found: Found) -> Markup:
+def _vanished(found: Found) -> Markup:
     """A sentence that names departments with hires in the year before only."""
-    before = query.first - 1
-    gone = [each for each in found.before if not each.of(query.first)]
-    if not gone:
+    if not found.gone:
         return Markup("")
-    names = labels({each.identity: each.name for each in found.before})
-    largest = sorted(gone, key=lambda each: -each.of(before))
-
-    def named(each: YearlyHires) -> Markup:
-        return Markup("{} ({:,})").format(names[each.identity], each.of(before))
-
-    return Markup(" Hired in {} only: {}.").format(before, _listed(list(map(named, largest))))
+    largest = sorted(found.gone, key=lambda each: -each.numbers["before"])
+    names = [Markup("{} ({:,})").format(each.label, each.numbers["before"]) for each in largest]
+    return Markup(" Hired in {} only: {}.").format(found.query.first - 1, _listed(names))
 
 
-def _outside(query: ReportQuery, years: range) -> Markup:
+def _outside(found: Found) -> Markup:
     """A sentence on the requested years that the page leaves out."""
     outside = []
-    if years[0] > query.all_years[0]:
-        outside.append(f"before {years[0]}")
-    if years[-1] < query.all_years[-1]:
-        outside.append(f"after {years[-1]}")
+    if int(found.drawn[0]) > found.query.first:
+        outside.append(f"before {found.drawn[0]}")
+    if int(found.drawn[-1]) < found.query.all_years[-1]:
+        outside.append(f"after {found.drawn[-1]}")
     return Markup(" None {}.").format(" and ".join(outside)) if outside else Markup("")
 
 

@@ -14,9 +14,10 @@ from werkzeug.test import Client
 import db
 import pages.page
 import reports
-from pages import view as view_module
+from pages.found import Found
 from pages.names import isolated, visible
 from pages.text import as_text
+from pages.view import PageTable
 
 QUARTERLY = "/quarterly-hired"
 HELP = (
@@ -121,19 +122,19 @@ def test_rendering_is_bounded_too(
     """An answer that is read in time but rendered too slowly is 504 at the limit."""
     fill(database, 10, 20)
     environment.setattr(db, "REPORT_SECONDS", 1)
-    run, view = reports.run, view_module.view
+    run = reports.run
 
     def slow_rows(*arguments: Any, **options: Any) -> Iterator[Any]:
         for row in run(*arguments, **options):
             time.sleep(0.05)
             yield row
 
-    def slow_view(*arguments: Any) -> Any:
+    def slow_table(found: Found) -> PageTable:
         time.sleep(1)
-        return view(*arguments)
+        return PageTable(found)
 
     if wanted == "html":
-        environment.setattr(pages.page, "view", slow_view)
+        environment.setattr(pages.page, "PageTable", slow_table)
     else:
         environment.setattr(reports, "run", slow_rows)
     started = time.monotonic()
