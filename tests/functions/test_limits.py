@@ -14,6 +14,7 @@ from werkzeug.test import Client
 import db
 import pages.page
 import reports
+from pages import found
 from pages.found import Found
 from pages.names import isolated, visible
 from pages.text import as_text
@@ -129,9 +130,9 @@ def test_rendering_is_bounded_too(
             time.sleep(0.05)
             yield row
 
-    def slow_table(found: Found) -> PageTable:
+    def slow_table(shown: Found) -> PageTable:
         time.sleep(1)
-        return PageTable(found)
+        return PageTable(shown)
 
     if wanted == "html":
         environment.setattr(pages.page, "PageTable", slow_table)
@@ -168,3 +169,16 @@ def test_the_grid_is_that_of_tabulate(rows: list[tuple[Any, ...]]) -> None:
         shown, columns, "grid", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 4
     )
     assert "".join(as_text(columns, rows)) == drawn + "\n"
+
+
+def test_a_filter_finds_at_most_10000_names(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """A filter that finds more names than the server can be asked for is refused, and says so."""
+    fill(database, 2, 12)
+    assert found.FILTERED_NAMES == 10_000
+    environment.setattr(found, "FILTERED_NAMES", 11)
+    assert client.get(f"{QUARTERLY}?format=html&filter=1").status_code == 200
+    response = client.get(f"{QUARTERLY}?format=html&filter=営業")
+    assert response.status_code == 400
+    assert "the filter finds more than 11 jobs; give more of the name" in response.text
