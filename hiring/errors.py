@@ -1,32 +1,12 @@
 """The errors that a caller can see; each has its HTTP status and its code.
 
-    BundleError
-    ├── BadParameter          400 bad_parameter
-    │   └── TooManyRows       400 too_many_rows
-    ├── PrefetchRefused       403 prefetch_refused
-    ├── MethodNotAllowed      405 method_not_allowed
-    ├── Busy                  409 busy
-    ├── Misconfigured         500 misconfigured
-    │   └── NoCredentials     500 misconfigured
-    ├── PartlyEmptied         500 partly_emptied
-    ├── StorageFailed         502 storage_failed
-    ├── DatabaseUnavailable   503 database_unavailable
-    ├── BackupMissing         503 backup_missing
-    ├── DrillMissing          503 drill_missing
-    ├── TimedOut              504 timed_out
-    ├── BadSource             raised by manage.py only, never answered over HTTP
-    └── RowRefused            raised by manage.py only, never answered over HTTP
-
 `main.py` turns them into answers, `manage.py` into exit statuses, each in one place. Callers who
 are not operators read the messages: a message never holds a password, SQL or a traceback.
 """
 
 
 class BundleError(Exception):
-    """An error with an HTTP status, a code for programs, and a message for people.
-
-    `headers` are sent with the answer. `exit_status` is that of a command.
-    """
+    """An error with HTTP status, headers and code, a command's exit status, and a message."""
 
     status = 500
     code = "internal"
@@ -55,12 +35,7 @@ class PrefetchRefused(BundleError):
 
 
 class MethodNotAllowed(BundleError):
-    """The function does not answer this HTTP method.
-
-    Args:
-        method: the request's method.
-        allowed: the methods that the function answers.
-    """
+    """The function does not answer the request's method, only those that are allowed."""
 
     status = 405
     code = "method_not_allowed"
@@ -98,8 +73,8 @@ class PartlyEmptied(BundleError):
 
     Args:
         empty: the tables that are empty.
-        full: the tables that still hold their rows.
-        unknown: tables of which the server did not say whether they hold rows.
+        full: those that still hold their rows.
+        unknown: those of which the server did not say it.
         backup: the address of the backup that the truncation took, if any.
     """
 
@@ -157,14 +132,14 @@ class TimedOut(BundleError):
 
 
 class BadSource(BundleError):
-    """The folder to load is missing, incomplete or damaged, or does not fit the tables."""
+    """The folder to load is missing, incomplete or damaged, or does not fit: manage.py alone."""
 
     code = "bad_source"
     exit_status = 3
 
 
 class RowRefused(BundleError):
-    """The database refused or changed a row, or too many are invalid, so nothing was loaded."""
+    """The database refused or changed a row, or too many are invalid: manage.py alone."""
 
     code = "row_refused"
     exit_status = 4

@@ -100,7 +100,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if "DB_PASS" not in environment:
         raise Misconfigured("DB_PASS is not set; for example DB_PASS=secret (it may be empty)")
 
-    def optional(name: str, default: str) -> str:
+    def text(name: str, default: str = "") -> str:
         value = environment.get(name) or default
         try:
             value.encode()
@@ -109,25 +109,32 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise Misconfigured(f"{name} is not UTF-8") from None
         return value
 
-    socket = _socket(optional("INSTANCE_CONNECTION_NAME", ""), optional("DB_SOCKET", ""))
+    def number(name: str, lowest: int, highest: int, example: int) -> int | None:
+        value = text(name)
+        if not value:
+            return None
+        if re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest:
+            return int(value)
+        raise Misconfigured(
+            f"{name} is not a whole number from {lowest} to {highest}; for example {name}={example}"
+        )
+
+    longest = DEFAULT_FUNCTION_SECONDS
+    socket = _socket(text("INSTANCE_CONNECTION_NAME"), text("DB_SOCKET"))
     return Settings(
-        password=optional("DB_PASS", ""),
-        user=optional("DB_USER", "root"),
-        database=optional("DB_NAME", "hiring"),
+        password=text("DB_PASS"),
+        user=text("DB_USER", "root"),
+        database=text("DB_NAME", "hiring"),
         socket=socket,
-        host=optional("DB_HOST", "127.0.0.1"),
-        port=_whole_number("DB_PORT", optional("DB_PORT", "3306"), 1, 65535),
-        authorities=_authorities(optional("DB_SSL_CA", ""), socket),
-        storage=_storage_location(optional("GCS_PATH", "")),
-        function_seconds=_whole_number(
-            "CLOUD_RUN_TIMEOUT_SECONDS",
-            optional("CLOUD_RUN_TIMEOUT_SECONDS", str(DEFAULT_FUNCTION_SECONDS)),
-            RESERVED_SECONDS + 1,
-            DEFAULT_FUNCTION_SECONDS,
-        ),
-        keep_backups_days=_kept("KEEP_BACKUPS_DAYS", optional("KEEP_BACKUPS_DAYS", ""), 30),
-        keep_backups_weeks=_kept("KEEP_BACKUPS_WEEKS", optional("KEEP_BACKUPS_WEEKS", ""), 8),
-        keep_backups_months=_kept("KEEP_BACKUPS_MONTHS", optional("KEEP_BACKUPS_MONTHS", ""), 12),
+        host=text("DB_HOST", "127.0.0.1"),
+        port=number("DB_PORT", 1, 65535, 3306) or 3306,
+        authorities=_authorities(text("DB_SSL_CA"), socket),
+        storage=_storage_location(text("GCS_PATH")),
+        function_seconds=number("CLOUD_RUN_TIMEOUT_SECONDS", RESERVED_SECONDS + 1, longest, longest)
+        or longest,
+        keep_backups_days=number("KEEP_BACKUPS_DAYS", 1, 36500, 30),
+        keep_backups_weeks=number("KEEP_BACKUPS_WEEKS", 1, 36500, 8),
+        keep_backups_months=number("KEEP_BACKUPS_MONTHS", 1, 36500, 12),
     )
 
 
@@ -139,11 +146,11 @@ def _socket(instance: str, socket: str) -> str | None:
             "INSTANCE_CONNECTION_NAME is malformed; for example"
             " INSTANCE_CONNECTION_NAME=my-project:europe-west1:my-instance"
         )
+    name = "INSTANCE_CONNECTION_NAME" if instance else "DB_SOCKET"
     path = f"/cloudsql/{instance}" if instance else socket
-    if len(path.encode()) > SOCKET_PATH_BYTES:
-        name = "INSTANCE_CONNECTION_NAME" if instance else "DB_SOCKET"
+    if (length := len(path.encode())) > SOCKET_PATH_BYTES:
         raise Misconfigured(
-            f"{name} is too long: the socket's path has {len(path.encode())} bytes, and the system"
+            f"{name} is too long: the socket's path has {length} bytes, and the system"
             f" takes at most {SOCKET_PATH_BYTES}; link it, for example to DB_SOCKET=/run/mysql.sock"
         )
     return path or None
@@ -158,21 +165,6 @@ def _authorities(path: str, socket: str | None) -> str | None:
     return tls.read_authorities(path) if path else None
 
 
-def _kept(name: str, number: str, example: int) -> int | None:
-    return _whole_number(name, number, 1, 36500, example) if number else None
-
-
-def _whole_number(
-    name: str, value: str, lowest: int, highest: int, example: int | None = None
-) -> int:
-    if re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest:
-        return int(value)
-    raise Misconfigured(
-        f"{name} is not a whole number from {lowest} to {highest};"
-        f" for example {name}={example or highest}"
-    )
-
-
 def _storage_location(path: str) -> StorageLocation | None:
     if not path:
         return None
@@ -180,8 +172,7 @@ def _storage_location(path: str) -> StorageLocation | None:
     prefix = prefix.removesuffix("/")
     # https://cloud.google.com/storage/docs/buckets#naming and .../objects#naming
     good_bucket = re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", bucket)
-    good_prefix = re.fullmatch(r"[^\x00-\x1f\x7f]*", prefix)
-    too_long = len(prefix.encode()) > 512
-    if not good_bucket or not good_prefix or too_long or prefix.startswith("/") or "//" in prefix:
+    good_prefix = re.fullmatch(r"(?!/)((?!//)[^\x00-\x1f\x7f])*", prefix)
+    if not good_bucket or not good_prefix or len(prefix.encode()) > 512:
         raise Misconfigured("GCS_PATH is malformed; for example GCS_PATH=my-bucket/hiring")
     return StorageLocation(bucket, f"{prefix}/" if prefix else "")

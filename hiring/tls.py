@@ -8,16 +8,9 @@ from pathlib import Path
 from hiring.errors import Misconfigured
 
 EXAMPLE = "for example DB_SSL_CA=/secrets/server-ca.pem"
-UNKNOWN_SIGNER = "no certificate of the file has signed it"
-FAILURES = {
-    2: UNKNOWN_SIGNER,
-    7: UNKNOWN_SIGNER,
+FAILURES = dict.fromkeys((2, 7, 18, 19, 20, 21), "no certificate of the file has signed it") | {
     9: "it is not valid yet",
     10: "it has expired",
-    18: UNKNOWN_SIGNER,
-    19: UNKNOWN_SIGNER,
-    20: UNKNOWN_SIGNER,
-    21: UNKNOWN_SIGNER,
     62: "it is for another name than DB_HOST",
 }
 """Reasons by the numbers of https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/."""
@@ -56,7 +49,13 @@ def verifying_context(authorities: str | None, host: str) -> ssl.SSLContext | No
     Returns:
         The context, the same one for the same arguments; None without authorities.
     """
-    return _context(authorities, not _is_address(host)) if authorities else None
+    if not authorities:
+        return None
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _context(authorities, True)
+    return _context(authorities, False)
 
 
 @functools.cache
@@ -67,14 +66,6 @@ def _context(authorities: str, has_name: bool) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=authorities)
     return context
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def failure(error: ssl.SSLError) -> str:

@@ -163,23 +163,16 @@ class Connection(PyMySQLConnection):
         self.deadline = deadline
         try:
             # readinto1 would wait for more bytes although some are buffered.
-            received: bytes = self._rfile.read1(most) if self._rfile else b""
+            if received := self._rfile.read1(most) if self._rfile else b"":
+                return received
+            raise ConnectionError("closed by the server")
         except OSError as error:
             self._force_close()
             message = f"Lost connection to MySQL server during query ({error})"
             raise err.OperationalError(CR.CR_SERVER_LOST, message) from error
-        if not received:
-            self._force_close()
-            message = "Lost connection to MySQL server during query"
-            raise err.OperationalError(CR.CR_SERVER_LOST, message)
-        return received
 
     def receive_exactly(self, count: int) -> bytes:
-        """Waits for exactly so many bytes.
-
-        Raises:
-            pymysql.err.OperationalError: the connection was lost.
-        """
+        """Waits for exactly so many bytes; the errors are those of `receive`."""
         received: bytes = self._read_bytes(count)
         return received
 

@@ -55,7 +55,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet
 
 @dataclass(frozen=True)
 class Rows:
-    """Ints rows: the bytes they came in, and where in them each row starts and ends."""
+    """Some rows: the bytes they came in, and where in them each row starts and ends."""
 
     packets: Bytes
     starts: Ints
@@ -91,7 +91,9 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
         # The server sends nothing after the end: it can only be the last packet there is.
         ended = may_end and at == filled and _is_end(buffer, heads[-1] + HEADER_BYTES, at)
         if ended:
-            _raise_error(buffer[heads[-1] + HEADER_BYTES : at])
+            packet = bytes(buffer[heads[-1] + HEADER_BYTES : at])
+            if packet[0] == ERROR:
+                err.raise_mysql_exception(packet)
             at = heads[-1]
             heads = heads[:-1]
         if len(heads):
@@ -136,7 +138,6 @@ def _find_packets(buffer: bytearray, filled: int) -> tuple[Ints, int]:
 
 
 def _length(buffer: bytes | bytearray, head: int) -> int:
-    """The length of a packet, from its header."""
     length: int = _HEADER.unpack_from(buffer, head)[0] & LENGTH
     return length
 
@@ -160,11 +161,6 @@ def _is_last(buffer: bytearray, start: int, filled: int) -> bool:
 
 def _is_end(buffer: bytearray, start: int, end: int) -> bool:
     return buffer[start] == ERROR or (buffer[start] == END and end - start == END_LENGTH)
-
-
-def _raise_error(packet: bytearray) -> None:
-    if packet[0] == ERROR:
-        err.raise_mysql_exception(bytes(packet))
 
 
 def _check_numbers(numbers: Bytes, first: int) -> None:
