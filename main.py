@@ -27,27 +27,12 @@ from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import BadParameter, BundleError
 from hiring.mysql.connection import Connection
-from hiring.request import (
-    CHANGE_METHODS,
-    REPORT_METHODS,
-    Parameters,
-    read_request,
-    request_fields,
-)
+from hiring.request import CHANGE_METHODS, REPORT_METHODS, Parameters, read_request, request_fields
 from hiring.settings import current_settings
 from pages import page
 from pages.answer import collect
 from pages.found import read
-from pages.query import (
-    CSV,
-    FORMATS,
-    HTML,
-    JSON,
-    NDJSON,
-    REPORT_PARAMETERS,
-    TEXT,
-    read_query,
-)
+from pages.query import CSV, FORMATS, HTML, JSON, NDJSON, REPORT_PARAMETERS, TEXT, read_query
 from pages.spreadsheet import as_csv
 from pages.text import as_text
 
@@ -123,21 +108,15 @@ def _answering(
         logs.request.set({"function": function.__name__, **request_fields(request)})
         try:
             response = function(request)
-        except BundleError as error:
-            severity = "ERROR" if error.status >= 500 else "WARNING"
-            logs.event(
-                "request failed", severity, code=error.code, reason=str(error), cause=_cause(error)
-            )
-            response = _error(error, request, function.__name__)
-        except Exception:  # noqa: BLE001 - the boundary: the caller gets no traceback
-            logs.event(
-                "request failed",
-                "ERROR",
-                code=BundleError.code,
-                stack_trace=traceback.format_exc(),
-            )
-            internal = BundleError("internal error; the log has the details")
-            response = _error(internal, request, function.__name__)
+        except Exception as error:  # noqa: BLE001 - the boundary: the caller gets no traceback
+            if isinstance(error, BundleError):
+                answered, details = error, {"reason": str(error), "cause": _cause(error)}
+            else:
+                answered = BundleError("internal error; the log has the details")
+                details = {"stack_trace": traceback.format_exc()}
+            severity = "ERROR" if answered.status >= 500 else "WARNING"
+            logs.event("request failed", severity, code=answered.code, **details)
+            response = _error(answered, request, function.__name__)
         response.headers.update(EVERY_ANSWER)
         # A report says otherwise: it may be kept, and is asked for again by its ETag.
         response.headers.setdefault("Cache-Control", "no-store")
@@ -159,8 +138,7 @@ def _wants_page(request: flask.Request) -> bool:
 
 def _cause(error: BundleError) -> str | None:
     """Kind and number of the underlying error; its text may hold SQL or addresses."""
-    cause = error.__cause__
-    if cause is None:
+    if not (cause := error.__cause__):
         return None
     number = next((word for word in cause.args if isinstance(word, int)), "")
     return f"{type(cause).__name__} {number}".strip()

@@ -5,8 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from hiring import logs
 from hiring.errors import BundleError
@@ -81,22 +80,15 @@ class Progress:
     """
 
     def __init__(self, step: str, total: int | None = None, unit: str = "row") -> None:
-        self._unit = unit
-        self._step = step
-        self._total = total
+        self._step, self._total, self._unit = step, total, unit
         self._rows = 0
         self._is_terminal = sys.stderr.isatty()
         self._started = self._shown = time.monotonic()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._show()
         if self._is_terminal:
             sys.stderr.write("\n")
@@ -117,8 +109,8 @@ class Progress:
             return
         bar = ""
         if self._total:
-            done = BAR_CHARACTERS * min(self._rows, self._total) // self._total
-            bar = f" [{'#' * done:<{BAR_CHARACTERS}}]"
-        done_so_far = counted(self._rows, self._unit)
-        sys.stderr.write(f"\r{self._step:<24}{bar} {done_so_far}, {seconds:.0f} s")
+            filled = BAR_CHARACTERS * min(self._rows, self._total) // self._total
+            bar = f" [{'#' * filled:<{BAR_CHARACTERS}}]"
+        done = counted(self._rows, self._unit)
+        sys.stderr.write(f"\r{self._step:<24}{bar} {done}, {seconds:.0f} s")
         sys.stderr.flush()

@@ -36,11 +36,10 @@ def read_request(
         raise BadParameter("this function takes no path; put parameters into the query, after a ?")
     if has_body:
         raise BadParameter("this function takes no request body; put parameters into the query")
-    taken = ", ".join(parameters) or "none"
     values = {}
     for name, words in request.args.lists():
         if name not in parameters:
-            raise BadParameter(f"unknown parameter; this function takes: {taken}")
+            raise BadParameter(f"unknown parameter; this function takes: {', '.join(parameters)}")
         if len(words) > 1:
             raise BadParameter(f"{name} is given more than once")
         values[name] = parameters[name](words[0])
