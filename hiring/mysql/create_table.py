@@ -1,14 +1,14 @@
 """What a CREATE TABLE of a backup's schema.sql may say, since it runs with the operator's rights.
 
 A backup stores what SHOW CREATE TABLE prints, but whoever can write to the bucket can store another
-statement: one that reads a file or another table, or keeps its rows elsewhere. `check` accepts one
+statement: one that reads a file or another table, or keeps its rows elsewhere. `fault` accepts one
 table of InnoDB, written as the servers print it:
 
     CREATE TABLE `name` (column or key, ...) option ... [PARTITION BY ...]
 
-Each part has its words, and there is no word for SELECT, DIRECTORY, UNION or CONNECTION. LIKE is an
-operator inside parentheses. Another table stands behind REFERENCES only. A function is called by a
-name of `FUNCTIONS`, which have no effect but their result. The server checks the rest.
+Each word is one of `WORDS`, which has no SELECT, TABLE, DIRECTORY, UNION or CONNECTION. LIKE is an
+operator inside parentheses, and VALUES are those of a part. Another table stands behind REFERENCES
+only. The functions that can be called have no effect but their result. The server checks the rest.
 """
 
 import itertools
@@ -37,77 +37,41 @@ TOKEN = re.compile(
 ends before no letter: the server reads `1.select` as a number and a word.
 """
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-TYPES = _words(
-    """
-    bit tinyint smallint mediumint int integer bigint decimal numeric float double real year date
-    time datetime timestamp char varchar tinytext text mediumtext longtext binary varbinary tinyblob
-    blob mediumblob longblob enum set json uuid inet4 inet6 vector geometry point linestring polygon
-    multipoint multilinestring multipolygon geometrycollection geomcollection
-    """
-)
-COLUMN_AND_KEY_WORDS = TYPES | _words(
-    """
-    unsigned zerofill precision not null default on update auto_increment generated always as
-    virtual stored persistent comment invisible visible srid ref_system_id column_format fixed
-    dynamic storage disk memory check character charset collate compressed true false key unique
-    primary current_timestamp enforced constraint fulltext spatial index foreign references delete
-    cascade restrict no action set using ignored with parser key_block_size period for
-    """
-)
-OPTION_WORDS = _words(
-    """
-    engine innodb auto_increment default charset character set collate comment row_format dynamic
-    compact redundant compressed fixed page key_block_size stats_persistent stats_auto_recalc
-    stats_sample_pages max_rows min_rows avg_row_length pack_keys checksum delay_key_write
-    compression encryption engine_attribute secondary_engine_attribute autoextend_size tablespace
-    transactional page_compressed page_compression_level page_checksum encrypted encryption_key_id
-    storage disk memory yes no on off
-    """
-)
-PARTITION_WORDS = _words(
-    """
-    partition subpartition by linear range list hash key columns algorithm partitions subpartitions
-    values less than in maxvalue default engine innodb comment max_rows min_rows tablespace
-    nodegroup
-    """
-)
-UNITS = _words("microsecond second minute hour day week month quarter year")
-EXPRESSION_WORDS = (
-    TYPES
-    | UNITS
-    | {f"{unit}_{smaller}" for unit in UNITS for smaller in UNITS}
-    | _words(
-        """
-    and or xor not in is null true false unknown between like rlike regexp escape div mod case when
-    then else end interval as charset character collate unsigned signed array using both leading
-    trailing from for asc desc current_timestamp current_date current_time localtime localtimestamp
-    maxvalue member of sounds at zone precision returning error empty on default less than without
-    overlaps
-        """
-    )
-)
-FUNCTIONS = _words(
-    """
-    abs acos adddate addtime aes_decrypt aes_encrypt any_value ascii asin atan atan2 bin
-    bin_to_uuid cast ceil ceiling char_length character_length chr coalesce coercibility
-    collation compress connection_id conv convert convert_tz cos cot curdate curtime database
-    decode decode_oracle degrees des_decrypt des_encrypt distance elt encode encrypt exp
-    export_set extract extractvalue field find_in_set floor get_format glength greatest hex if
-    ifnull insert instr isnull kdf last_day last_value lastval lcase least left length lengthb
-    ln locate lower lpad ltrim md5 mid monthname name_const natural_sort_key nextval now nullif
-    nvl nvl2 oct octet_length ord password period_add period_diff pi position pow power quote
-    radians rand random_bytes repeat replace reverse right round row rpad rtrim schema
-    sec_to_time session_user sformat sign sin soundex space sqrt statement_digest
-    statement_digest_text str_to_date strcmp string_to_vector subdate substr substring
-    substring_index subtime sysdate system_user tan translate truncate ucase uncompress
-    uncompressed_length unhex unix_timestamp updatexml upper user version weight_string yearweek
-    """
-)
+_LISTED = """
+abs acos action adddate addtime aes_decrypt aes_encrypt algorithm always and any_value array as asc
+ascii asin at atan atan2 auto_increment autoextend_size avg_row_length between bigint bin
+bin_to_uuid binary bit blob both by cascade case cast ceil ceiling char char_length character
+character_length charset check checksum chr coalesce coercibility collate collation column_format
+columns comment compact compress compressed compression connection_id constraint conv convert
+convert_tz cos cot curdate current_date current_time current_timestamp curtime database date
+datetime day day_hour day_microsecond day_minute day_second decimal decode decode_oracle default
+degrees delay_key_write delete des_decrypt des_encrypt desc disk distance div double dynamic else
+elt empty encode encrypt encrypted encryption encryption_key_id end enforced engine engine_attribute
+enum error escape exp export_set extract extractvalue false field find_in_set fixed float floor for
+foreign from fulltext generated geomcollection geometry geometrycollection get_format glength
+greatest hash hex hour hour_microsecond hour_minute hour_second if ifnull ignored in index inet4
+inet6 innodb insert instr int integer interval invisible is isnull json kdf key key_block_size
+last_day last_value lastval lcase leading least left length lengthb less like linear linestring list
+ln localtime localtimestamp locate longblob longtext lower lpad ltrim max_rows maxvalue md5
+mediumblob mediumint mediumtext member memory microsecond mid min_rows minute minute_microsecond
+minute_second mod month monthname multilinestring multipoint multipolygon name_const
+natural_sort_key nextval no nodegroup not now null nullif numeric nvl nvl2 oct octet_length of off
+on or ord overlaps pack_keys page page_checksum page_compressed page_compression_level parser
+partition partitions password period period_add period_diff persistent pi point polygon position pow
+power precision primary quarter quote radians rand random_bytes range real redundant ref_system_id
+references regexp repeat replace restrict returning reverse right rlike round row row_format rpad
+rtrim schema sec_to_time second second_microsecond secondary_engine_attribute session_user set
+sformat sign signed sin smallint soundex sounds space spatial sqrt srid statement_digest
+statement_digest_text stats_auto_recalc stats_persistent stats_sample_pages storage stored
+str_to_date strcmp string_to_vector subdate subpartition subpartitions substr substring
+substring_index subtime sysdate system_user tablespace tan text than then time timestamp tinyblob
+tinyint tinytext trailing transactional translate true truncate ucase uncompress uncompressed_length
+unhex unique unix_timestamp unknown unsigned update updatexml upper user using uuid values varbinary
+varchar vector version virtual visible week weight_string when with without xor year year_month
+yearweek yes zerofill zone
+"""
+WORDS = frozenset(_LISTED.split())
+"""Keywords of a table, and functions."""
 FAMILIES = re.compile(
     "bit_|column_|concat|crc32|current_|date|day|format|from_|inet|is_ipv|is_uuid|json_|log|make|mbr"
     "|regexp_|sha|st_|time|to_|trim|utc_|uuid|vec|week"
@@ -186,15 +150,14 @@ def _check(table: str, tokens: list[_Token]) -> None:
     items, options = _split(tokens[3:])
     for item in items:
         is_key = item[:1] and item[0].kind == "word" and all(each.text != "check" for each in item)
-        _check_words(item, COLUMN_AND_KEY_WORDS, EXPRESSION_WORDS, is_key)
-    texts = [token.text for token in options]
-    first = texts.index("partition") if "partition" in texts else len(texts)
-    _check_words(options[:first], OPTION_WORDS, frozenset())
+        _check_words(item, frozenset(), is_key)
     # MySQL prints the columns of PARTITION BY without quotes.
-    columns = {item[0].text.strip("`").lower() for item in items if item} - NEVER
-    inside = PARTITION_WORDS | EXPRESSION_WORDS | columns
-    _check_words(options[first:], PARTITION_WORDS, inside)
-    _check_engines([text for text in texts if text != "="])
+    columns = frozenset(item[0].text.strip("`").lower() for item in items if item) - NEVER
+    _check_words(options, columns, False)
+    texts = [token.text for token in tokens if token.text != "="]
+    engines = {engine for word, engine in itertools.pairwise(texts) if word == "engine"}
+    if engines != {"innodb"}:
+        raise _Refused(f"its engine is {', '.join(sorted(engines)) or 'not named'}, not InnoDB")
 
 
 def _split(tokens: list[_Token]) -> tuple[list[list[_Token]], list[_Token]]:
@@ -212,17 +175,17 @@ def _split(tokens: list[_Token]) -> tuple[list[list[_Token]], list[_Token]]:
     raise _Refused("a parenthesis is not closed")
 
 
-def _check_words(
-    tokens: list[_Token], outside: frozenset[str], inside: frozenset[str], is_key: object = False
-) -> None:
-    """Checks each word, outside and inside parentheses, each call, and each name with a point."""
+def _check_words(tokens: list[_Token], columns: frozenset[str], is_key: object) -> None:
+    """Checks each word, each call, and each name with a point."""
     depth = 0
-    padded = [_NOTHING] * 3 + tokens + [_NOTHING]
+    padded = [_NOTHING] * 3 + tokens + [_NOTHING] * 2
     for place, token in enumerate(tokens, start=3):
         before, after = padded[place - 3 : place], padded[place + 1]
         if token.text == "(":
             # An index has a name before its columns, and lengths after them: `name`(10).
-            if before[2].kind == "name" and not (is_key and depth < 2):
+            is_length = depth == 1 and after.kind == "number" and padded[place + 2].text == ")"
+            has_columns = not depth and (after.kind == "name" or after.text == "(")
+            if before[2].kind == "name" and not (is_key and (is_length or has_columns)):
                 raise _Refused(f"it calls {before[2].text}")
             depth += 1
         elif token.text == ")":
@@ -232,7 +195,9 @@ def _check_words(
         elif token.text == ".":
             _check_point(before, after)
         elif token.kind == "word":
-            _check_word(token.text, before, after, inside if depth else outside)
+            _check_word(token.text, before, after, columns if depth else frozenset())
+            if token.text == "like" and not depth:
+                raise _Refused("it has the word LIKE")
     if depth:
         raise _Refused("its parentheses do not match")
 
@@ -244,18 +209,12 @@ def _check_point(before: list[_Token], after: _Token) -> None:
         raise _Refused(f"it names {previous.text}.{after.text}")
 
 
-def _check_word(word: str, before: list[_Token], after: _Token, known: frozenset[str]) -> None:
+def _check_word(word: str, before: list[_Token], after: _Token, columns: frozenset[str]) -> None:
     what = before[1] if before[2].text == "=" else before[2]
-    is_known = word in FUNCTIONS or word in EXPRESSION_WORDS or FAMILIES.match(word)
+    is_call = after.text == "(" and FAMILIES.match(word)
     is_introducer = word.startswith("_") or word in ("x", "b", "n")
-    is_name = what.text in NAMED_FREELY and word not in NEVER and after.text != "("
     is_prefix = is_introducer and after.kind in ("text", "number")
-    is_call = after.text == "(" and is_known
-    if not (word in known or is_call or is_prefix or is_name):
+    is_name = what.text in NAMED_FREELY and word not in NEVER and after.text != "("
+    is_query = word == "values" and after.text not in ("less", "in")
+    if is_query or not (word in WORDS or word in columns or is_call or is_prefix or is_name):
         raise _Refused(f"it has the word {word.upper()}")
-
-
-def _check_engines(texts: list[str]) -> None:
-    engines = {engine for word, engine in itertools.pairwise(texts) if word == "engine"}
-    if engines != {"innodb"}:
-        raise _Refused(f"its engine is {', '.join(sorted(engines)) or 'not named'}, not InnoDB")
