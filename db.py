@@ -63,10 +63,7 @@ def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connec
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
     """
     with _translated_errors():
-        connection = _living_connection() or login.connect(
-            settings, REPORT_SECONDS, statement_seconds=REPORT_SECONDS
-        )
-        connection.deadline = deadline
+        connection = _living_connection(deadline) or login.connect(settings, deadline)
         try:
             with _noticed_renames(connection):
                 yield connection
@@ -76,12 +73,12 @@ def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connec
         _kept.connection = connection
 
 
-def _living_connection() -> Connection | None:
+def _living_connection(deadline: Deadline) -> Connection | None:
     """The kept connection, which is kept again only after its next use succeeds."""
     connection: Connection | None = vars(_kept).pop("connection", None)
     if connection:
         try:
-            connection.deadline = Deadline(login.CONNECT_SECONDS)
+            connection.deadline = deadline
             ping(connection)
         except (pymysql.err.Error, TimedOut):
             login.drop(connection)
@@ -106,7 +103,6 @@ def own_connection(
     """
     with _translated_errors():
         connection = _connect_patiently(settings, deadline, patience, **variables)
-        connection.deadline = deadline
         try:
             with _noticed_renames(connection):
                 yield connection
@@ -151,7 +147,7 @@ def _connect_patiently(
     while True:
         try:
             with _translated_errors():
-                return login.connect(settings, deadline.remaining(), **variables)
+                return login.connect(settings, deadline, **variables)
         except DatabaseUnavailable as error:
             if not may_pass(error.__cause__) or time.monotonic() + PAUSE_SECONDS > end:
                 raise

@@ -12,6 +12,7 @@ from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, PartlyEmptied
 from hiring.mysql import login
 from hiring.mysql.connection import Connection
+from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES
@@ -63,7 +64,11 @@ def truncate(
         db.check_base_tables(connection)
         _check_sees_foreign_keys(connection)
         db.check_not_referenced(connection)
-        _check_not_read_only(connection)
+        if is_mariadb(connection):
+            for (table,) in select(connection, READ_ONLY, TABLES):
+                raise Misconfigured(
+                    f"table {table} is compressed, which the server keeps read only"
+                )
         db.lock_tables(connection, "READ")
         _check_may_truncate(connection)
         if dry_run:
@@ -111,24 +116,19 @@ def _rights(found: re.Match[str] | None) -> list[str]:
     return found[1].split(", ") if found else []
 
 
-COMPRESSED = """
+READ_ONLY = """
 SELECT table_name
 FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_name IN %s AND row_format = 'Compressed'
+  AND EXISTS (
+      SELECT 1
+      FROM information_schema.global_variables
+      WHERE variable_name = 'innodb_read_only_compressed' AND variable_value = 'ON'
+  )
 """
-
-
-def _check_not_read_only(connection: Connection) -> None:
-    """Checks that MariaDB does not keep compressed tables read only.
-
-    https://mariadb.com/kb/en/innodb-system-variables/#innodb_read_only_compressed
-    """
-    variable = "innodb_read_only_compressed"
-    variables = dict(select(connection, f"SHOW GLOBAL VARIABLES LIKE '{variable}'"))
-    if variables.get(variable) != "ON":
-        return
-    for (table,) in select(connection, COMPRESSED, TABLES):
-        raise Misconfigured(f"table {table} is compressed, and the server has {variable} = ON")
+"""Compressed tables that MariaDB does not empty:
+https://mariadb.com/kb/en/innodb-system-variables/#innodb_read_only_compressed
+"""
 
 
 def _check_may_truncate(connection: Connection) -> None:
@@ -179,18 +179,18 @@ def _empty(
     Raises:
         PartlyEmptied: one is empty, another is not or may not be.
     """
-    connection.deadline = None
-    connection.read_timeout = EMPTY_SECONDS
     statements = [EMPTY.format(checks=checks, table=quote(table)) for table, checks in order]
     tables = [table for table, _ in order]
     empty: list[str] = []
     try:
         with connection.cursor() as cursor:
+            connection.deadline = Deadline(EMPTY_SECONDS)
             cursor.execute("; ".join(statements))
             for table in tables:
                 cursor.nextset()
                 empty.append(table)
                 logs.event("table emptied", table=table)
+                connection.deadline = Deadline(EMPTY_SECONDS)
                 cursor.nextset()
     except Exception as error:
         if not empty and connection.open:
@@ -214,20 +214,11 @@ def _hold_rows(
     The connection is asked first, because it may still hold the locks. If it is lost, a new one
     waits for those locks, and so for the end of the statements that the server still runs.
     """
-    found: dict[str, bool | None] = dict.fromkeys(tables)
-    with contextlib.suppress(pymysql.err.Error):
-        return found | _ask(connection, tables)
-    with (
-        contextlib.suppress(BundleError),
-        db.own_connection(settings, Deadline(login.CONNECT_SECONDS)) as another,
-    ):
-        return found | _ask(another, tables)
-    return found
-
-
-def _ask(connection: Connection, tables: list[str]) -> dict[str, bool]:
-    statement = "SELECT EXISTS (SELECT 1 FROM {table})"
-    return {
-        table: bool(select(connection, statement.format(table=quote(table)))[0][0])
-        for table in tables
-    }
+    another = db.own_connection(settings, Deadline(login.CONNECT_SECONDS))
+    for opened in (contextlib.nullcontext(connection), another):
+        with contextlib.suppress(pymysql.err.Error, BundleError), opened as asked:
+            statement = "SELECT EXISTS (SELECT 1 FROM {})"
+            return {
+                table: bool(select(asked, statement.format(quote(table)))[0][0]) for table in tables
+            }
+    return dict.fromkeys(tables)

@@ -16,11 +16,6 @@ class Deadline:
         self._end = time.monotonic() + seconds
         self._seconds = seconds
 
-    @property
-    def passed(self) -> bool:
-        """Whether no time is left."""
-        return time.monotonic() >= self._end
-
     def remaining(self) -> float:
         """Seconds left, more than 0.
 

@@ -42,6 +42,7 @@ from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from hiring.bounded import BoundedReader
 from hiring.deadline import Deadline
+from hiring.errors import TimedOut
 
 SENT_BYTES = 64 * 1024
 """Bytes of a statement, or of lines, that must be sent within the write timeout."""
@@ -64,18 +65,16 @@ CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")
 
 
 class Connection(PyMySQLConnection):
-    """A connection with a read timeout that can change, and access to the bytes of rows.
+    """A connection whose waits end at a deadline, and access to the bytes of rows.
 
     Attributes:
-        read_timeout: seconds that each wait for the server may take.
-        deadline: ends every wait, if there is one.
+        deadline: ends every wait for the server.
         reader: where PyMySQL reads, while connected.
         server_version: such as "9.7.0" or "10.11.14-MariaDB".
     """
 
     server_version: str
-    read_timeout: float
-    deadline: Deadline | None = None
+    deadline: Deadline
     reader: io.BufferedReader | None = None
 
     def log_in(self, connected: socket.socket, *, private: bool) -> None:
@@ -109,11 +108,12 @@ class Connection(PyMySQLConnection):
 
     def patience(self) -> float:
         """Seconds that the next read may take; also sets PyMySQL's own read timeout."""
-        seconds = self.read_timeout
-        if self.deadline:
-            seconds = min(seconds, self.deadline.remaining())
-        self._read_timeout = self._current_timeout = seconds
-        return seconds
+        try:
+            self._read_timeout = self._current_timeout = self.deadline.remaining()
+        except TimedOut:
+            self._force_close()
+            raise
+        return self._current_timeout
 
     def stream(self, select: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         """Sends a SELECT and yields its rows as they arrive.
@@ -125,14 +125,11 @@ class Connection(PyMySQLConnection):
             TimedOut: the deadline has passed.
             pymysql.err.Error: the server refuses or stops it, or the connection was lost.
         """
-        if self.deadline:
-            select = limited(select, self.deadline.remaining() * SERVER_PART)
         cursor = self.cursor(SSCursor)
         try:
-            cursor.execute(select, parameters)
+            cursor.execute(limited(select, self.deadline.remaining() * SERVER_PART), parameters)
             while row := cursor.fetchone():
-                if self.deadline:
-                    self.deadline.remaining()  # the caller may take its time, too
+                self.deadline.remaining()  # the caller may take its time, too
                 yield row
         finally:
             if self._result and self._result.unbuffered_active:
@@ -149,18 +146,13 @@ class Connection(PyMySQLConnection):
         number: int = self._next_seq_id
         return number
 
-    def receive(self, most: int, deadline: Deadline) -> bytes:
-        """Waits for bytes and returns those that are there, at least one.
-
-        Args:
-            most: bytes to return at most.
-            deadline: when to stop waiting; it becomes the connection's.
+    def receive(self, most: int) -> bytes:
+        """Waits for bytes and returns those that are there, at least one and at most so many.
 
         Raises:
             TimedOut: the deadline has passed.
             pymysql.err.OperationalError: the connection was lost.
         """
-        self.deadline = deadline
         try:
             # readinto1 would wait for more bytes although some are buffered.
             if received := self._rfile.read1(most) if self._rfile else b"":

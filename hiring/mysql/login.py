@@ -20,12 +20,7 @@ CONNECT_SECONDS = 10
 
 
 def connect(
-    settings: Settings,
-    read_timeout: float,
-    *,
-    statement_seconds: int = 0,
-    multi_statements: bool = False,
-    **variables: Any,
+    settings: Settings, deadline: Deadline, *, multi_statements: bool = False, **variables: Any
 ) -> Connection:
     """Opens a connection under the rules of `session.begin`.
 
@@ -34,8 +29,7 @@ def connect(
 
     Args:
         settings: of the database.
-        read_timeout: seconds that each wait for the server may take.
-        statement_seconds: after which the server stops a SELECT; 0 for never.
+        deadline: of all that is done with it; a login has a shorter one.
         multi_statements: whether one query may hold several statements.
         variables: further session variables and their values.
 
@@ -60,17 +54,16 @@ def connect(
         write_timeout=CONNECT_SECONDS,
         defer_connect=True,
     )
-    connection.read_timeout = CONNECT_SECONDS
     connection.deadline = Deadline(CONNECT_SECONDS)
     try:
-        _log_in(connection, settings, connection.deadline)
-        session.begin(connection, settings.database, statement_seconds, variables)
+        _log_in(connection, settings)
+        session.begin(connection, settings.database, variables)
     except BaseException as error:
         drop(connection)
         if isinstance(error, TimedOut):
             raise _silent(settings) from error
         raise
-    connection.deadline, connection.read_timeout = None, read_timeout
+    connection.deadline = deadline
     return connection
 
 
@@ -80,7 +73,7 @@ def drop(connection: Connection) -> None:
         connection.close()
 
 
-def _log_in(connection: Connection, settings: Settings, deadline: Deadline) -> None:
+def _log_in(connection: Connection, settings: Settings) -> None:
     """Logs in, if need be in two ways.
 
     Without TLS, a server whose cache does not hold the account's password takes it as it is on its
@@ -91,12 +84,14 @@ def _log_in(connection: Connection, settings: Settings, deadline: Deadline) -> N
     """
     try:
         try:
-            connection.log_in(_reach(settings, deadline), private=settings.socket is not None)
+            connection.log_in(
+                _reach(settings, connection.deadline), private=settings.socket is not None
+            )
         except pymysql.err.OperationalError as error:
             denied = settings.socket and error_number(error) == ACCESS_DENIED
             if not denied or connection.server_capabilities & CLIENT.SSL:
                 raise
-            connection.log_in(_reach(settings, deadline), private=False)
+            connection.log_in(_reach(settings, connection.deadline), private=False)
     except BundleError:
         raise
     except Exception as error:  # PyMySQL raises all kinds where no MySQL server answers

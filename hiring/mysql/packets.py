@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from pymysql import err
 
-from hiring.deadline import Deadline
 from hiring.mysql.connection import Connection
 from hiring.pipeline import AHEAD
 
@@ -62,7 +61,7 @@ class Rows:
     ends: Ints
 
 
-def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Iterator[Rows]:
+def read_rows(connection: Connection, statement: str) -> Iterator[Rows]:
     """Reads the rows of a statement, some at a time; later ones overwrite them.
 
     Rows stay until AHEAD more are read, so that a stage can work on them meanwhile.
@@ -70,11 +69,10 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
     Args:
         connection: to read on; has to be dropped if not all rows are read.
         statement: a SELECT.
-        deadline: when to give up.
 
     Raises:
         pymysql.err.Error: the server ended the statement, or the connection was lost.
-        TimedOut: the deadline has passed.
+        TimedOut: the connection's deadline has passed.
     """
     number = connection.start_rows(statement)
     buffers = itertools.cycle([bytearray(READ_BYTES) for _ in range(BUFFERS)])
@@ -83,7 +81,7 @@ def read_rows(connection: Connection, statement: str, deadline: Deadline) -> Ite
     while not ended:
         may_end = False
         while filled < len(buffer) and not may_end:
-            received = connection.receive(min(len(buffer) - filled, RECEIVE_BYTES), deadline)
+            received = connection.receive(min(len(buffer) - filled, RECEIVE_BYTES))
             buffer[filled : filled + len(received)] = received
             filled += len(received)
             may_end = _may_end(buffer, filled)

@@ -31,8 +31,10 @@ DEFAULTS = {
     # Without it, LOCK TABLES does not wait for row locks.
     "innodb_table_locks": 1,
 }
+MYSQL_DEFAULTS = {"transaction_isolation": "REPEATABLE-READ", "max_execution_time": 0}
 MARIADB_DEFAULTS = {
     "tx_isolation": "REPEATABLE-READ",
+    "max_statement_time": 0,
     "idle_transaction_timeout": 0,
     "idle_readonly_transaction_timeout": 0,
     "idle_write_transaction_timeout": 0,
@@ -44,40 +46,29 @@ def is_mariadb(connection: Connection) -> bool:
     return "MariaDB" in connection.server_version
 
 
-def begin(
-    connection: Connection, database: str, statement_seconds: int, variables: dict[str, Any]
-) -> None:
+def begin(connection: Connection, database: str, variables: dict[str, Any]) -> None:
     """Sets what a new session depends on, and ends what `init_connect` may have begun.
 
     Args:
         connection: just opened.
         database: to use.
-        statement_seconds: after which the server stops a SELECT; 0 for never.
         variables: further session variables and their values.
 
     Raises:
         Misconfigured: `init_connect` has hidden one of the three tables by a temporary one.
     """
-    # https://mariadb.com/kb/en/server-system-variables/#max_statement_time, in seconds, and
-    # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html, in milliseconds
-    if is_mariadb(connection):
-        of_server = MARIADB_DEFAULTS | {"max_statement_time": statement_seconds}
-        # A global one would show the rows of a system-versioned table as they were.
-        others = ", SESSION system_versioning_asof = DEFAULT"
-    else:
-        of_server = {
-            "transaction_isolation": "REPEATABLE-READ",
-            "max_execution_time": statement_seconds * 1000,
-        }
-        others = ""
+    of_server = MARIADB_DEFAULTS if is_mariadb(connection) else MYSQL_DEFAULTS
     waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
     values = DEFAULTS | of_server | waits | variables
     assignments = ", ".join(f"SESSION {name} = %s" for name in values)
+    if is_mariadb(connection):
+        # A global one would show the rows of a system-versioned table as they were.
+        assignments += ", SESSION system_versioning_asof = DEFAULT"
     with connection.cursor() as cursor:
         # A global completion_type would end the connection, or begin the next transaction.
         cursor.execute("ROLLBACK AND NO CHAIN NO RELEASE")
         cursor.execute("UNLOCK TABLES")
-        cursor.execute(f"SET {assignments}{others}", tuple(values.values()))
+        cursor.execute(f"SET {assignments}", tuple(values.values()))
         connection.select_db(database)
         for table in TABLES:
             _check_not_hidden(cursor, table)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pymysql
 
+from hiring.deadline import Deadline
+from hiring.errors import TimedOut
 from hiring.mysql import login
 from hiring.mysql.connection import Connection
 
@@ -32,10 +34,12 @@ def select(connection: Connection, statement: str, *parameters: object) -> list[
 
 def ping(connection: Connection) -> None:
     """Pings the server; an answer that takes longer than connecting may is a failure."""
-    read_timeout = connection.read_timeout
-    connection.read_timeout = min(read_timeout, login.CONNECT_SECONDS)
-    connection.ping(reconnect=False)
-    connection.read_timeout = read_timeout
+    deadline = connection.deadline
+    connection.deadline = Deadline(min(deadline.remaining(), login.CONNECT_SECONDS))
+    try:
+        connection.ping(reconnect=False)
+    finally:
+        connection.deadline = deadline
 
 
 def keep_alive(connection: Connection) -> None:
@@ -43,5 +47,5 @@ def keep_alive(connection: Connection) -> None:
 
     A connection that is dead already fails at its next use.
     """
-    with contextlib.suppress(pymysql.err.Error):
+    with contextlib.suppress(pymysql.err.Error, TimedOut):
         ping(connection)

@@ -85,7 +85,7 @@ def store_rows(
                 invalid.add(row)
             rows += block.rows
 
-        for received in packets.read_rows(connection, statement, deadline):
+        for received in packets.read_rows(connection, statement):
             encoding_stage.submit(encode, received)
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()

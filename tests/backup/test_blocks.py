@@ -77,7 +77,7 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
     content = b""
     invalid: Invalid = []
     rows = 0
-    for received in packets.read_rows(connection, statement, Deadline(TIMEOUT_SECONDS)):
+    for received in packets.read_rows(connection, statement):
         block = encoding.encode(table, received)
         content += block.content
         invalid += [(row.values, row.reason) for row in block.invalid]
@@ -87,7 +87,7 @@ def fast_path(connection: Any, table: Table, statement: str) -> tuple[bytes, Inv
 
 def connect(database: Database) -> Connection:
     """A connection like the functions'."""
-    return login.connect(read_settings(database.environment), TIMEOUT_SECONDS)
+    return login.connect(read_settings(database.environment), Deadline(TIMEOUT_SECONDS))
 
 
 def check(database: Database, table: Table, statement: str) -> Invalid:

@@ -15,6 +15,7 @@ from certificates import Authority
 from conftest import ACCOUNT, PROJECT, Database
 from forwarder import Forwarder
 
+from hiring.deadline import Deadline
 from hiring.errors import DatabaseUnavailable
 from hiring.mysql import login
 from hiring.mysql.statements import select
@@ -64,7 +65,7 @@ def log_in(database: Database, **settings: str) -> int:
         DatabaseUnavailable: none works.
     """
     before = refused_logins(database)
-    connection = login.connect(read_settings(database.environment | settings), 10)
+    connection = login.connect(read_settings(database.environment | settings), Deadline(10))
     assert select(connection, "SELECT DATABASE()") == [(database.name,)]
     connection.close()
     return refused_logins(database) - before
@@ -120,11 +121,12 @@ def test_a_wrong_password_locks_an_account_no_sooner_than_said(
 COLD_START = """
 import sys
 import main
+from hiring.deadline import Deadline
 from hiring.mysql import login
 from hiring.settings import current_settings
 slow = {"cryptography", "fastavro", "google.cloud.storage", "numpy"}
 print(sorted(slow & set(sys.modules)))
-login.connect(current_settings(), 10).close()
+login.connect(current_settings(), Deadline(10)).close()
 print(sorted(slow & set(sys.modules)))
 """
 
@@ -168,7 +170,7 @@ def test_where_a_server_is_not_reached(settings: dict[str, str], reason: str) ->
 
 def check_reason(settings: dict[str, str], reason: str) -> None:
     with pytest.raises(DatabaseUnavailable) as refused:
-        login.connect(read_settings({"DB_PASS": SECRET, **settings}), 10)
+        login.connect(read_settings({"DB_PASS": SECRET, **settings}), Deadline(10))
     assert str(refused.value) == f"the database server is not available: {reason}"
 
 
@@ -236,7 +238,7 @@ def test_a_server_that_asks_for_the_password_itself(
     if line == "verified":
         settings["DB_SSL_CA"] = str(authority.file)
     with pytest.raises(DatabaseUnavailable) as refused:
-        login.connect(read_settings(settings), 10)
+        login.connect(read_settings(settings), Deadline(10))
     server.close()
     reason = str(refused.value).partition(": ")[2]
     if question == "unknown":

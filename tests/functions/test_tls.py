@@ -12,6 +12,7 @@ from conftest import Database, Loader
 from forwarder import Forwarder
 from werkzeug.test import Client
 
+from hiring.deadline import Deadline
 from hiring.mysql import login
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
@@ -127,7 +128,7 @@ def test_a_server_that_is_verified(
     certify(database, authority, name=name)
     environment.setenv("DB_HOST", host)
     assert [verifying.get(url).status_code for url in URLS] == [200] * 4
-    connection = login.connect(read_settings({**settings, "DB_HOST": host}), 10)
+    connection = login.connect(read_settings({**settings, "DB_HOST": host}), Deadline(10))
     ((_, cipher),) = select(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     connection.close()
     assert cipher

@@ -20,6 +20,7 @@ from support import count, for_all_sessions, get
 from werkzeug.test import Client
 
 import truncation
+from hiring.deadline import Deadline
 from hiring.mysql import login, packets, session
 from hiring.mysql.statements import keep_alive, select
 from hiring.settings import read_settings
@@ -564,7 +565,7 @@ def test_a_lost_client_holds_the_locks_for_a_minute(
 def test_the_locks_are_kept_alive(database: Database) -> None:
     """A session that `keep_alive` pings outlives its idle limit, and ends once the pings stop."""
     settings = read_settings(database.environment)
-    connection = login.connect(settings, 10, wait_timeout=1)
+    connection = login.connect(settings, Deadline(10), wait_timeout=1)
     for _ in range(10):
         time.sleep(0.25)
         keep_alive(connection)

@@ -77,8 +77,8 @@ def in_the_rows(environment: pytest.MonkeyPatch, act: Callable[[], object]) -> N
     """Calls `act` each time a backup has read the first rows of employees."""
     read = packets.read_rows
 
-    def reading(connection: Any, statement: str, deadline: Any) -> Iterator[Any]:
-        for number, rows in enumerate(read(connection, statement, deadline)):
+    def reading(connection: Any, statement: str) -> Iterator[Any]:
+        for number, rows in enumerate(read(connection, statement)):
             if "`employees`" in statement and number == 0:
                 act()
             yield rows
