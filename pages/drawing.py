@@ -14,7 +14,7 @@ SMALL_PERCENT = 5
 """Below this, a bar may be thinner than a pixel on a phone."""
 LABEL_CHARACTERS = 48
 """Characters that the labels of all columns may have together on a phone."""
-YEARS_LABELLED = 10
+YEARS_LABELLED = 8
 
 
 def stacked(

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 import reports
 from hiring.errors import BadParameter
@@ -24,12 +23,16 @@ _NAMES = {
     "departments": "SELECT id, department FROM departments",
     "jobs": "SELECT id, job FROM jobs",
 }
-_ANY_HIRE = "SELECT 1 FROM employees LIMIT 1"
-_JOBS = "STRAIGHT_JOIN jobs ON jobs.id = hires.job_id"
+_CONDITIONS = {
+    "jobs": "(hires.department_id IN %(departments)s OR hires.job_id IN %(jobs)s)",
+    "open": "hires.department_id IN %(open)s",
+}
+"""The hires to count, by the name of the ids that each needs."""
+_JOIN_JOBS = "STRAIGHT_JOIN jobs ON jobs.id = hires.job_id"
 _ROWS = """
-    SELECT departments.id, {names}, hires.*
+    SELECT departments.id, {table}.id AS row_id, {table}.{name}, hires.*
     FROM (
-        SELECT {groups}, COUNT(DISTINCT IF(hires.year >= {first}, {counted}, NULL)) AS hiring,
+        SELECT {groups}, COUNT(DISTINCT IF(hires.year >= {first}, {counted}, NULL)) AS jobs,
             {numbers}
         FROM ({hires}) AS hires
         {jobs}
@@ -38,7 +41,7 @@ _ROWS = """
     ) AS hires
     STRAIGHT_JOIN departments ON departments.id = hires.department_id
     {jobs_of_rows}
-    ORDER BY {order}
+    ORDER BY {table}.{name}, {table}.id
     LIMIT {limit}
     """
 """A row for each department, or for each of its jobs, with a number for each column of the page."""
@@ -54,7 +57,7 @@ class Hires:
         jobs: number of a department's jobs with hires in the requested years; 0 for a job.
         numbers: by column of the page; `before` counts the year before a single one.
         label: its name on the page.
-        opened: the jobs to show; None for a folded department.
+        opened: the jobs to show; none for a folded department.
     """
 
     identity: object
@@ -62,7 +65,7 @@ class Hires:
     jobs: int
     numbers: dict[str, int]
     label: Label | str = ""
-    opened: list["Hires"] | None = None
+    opened: list["Hires"] = field(default_factory=list)
 
 
 @dataclass
@@ -120,8 +123,8 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         TooManyRows: the departments and years are too many.
         BadParameter: the filter finds too many names.
     """
-    conditions, ids = _matching(connection, query)
-    rows = [each for _, each in _rows(connection, query, conditions, ids)]
+    ids = _matching(connection, query)
+    rows = [each for _, each in _rows(connection, query, ids)]
     sums = {}
     if not query.by_quarter:
         for column in ["hires"] if query.last is None else map(str, query.all_years):
@@ -137,19 +140,22 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         years=reports.years_with_hires(connection, query.first, query.last or query.first),
     )
     if not found.departments:
-        found.empty = not select(connection, _ANY_HIRE)
+        found.empty = not select(connection, "SELECT 1 FROM employees LIMIT 1")
     elif query.by_quarter:
         opened, found.hidden_jobs = _opened(query, found.departments)
         if opened:
-            conditions.append("hires.department_id IN %(open)s")
-            _read_jobs(connection, query, conditions, ids, opened)
+            by_id = {each.identity: each for each in opened}
+            for department, job in _rows(connection, query, {**ids, "open": list(by_id)}):
+                by_id[department].opened.append(job)
+            for each in opened:
+                _label(each.opened)
     return found
 
 
-def _matching(connection: Connection, query: ReportQuery) -> tuple[list[str], dict[str, Any]]:
-    """The condition for the names that the filter finds, and the ids that it needs."""
+def _matching(connection: Connection, query: ReportQuery) -> dict[str, list[object]]:
+    """The ids of the names that the filter finds, where the server has to look for them."""
     if not query.filter or not query.by_quarter:
-        return [], {}
+        return {}
     ids = {}
     for table, statement in _NAMES.items():
         names = connection.stream(statement, {})
@@ -160,7 +166,7 @@ def _matching(connection: Connection, query: ReportQuery) -> tuple[list[str], di
             )
         # No id is in a list of NULL alone; a list has to hold something.
         ids[table] = found or [None]
-    return ["(hires.department_id IN %(departments)s OR hires.job_id IN %(jobs)s)"], ids
+    return ids
 
 
 def matches(wanted: str, name: object) -> bool:
@@ -181,19 +187,16 @@ def _numbers(query: ReportQuery) -> dict[str, str]:
 
 
 def _rows(
-    connection: Connection,
-    query: ReportQuery,
-    conditions: list[str],
-    ids: dict[str, Any],
-    *,
-    by_job: bool = False,
+    connection: Connection, query: ReportQuery, ids: dict[str, list[object]]
 ) -> Iterator[tuple[object, Hires]]:
-    """Yields the id of a department and its hires, or those of one of its jobs."""
+    """Yields a department's id and its hires or, of open ones, the hires of each of its jobs."""
     numbers = _numbers(query)
     most = min(reports.ANSWER_ROWS, PAGE_NUMBERS // len(numbers))
-    table, name = ("jobs", "job") if by_job else ("departments", "department")
+    by_job = "open" in ids
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in ids]
     statement = _ROWS.format(
-        names=f"{table}.id AS row_id, {table}.{name}",
+        table="jobs" if by_job else "departments",
+        name="job" if by_job else "department",
         groups="hires.department_id, hires.job_id" if by_job else "hires.department_id",
         first=query.first,
         counted="hires.job_id" if query.by_quarter else "hires.department_id",
@@ -201,17 +204,15 @@ def _rows(
             f"CAST(SUM({number}) AS SIGNED) AS `{column}`" for column, number in numbers.items()
         ),
         hires=query.report.yearly_hires,
-        jobs=_JOBS if query.by_quarter else "",
+        jobs=_JOIN_JOBS if query.by_quarter else "",
         condition=f"WHERE {' AND '.join(conditions)}" if conditions else "",
-        jobs_of_rows=_JOBS if by_job else "",
-        order=f"{table}.{name}, {table}.id",
+        jobs_of_rows=_JOIN_JOBS if by_job else "",
         limit=most + 1,
     )
     # The year before a single one is for comparison, of departments alone.
-    compared = query.last is None and not by_job
-    first = max(query.first - compared, reports.FIRST_YEAR)
-    values = ids | reports.period(first, query.last or query.first)
-    for count, row in enumerate(connection.stream(statement, values)):
+    first = query.first if query.last or by_job else max(query.first - 1, reports.FIRST_YEAR)
+    period = reports.period(first, query.last or query.first)
+    for count, row in enumerate(connection.stream(statement, {**ids, **period})):
         if count == most:
             raise reports.too_many()
         shown = dict(zip(numbers, row[-len(numbers) :], strict=True))
@@ -240,20 +241,3 @@ def _opened(query: ReportQuery, departments: list[Hires]) -> tuple[list[Hires], 
         return opened, 0
     # The last one is the one that was opened last.
     return ([] if query.jobs == "shown" else opened[-1:]), rows
-
-
-def _read_jobs(
-    connection: Connection,
-    query: ReportQuery,
-    conditions: list[str],
-    ids: dict[str, Any],
-    opened: list[Hires],
-) -> None:
-    """Reads the jobs of opened departments."""
-    jobs: dict[object, list[Hires]] = {each.identity: [] for each in opened}
-    ids["open"] = list(jobs)
-    for department, job in _rows(connection, query, conditions, ids, by_job=True):
-        jobs[department].append(job)
-    for each in opened:
-        each.opened = jobs[each.identity]
-        _label(each.opened)

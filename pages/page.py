@@ -32,7 +32,7 @@ def render(found: Found, host: str = "", database: str = "") -> Iterator[str]:
     """
     query = found.query
     single = [query.first] if query.last is None else []
-    years = sorted({*(found.years or []), *single})
+    years = found.years or []
     return (
         _environment()
         .get_template("report.html")
@@ -42,7 +42,7 @@ def render(found: Found, host: str = "", database: str = "") -> Iterator[str]:
             table=PageTable(found) if found.departments else None,
             summary=words.summary(found) if found.departments else words.nothing(found),
             title=_title(query),
-            years=years,
+            years=sorted({*years, *single}),
             every_year=_every_year(years),
             other=_link_to_other(query, host),
             database=database,

@@ -28,18 +28,14 @@ class ReportQuery:
         report: the requested report.
         first: the year, or the first of a range.
         last: the last year of a range; None for a single year.
-        chart: `stacked` or `quarters`: how the page's chart shows the quarters.
-        order: the column that the page's table is sorted by, with `-` for the largest first.
-        filter: the page shows only departments and jobs whose name contains it.
-        jobs: `shown` or `folded`: whether the page lists the jobs of every department.
-        open: the ids of departments whose jobs the page lists too.
+        chart: as the others a parameter of the page: see docs/reports.md.
     """
 
     report: Report
     first: int
     last: int | None = None
     chart: str = "stacked"
-    order: str = ""
+    order: str = "-hires"
     filter: str = ""
     jobs: str = "folded"
     open: tuple[str, ...] = ()
@@ -55,6 +51,11 @@ class ReportQuery:
         return self.years.replace("-", "–")
 
     @property
+    def all_years(self) -> range:
+        """The requested years."""
+        return range(self.first, (self.last or self.first) + 1)
+
+    @property
     def by_quarter(self) -> bool:
         """Whether this is the report with quarters and jobs."""
         return self.report is reports.QUARTERLY_HIRED
@@ -63,11 +64,6 @@ class ReportQuery:
     def in_columns(self) -> bool:
         """Whether the page draws a small column for each quarter or year."""
         return self.last is not None or (self.by_quarter and self.chart == "quarters")
-
-    @property
-    def all_years(self) -> range:
-        """The requested years."""
-        return range(self.first, (self.last or self.first) + 1)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,8 +85,13 @@ class ReportQuery:
     @property
     def sorted_by(self) -> tuple[str, bool]:
         """The column to sort by, and whether its largest value comes first."""
-        order = self.order or "-hires"
-        return order.removeprefix("-"), order.startswith("-")
+        return self.order.removeprefix("-"), self.order.startswith("-")
+
+    def with_(self, **changes: Any) -> "ReportQuery":
+        """This query with other attributes, without its order if that does not exist there."""
+        other = dataclasses.replace(self, **changes)
+        fits = other.sorted_by[0] in other.headings
+        return other if fits else dataclasses.replace(other, order="-hires")
 
     def sorted_otherwise(self, column: str) -> "ReportQuery":
         """This query, sorted by a column, largest numbers first; in reverse if it is so already."""
@@ -98,32 +99,20 @@ class ReportQuery:
         falling = not descending if column == current else column not in ("name", "id")
         return self.with_(order=f"-{column}" if falling else column)
 
-    def of(self, first: int, last: int | None = None) -> "ReportQuery":
-        """This query for another year or range, without its order if that does not exist there."""
-        other = self.with_(first=first, last=last)
-        return other if other.sorted_by[0] in other.headings else other.with_(order="")
-
-    def with_(self, **changes: Any) -> "ReportQuery":
-        """This query with other attributes."""
-        return dataclasses.replace(self, **changes)
-
     def toggled(self, department: str) -> "ReportQuery":
         """This query with a department opened, or folded if it is open."""
         if self.jobs == "shown":
             return self.with_(jobs="folded", open=(department,))
         rest = tuple(each for each in self.open if each != department)
-        return self.with_(open=rest if department in self.open else (*rest, department))
+        return self.with_(open=rest if rest != self.open else (*rest, department))
 
     def parameters(self, format_: str) -> dict[str, str]:
         """The parameters of an address that asks for this, without those that have no effect."""
         asked = {"year": self.years, "format": format_}
-        if format_ == "html":
-            asked |= {
-                field.name: ",".join(map(quote, value)) if field.name == "open" else value
-                for field in dataclasses.fields(self)
-                if field.name in PAGE_PARAMETERS
-                and (value := getattr(self, field.name)) != field.default
-            }
+        for name in PAGE_PARAMETERS if format_ == "html" else ():
+            value = getattr(self, name)
+            if value != getattr(ReportQuery, name):  # its default
+                asked[name] = ",".join(map(quote, value)) if name == "open" else value
         return asked
 
     def link(self, format_: str = "html") -> str:
@@ -163,17 +152,11 @@ def _years(value: str) -> tuple[int, int | None]:
     )
 
 
-def _format(value: str) -> str:
-    if value in FORMATS:
-        return FORMATS[value]
-    raise BadParameter(f"format takes one of {', '.join(FORMATS)}; for example format=json")
-
-
 def _one_of(name: str, *taken: str) -> Callable[[str], str]:
     def convert(value: str) -> str:
         if value in taken:
             return value
-        raise BadParameter(f"{name} takes {' or '.join(taken)}; for example {name}={taken[-1]}")
+        raise BadParameter(f"{name} takes one of {', '.join(taken)}; for example {name}={taken[0]}")
 
     return convert
 
@@ -191,7 +174,7 @@ def _open(value: str) -> tuple[str, ...]:
 
 PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "chart": _one_of("chart", "stacked", "quarters"),
-    "order": str,
+    "order": lambda value: value or ReportQuery.order,
     "filter": _filter,
     "jobs": _one_of("jobs", "shown", "folded"),
     "open": _open,
@@ -200,6 +183,6 @@ PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
 
 REPORT_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "year": _years,
-    "format": _format,
+    "format": lambda value: FORMATS[_one_of("format", *FORMATS)(value)],
     **PAGE_PARAMETERS,
 }

@@ -1,6 +1,6 @@
 """The table and the chart of the page: columns, rows and their bars, all on one scale."""
 
-from typing import Any
+import operator
 
 from markupsafe import Markup
 
@@ -19,7 +19,8 @@ class PageTable:
         longest: hires that the bar of a row has room for.
         highest: hires of the highest column above the table.
         mean: of the year, where the page compares with it.
-        total: the last row's numbers.
+        means: of each of several years, as text.
+        total: the last row.
         departments: in the requested order, at most PAGE_ROWS.
         sections: the departments in parts, each with its heading if there are any.
     """
@@ -27,40 +28,30 @@ class PageTable:
     def __init__(self, found: Found) -> None:
         query = self.query = found.query
         self.found = found
-        years = query.last is not None
         left_out = {*map(str, query.all_years)} - {*found.drawn}
         if not found.total.get("before"):
             left_out.add("change")
-        self.columns = {
-            column: heading for column, heading in query.headings.items() if column not in left_out
-        }
-        self.kinds = found.drawn if query.by_quarter and not years else ["hired"] * len(found.drawn)
+        self.columns = {key: text for key, text in query.headings.items() if key not in left_out}
+        self.kinds = found.drawn if "q1" in found.drawn else ["hired"] * len(found.drawn)
         size = max if query.in_columns else sum
         self.longest = max(*(size(self.drawn(each)) for each in found.departments), 1)
-        self.mean = None if years or query.by_quarter else found.mean("hires")
         label = "Total of these" if query.filter else "Total"
         self.total = Hires("", "", 0, found.total, label)
         self.highest = max(*self.drawn(self.total), 1)
         self.departments = self.arranged(found.departments)
         self.sections = [("", self.departments)]
+        self.mean = found.mean("hires") if "hires" in found.sums else None
         if self.mean is not None:
             above = [each for each in self.departments if found.is_above(each, "hires")]
             below = [each for each in self.departments if not found.is_above(each, "hires")]
-            sections = [
-                (f"Above the mean of {self.mean:,.1f}", above),
-                (f"The mean of {self.mean:,.1f}, or below", below),
-            ]
-            self.sections = [each for each in sections if each[1]]
-
-    @property
-    def means(self) -> dict[str, str]:
-        """The mean of each of several years, as text."""
-        if self.query.last is None:
-            return {}
-        return {
-            year: f"{self.found.mean(year):,.1f}" if departments else ""
-            for year, (_, departments) in self.found.sums.items()
-        }
+            headings = (
+                f"Above the mean of {self.mean:,.1f}",
+                f"The mean of {self.mean:,.1f}, or below",
+            )
+            parts = zip(headings, (above, below), strict=True)
+            self.sections = [(heading, rows) for heading, rows in parts if rows]
+        hiring = [] if self.mean else [year for year, sums in found.sums.items() if sums[1]]
+        self.means = {year: f"{found.mean(year):,.1f}" for year in hiring}
 
     def drawn(self, row: Hires) -> list[int]:
         """The numbers that a row's bars stand for."""
@@ -71,10 +62,10 @@ class PageTable:
         if column in ("id", "share", "mean", "change"):
             return column, self._text(row, column)
         number = row.numbers[column]
-        marked = self.query.last is not None and row is not self.total
-        if marked and self.found.is_above(row, column):
-            return "above", f"{number:,}"
-        return "" if number else "zero", f"{number:,}"
+        kind = "" if number else "zero"
+        if column in self.means and row is not self.total and self.found.is_above(row, column):
+            kind = "above"
+        return kind, f"{number:,}"
 
     def _text(self, row: Hires, column: str) -> str:
         hired, is_total = row.numbers["hires"], row is self.total
@@ -114,15 +105,11 @@ class PageTable:
         if column == "name":
             ordered = rows[:: -1 if descending else 1]
         elif column == "id":
-            ordered = sorted(rows, key=_identity, reverse=descending)
+            ordered = sorted(rows, key=operator.attrgetter("identity"), reverse=descending)
         else:
-            ordered = sorted(
-                rows,
-                key=lambda row: row.numbers.get(column, row.numbers["hires"]),
-                reverse=descending,
-            )
+
+            def size(row: Hires) -> int:
+                return row.numbers.get(column, row.numbers["hires"])
+
+            ordered = sorted(rows, key=size, reverse=descending)
         return ordered[:PAGE_ROWS]
-
-
-def _identity(row: Hires) -> Any:
-    return row.identity

@@ -157,7 +157,7 @@ def test_a_bad_parameters_error_names_what_is_accepted(client: Client) -> None:
             " for example year=2021 or year=2019-2021"
         ),
         "/quarterly-hired?format=pdf": (
-            "format takes one of text, html, json, ndjson, csv; for example format=json"
+            "format takes one of text, html, json, ndjson, csv; for example format=text"
         ),
         "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
         "/backup-data?x=<script>": (
