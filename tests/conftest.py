@@ -3,6 +3,7 @@
 MYSQLD names the server to test with; see local/programs.py.
 """
 
+import contextlib
 import gc
 import itertools
 import json
@@ -461,6 +462,15 @@ class Loaded(NamedTuple):
         return f"{line['message']}: {line['reason']}"
 
 
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Undoes that a load holds off interrupts, which the processes of other tests would inherit."""
+    handlers = {each: signal.getsignal(each) for each in endings.SIGNALS}
+    yield
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+
+
 class Loader:
     """Runs `manage.py restore` or `import`: a call in this process, `start` in one of its own."""
 
@@ -483,10 +493,8 @@ class Loader:
             for name, value in (self.settings | settings).items():
                 environment.setenv(name, value)
             self._capture.readouterr()
-            handlers = {each: signal.getsignal(each) for each in endings.SIGNALS}
-            status = manage.main([self._command, *map(str, arguments)])
-            for each, handler in handlers.items():
-                signal.signal(each, handler)
+            with signals_kept():
+                status = manage.main([self._command, *map(str, arguments)])
         forget_settings()
         out, log = self._capture.readouterr()
         return Loaded(status, out, [json.loads(line) for line in log.splitlines()])

@@ -1,55 +1,15 @@
 """A server whose disk is full says so, answers what needs no space, and loses no row."""
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Database, Loader
-from support import count, get, insert_names
+from full_disk import full, server, small  # noqa: F401 - fixtures
+from support import count, get
 from werkzeug.test import Client
-
-from local.database import DatabaseServer
 
 REASON = "the database server is not available: its disk is full, or a table has reached its limit"
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A server on a disk of its own, for this module alone."""
-    disk = tmp_path_factory.mktemp("disk")
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode != 0:
-        pytest.skip("only root can mount a small disk")
-    server = DatabaseServer(disk)
-    try:
-        server.start()
-        yield server
-        server.stop()
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-@pytest.fixture
-def server(small: DatabaseServer) -> DatabaseServer:
-    """The server of the fixture `database`."""
-    return small
-
-
-@pytest.fixture
-def full(server: DatabaseServer, database: Database) -> Iterator[None]:
-    """Inserts rows and fills the disk."""
-    insert_names(database)
-    filler = server.folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(1_000_000)):
-                pass
-        except OSError:
-            pass
-    yield
-    filler.unlink()
 
 
 def test_a_full_disk(

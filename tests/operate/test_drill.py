@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import faults
 import pytest
 import stored_backup
 from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, forget_settings
@@ -128,6 +129,22 @@ def refuse_a_table(copy: Path) -> None:
     stored_backup.rewrite(copy, "schema.sql", content.encode())
 
 
+def refuse_a_statement(copy: Path) -> None:
+    """Lets schema.sql read a file of the server."""
+    content = (copy / "schema.sql").read_text().replace(") ENGINE=", ") AS SELECT 1 -- ENGINE=", 1)
+    stored_backup.rewrite(copy, "schema.sql", content.encode())
+
+
+def damage_the_schema(copy: Path) -> None:
+    """Cuts schema.sql, so that its checksum does not fit."""
+    (copy / "schema.sql").write_text("CREATE")
+
+
+def drop_the_manifest(copy: Path) -> None:
+    """Leaves half a manifest."""
+    (copy / "manifest.json").write_text("{")
+
+
 def drop_the_reports(copy: Path) -> None:
     """Takes the reports out of the manifest."""
     manifest = json.loads((copy / "manifest.json").read_text()) | {"reports": []}
@@ -152,8 +169,11 @@ def refer_to_the_tables(copy: Path) -> None:
             "a refused table": (refuse_a_table, 2, "departments"),
             "no report": (drop_the_reports, 3, "stores no report quarterly-hired"),
             "a foreign key": (refer_to_the_tables, 3, "schema.sql has a foreign key of employees"),
+            "a statement": (refuse_a_statement, 3, "schema.sql does not create it alone"),
+            "a damaged schema": (damage_the_schema, 3, "schema.sql"),
+            "no manifest": (drop_the_manifest, 3, "is not a manifest"),
         },
-        5,
+        8,
     ),
 )
 def test_a_drill_fails_for_what_checksums_do_not_show(
@@ -175,6 +195,7 @@ def test_a_drill_fails_for_what_checksums_do_not_show(
     before = checksums(database)
     ended, record = drill(str(copy))
     assert (ended, reason in record["result"]) == (status, True), record
+    assert record["backup"].rstrip("/") == str(copy)
     assert (checksums(database), databases(database)) == (before, {database.name})
     assert get(client, "/backup-data?max_drill_age_days=35")[0] == 503
 
@@ -201,7 +222,12 @@ def test_a_second_drill_is_kept_out(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "times"),
-    some([("CREATE TABLE", 2), ("(INSERT|LOAD DATA).*employees", 1), ("COMMIT", 1)], 3),
+    [
+        ("CREATE TABLE", 2),
+        ("(INSERT|LOAD DATA).*employees", 1),
+        ("COMMIT", 1),
+        ("DROP DATABASE", 2),
+    ],
 )
 def test_a_killed_drill_is_cleared_by_the_next(
     database: Database,
@@ -230,6 +256,35 @@ def test_a_killed_drill_is_cleared_by_the_next(
     held.send_signal(signal.SIGKILL)
     held.communicate()
     assert databases(database) == {database.name, scratch}
+    status, record = drill()
+    assert (status, record["result"]) == (0, "good")
+    assert (checksums(database), databases(database)) == (before, {database.name})
+
+
+@pytest.mark.slow
+def test_a_drill_killed_while_it_stores_its_record(
+    database: Database,
+    bucket: Bucket,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+) -> None:
+    """A drill killed once its database is dropped leaves no record; the next one is good."""
+    take_backup()
+    before = checksums(database)
+    bucket.storage.fail("drills", action="delay", seconds=60)
+    killed = subprocess.Popen(
+        [sys.executable, PROJECT / "manage.py", "drill"],
+        env={**os.environ, **database.environment, **bucket.environment},
+        stderr=subprocess.DEVNULL,
+    )
+    faults.wait_until(lambda: scratch in databases(database))
+    faults.wait_until(lambda: scratch not in databases(database))
+    killed.kill()
+    killed.wait()
+    bucket.storage.heal()
+    assert (checksums(database), bucket.blobs("hiring/drills/")) == (before, {})
     status, record = drill()
     assert (status, record["result"]) == (0, "good")
     assert (checksums(database), databases(database)) == (before, {database.name})
