@@ -57,10 +57,7 @@ def report_connection(settings: Settings, deadline: Deadline) -> Iterator[Connec
     """This thread's connection for reports, reused between requests and replaced when it is dead.
 
     The deadline ends every wait for the server, however slowly its answer arrives, and the server
-    stops its statements a moment before.
-
-    Raises:
-        DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
+    stops its statements a moment before. The errors are those of `own_connection`.
     """
     with _translated_errors():
         connection = _living_connection(deadline) or login.connect(settings, deadline)
@@ -93,10 +90,8 @@ def own_connection(
     """A connection for one backup, truncation or load, always closed at the end.
 
     Args:
-        settings: of the database.
-        deadline: of all that is done with it.
+        settings, deadline, variables: as of `login.connect`.
         patience: seconds for which connecting is tried again.
-        variables: as of `login.connect`.
 
     Raises:
         DatabaseUnavailable, Misconfigured, Busy, TimedOut: whatever happens inside, translated.
@@ -181,8 +176,7 @@ def snapshot(
     The metadata locks come first: a table that is swapped or altered after the snapshot, but
     before it is read, would read as empty or fail. `SELECT ... LIMIT 0` takes the lock without
     opening a view; the first row read, of information_schema too, opens one view of all three.
-    Writers do not wait; ALTER and TRUNCATE wait until the end. `patience` is that of
-    `own_connection`.
+    Writers do not wait; ALTER and TRUNCATE wait until the end.
 
     Raises:
         Busy: a table is locked or being altered.
@@ -197,9 +191,7 @@ def snapshot(
 def open_snapshot(connection: Connection, *, now: bool = False) -> None:
     """Begins a transaction that holds the tables as they are, and opens its view at the first row.
 
-    Args:
-        connection: to begin it on.
-        now: open the view at once, before the metadata locks: right only under table locks.
+    `now` opens the view at once, before the metadata locks: right only under table locks.
     """
     view = "WITH CONSISTENT SNAPSHOT, " if now else ""
     execute(connection, f"START TRANSACTION {view}READ ONLY")
@@ -208,13 +200,7 @@ def open_snapshot(connection: Connection, *, now: bool = False) -> None:
 
 
 def lock_tables(connection: Connection, mode: str, *more: str) -> None:
-    """Locks the three tables.
-
-    Args:
-        connection: that then holds the locks.
-        mode: READ or WRITE.
-        more: further parts of LOCK TABLES.
-    """
+    """Locks the three tables for READ or WRITE; `more` are further parts of LOCK TABLES."""
     locks = [*(f"{quote(table)} {mode}" for table in TABLES), *more]
     execute(connection, f"LOCK TABLES {', '.join(locks)}")
 
@@ -222,12 +208,7 @@ def lock_tables(connection: Connection, mode: str, *more: str) -> None:
 def check_base_tables(
     connection: Connection, engine: str | None = None, tables: Iterable[str] = TABLES
 ) -> None:
-    """Checks that tables exist and hold their own rows.
-
-    Args:
-        connection: to look with.
-        engine: that each table must have, if any.
-        tables: to check.
+    """Checks that tables exist, hold their own rows, and have an engine if it is given.
 
     Raises:
         Busy: a table is being renamed.

@@ -182,16 +182,8 @@ def run(
 ) -> Iterator[ReportRow]:
     """Yields the rows of a report on one year, or on several in one statement, as they arrive.
 
-    Args:
-        connection: to read on.
-        report: which.
-        first: the year, or the first one: FIRST_YEAR to LAST_YEAR.
-        last: the last year of several.
-        most: maximum number of rows.
-
-    Yields:
-        A tuple for each row, with a value for each of the report's columns. For several years, the
-        rows of one year after those of the other, each with its year in front.
+    Each row is a tuple with a value for each of the report's columns. For several years, the rows
+    of one year come after those of the other, each with its year in front.
 
     Raises:
         TooManyRows: there are more than `most` rows.
@@ -237,16 +229,9 @@ def too_many(rows: int | None = None) -> TooManyRows:
 
 
 def years_with_hires(connection: Connection, first: int, last: int) -> list[int] | None:
-    """The years to offer beside those shown; a hire counts whatever its department and job.
+    """In order, the years shown, first to last, that have hires, and the nearest others.
 
-    Args:
-        connection: to read on.
-        first: the first year shown.
-        last: the last one.
-
-    Returns:
-        In order, the years shown that have hires, and the nearest others; None where they were not
-        found within YEARS_SECONDS.
+    A hire counts whatever its department and job. None if it takes longer than YEARS_SECONDS.
     """
     nearest = limited(NEAREST_YEARS, YEARS_SECONDS)
     try:

@@ -32,7 +32,7 @@ def truncate(
     dry_run: bool,
     while_locked: WhileLocked | None = None,
 ) -> dict[str, int]:
-    """Empties the three tables and restarts their ids at 1.
+    """Empties the three tables, restarts their ids at 1, and returns the rows that each had.
 
     The order: every check, every lock, `while_locked`, then the tables. Writers wait meanwhile.
     Without autocommit, LOCK TABLES takes InnoDB's own table locks too, which wait for a prepared XA
@@ -43,9 +43,6 @@ def truncate(
         deadline: when to give up; once the first table is being emptied, nothing stops the others.
         dry_run: check and count, but change nothing.
         while_locked: if it raises, nothing is truncated.
-
-    Returns:
-        The rows that each table had.
 
     Raises:
         Misconfigured: a table is not a base table, another table refers to one of the three or

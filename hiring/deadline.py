@@ -6,11 +6,7 @@ from hiring.errors import TimedOut
 
 
 class Deadline:
-    """A moment after which work stops itself.
-
-    Args:
-        seconds: from now.
-    """
+    """A moment, so many seconds from now, after which work stops itself."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds

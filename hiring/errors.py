@@ -69,14 +69,7 @@ class NoCredentials(Misconfigured):
 
 
 class PartlyEmptied(BundleError):
-    """A truncation failed after its first table was empty.
-
-    Args:
-        empty: the tables that are empty.
-        full: those that still hold their rows.
-        unknown: those of which the server did not say it.
-        backup: the address of the backup that the truncation took, if any.
-    """
+    """A truncation failed after its first table was empty; `backup` is the one that it took."""
 
     code = "partly_emptied"
 
@@ -84,12 +77,10 @@ class PartlyEmptied(BundleError):
         self, empty: list[str], full: list[str], unknown: list[str], backup: str | None
     ) -> None:
         states = {"empty": empty, "still full": full, "empty or full": unknown}
-        message = "the truncation failed half way; " + "; ".join(
-            f"{state}: {', '.join(tables)}" for state, tables in states.items() if tables
-        )
+        parts = [f"{state}: {', '.join(tables)}" for state, tables in states.items() if tables]
         if backup:
-            message += f"; all rows are in the backup {backup}"
-        super().__init__(message)
+            parts.append(f"all rows are in the backup {backup}")
+        super().__init__("; ".join(["the truncation failed half way", *parts]))
 
 
 class StorageFailed(BundleError):

@@ -21,7 +21,7 @@ def event(message: str, severity: str = "INFO", **fields: object) -> None:
 
     Args:
         message: what happened, one of a fixed list of names, so that it can be searched for.
-        severity: one of Cloud Logging's: INFO, WARNING, ERROR.
+        severity: one of Cloud Logging's.
         fields: what varies: numbers, names, texts of errors; never a secret.
     """
     line = {"severity": severity, "message": message, **fields, **request.get({})}

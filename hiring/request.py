@@ -49,6 +49,10 @@ def read_request(
 
 BODY_SECONDS = 5
 """How long a caller may take to show that a body of unknown length is empty."""
+PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""Headers with which old and new browsers mark a prefetch."""
+LOGGED_CHARACTERS = 200
+"""Number of characters of a header or a parameter that are logged; both can have any length."""
 
 
 def _has_body(request: flask.Request) -> bool:
@@ -68,20 +72,9 @@ def _has_body(request: flask.Request) -> bool:
         return True
 
 
-PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-"""Headers with which old and new browsers mark a prefetch."""
-
-
 def _is_prefetch(request: flask.Request) -> bool:
     purposes = (request.headers.get(name, "").lower() for name in PREFETCH_HEADERS)
     return any("prefetch" in purpose or "preview" in purpose for purpose in purposes)
-
-
-# For the log
-
-
-LOGGED_CHARACTERS = 200
-"""Number of characters of a header or a parameter that are logged; both can have any length."""
 
 
 def request_fields(request: flask.Request) -> dict[str, object]:

@@ -28,10 +28,7 @@ class StorageLocation:
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked settings; `read_settings` makes them.
-
-    `authorities` are the PEM certificates of DB_SSL_CA's file.
-    """
+    """The checked settings; `authorities` are the PEM certificates of DB_SSL_CA's file."""
 
     password: str = field(repr=False)
     user: str
@@ -88,11 +85,7 @@ def storage_settings() -> Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Reads and checks the settings.
-
-    Args:
-        environment: names and values, as in `os.environ`. An empty value counts as not set,
-            except for DB_PASS, which must be set but may be empty.
+    """Reads and checks the settings; an empty variable counts as not set, except for DB_PASS.
 
     Raises:
         Misconfigured: a variable is missing or malformed; the message has its name and an example.

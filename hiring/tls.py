@@ -38,16 +38,10 @@ def read_authorities(path: str) -> str:
 
 
 def verifying_context(authorities: str | None, host: str) -> ssl.SSLContext | None:
-    """The context with which PyMySQL requires TLS and verifies the server.
+    """The context that requires TLS and verifies the server; None without authorities.
 
-    Args:
-        authorities: certificates as `read_authorities` returns them. One of them must have signed
-            the server's certificate, itself or through others.
-        host: a name, for which the certificate must be, or an address, for which Cloud SQL issues
-            no certificate.
-
-    Returns:
-        The context, the same one for the same arguments; None without authorities.
+    One of the authorities must have signed the server's certificate, itself or through others. The
+    certificate must be for a host that is a name; Cloud SQL issues none for an address.
     """
     if not authorities:
         return None

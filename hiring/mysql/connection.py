@@ -3,25 +3,23 @@
 Checked with PyMySQL 1.2.4, which `requirements.txt` pins. PyMySQL has no public way to do any of
 the following; `tests/project/test_private.py` fails where one of the names is gone.
 
-    _rfile                        where PyMySQL reads: replaced by a stream that sets a timeout
-                                  before each read. PyMySQL's own timeout starts again with each
-                                  byte, and is the same for a login and the longest query.
-    _write_bytes                  a write timeout for each piece of a statement: PyMySQL has one for
-                                  the whole, which a long statement on a slow line exceeds.
-    _create_ssl_ctx               one TLS context for all connections that verify nothing: PyMySQL
-                                  loads every authority of the system for each, 20 ms each.
-    _result.unbuffered_active     stops PyMySQL from reading the rows that `receive` reads, and the
-                                  rest of those that nobody wants.
-    _next_seq_id                  the number of the next packet, to check that none is missing.
-    _sock, _read_timeout,         the socket, and the timeouts that PyMySQL believes it has.
-    _current_timeout
-    _read_bytes                   the rest of a row that is longer than the buffer.
-    _execute_command,             a LOAD DATA LOCAL with lines from memory: PyMySQL would send any
-    _read_packet                  file that the server names, and stays unable to.
-    _force_close                  closes a connection whose protocol state is unknown.
-    _secure                       whether PyMySQL sends a password as it is where there is no TLS:
-                                  it does so on every unix socket, on a forwarded one in vain.
-    _process_auth                 refuses what gives the password to a server that nobody verified.
+    _rfile                     where PyMySQL reads: replaced by a stream that sets a timeout before
+                               each read. PyMySQL's own starts again with each byte.
+    _write_bytes               a write timeout for each piece of a statement: PyMySQL has one for
+                               the whole, which a long statement on a slow line exceeds.
+    _create_ssl_ctx            one TLS context for all connections that verify nothing: PyMySQL
+                               loads every authority of the system for each, 20 ms each.
+    _result.unbuffered_active  stops PyMySQL from reading the rows that `receive` reads, and the
+                               rest of those that nobody wants.
+    _next_seq_id               the number of the next packet, to check that none is missing.
+    _sock, _read_timeout, _current_timeout  the socket, and the timeouts that PyMySQL believes in.
+    _read_bytes                the rest of a row that is longer than the buffer.
+    _execute_command, _read_packet  a LOAD DATA LOCAL with lines from memory: PyMySQL would send any
+                               file that the server names, and stays unable to.
+    _force_close               closes a connection whose protocol state is unknown.
+    _secure                    whether PyMySQL sends a password as it is where there is no TLS: it
+                               does so on every unix socket, on a forwarded one in vain.
+    _process_auth              refuses what gives the password to a server that nobody verified.
 
 Its private module `_auth` is imported a second time, with cryptography, for the first RSA login.
 """
@@ -80,11 +78,8 @@ class Connection(PyMySQLConnection):
     def log_in(self, connected: socket.socket, *, private: bool) -> None:
         """Logs in over a connected socket, with TLS where the server offers it.
 
-        Args:
-            connected: to the server; closed if the login fails.
-            private: whether the line is the server's own unix socket, on which it takes a password
-                as it is. Elsewhere, and without TLS, the password is encrypted with the server's
-                RSA key.
+        A `private` line is the server's own unix socket, on which it takes a password as it is.
+        Elsewhere, and without TLS, the password is encrypted with the server's RSA key.
 
         Raises:
             pymysql.err.Error: the server refuses the login.
@@ -200,7 +195,7 @@ class Connection(PyMySQLConnection):
 
 
 def limited(select: str, seconds: float) -> str:
-    """A SELECT that the server stops: what one kind of server runs is a comment to the other.
+    """A SELECT that the server stops after so long; each kind of server reads its own comment.
 
     https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
     https://dev.mysql.com/doc/refman/8.4/en/optimizer-hints.html#optimizer-hints-execution-time

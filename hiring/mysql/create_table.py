@@ -99,12 +99,7 @@ _NOTHING = _Token()
 
 
 def fault(table: str, statement: str) -> str | None:
-    """Why a CREATE TABLE is not one that a restore runs; None where it is.
-
-    Args:
-        table: that it must create, in the database in use.
-        statement: without a semicolon.
-    """
+    """Why a statement is not a CREATE TABLE of a table that a restore runs; None where it is."""
     try:
         tokens = list(_tokens(statement))
         _check(table, tokens)

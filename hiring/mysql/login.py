@@ -29,7 +29,7 @@ def connect(
 
     Args:
         settings: of the database.
-        deadline: of all that is done with it; a login has a shorter one.
+        deadline: of all that is done with it; a login has CONNECT_SECONDS.
         multi_statements: whether one query may hold several statements.
         variables: further session variables and their values.
 

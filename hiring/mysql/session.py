@@ -47,12 +47,9 @@ def is_mariadb(connection: Connection) -> bool:
 
 
 def begin(connection: Connection, database: str, variables: dict[str, Any]) -> None:
-    """Sets what a new session depends on, and ends what `init_connect` may have begun.
+    """Sets what a new session depends on, with further variables, and uses a database.
 
-    Args:
-        connection: just opened.
-        database: to use.
-        variables: further session variables and their values.
+    It ends what `init_connect` may have begun.
 
     Raises:
         Misconfigured: `init_connect` has hidden one of the three tables by a temporary one.
