@@ -7,15 +7,14 @@ Each of CLIENTS clients sends one request after another over one connection, on 
 
 import http.client
 import statistics
-import threading
 import time
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import tabulate
 
 from bench import stack
-from bench.stack import Stack
-from local import sample, serve
+from local import serve
 
 CLIENTS = 8
 WARM_SECONDS = 1
@@ -24,18 +23,9 @@ FORMATS = ("text", "html", "json", "ndjson", "csv")
 COLUMNS = ["report", "format", "requests/s", "p95 ms"]
 
 
-def fill(running: Stack) -> None:
-    """Inserts the sample data."""
-    with running.connect() as connection, connection.cursor() as cursor:
-        for table, rows in sample.TABLES.items():
-            places = ", ".join(["%s"] * len(sample.COLUMNS[table]))
-            columns = ", ".join(sample.COLUMNS[table])
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows())
-        connection.commit()
-
-
-def send(address: str, path: str, until: float, seconds: list[float]) -> None:
-    """Sends one client's requests until a time; appends the seconds that each took."""
+def send(address: str, path: str, until: float) -> list[float]:
+    """Sends one client's requests until a time; returns the seconds that each took."""
+    seconds = []
     connection = http.client.HTTPConnection(address)
     while time.monotonic() < until:
         started = time.perf_counter()
@@ -45,31 +35,29 @@ def send(address: str, path: str, until: float, seconds: list[float]) -> None:
         seconds.append(time.perf_counter() - started)
         assert response.status == http.client.OK, path
     connection.close()
+    return seconds
 
 
 def measure(address: str, path: str, duration: float) -> tuple[float, float]:
     """Measures requests a second, and the 95th percentile of a request in milliseconds."""
-    seconds: list[float] = []
-    arguments = (address, path, time.monotonic() + duration, seconds)
-    clients = [threading.Thread(target=send, args=arguments) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
+    until = time.monotonic() + duration
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        sent = [clients.submit(send, address, path, until) for _ in range(CLIENTS)]
+    seconds = [each for client in sent for each in client.result()]
     return len(seconds) / duration, statistics.quantiles(seconds, n=20)[-1] * 1000
 
 
 def main() -> None:
     lines = []
     with stack.running() as running:
-        fill(running)
+        stack.fill(running.connect())
         address = urllib.parse.urlsplit(running.url).netloc
         for report in list(serve.ENTRY_POINTS)[:2]:
             for wanted in FORMATS:
                 path = f"{report}?format={wanted}"
                 measure(address, path, WARM_SECONDS)
                 lines.append((report, wanted, *measure(address, path, SECONDS)))
-        print(f"{CLIENTS} clients ({stack.machine(running.server)})")
+        print(f"{CLIENTS} clients ({running.machine})")
     print(tabulate.tabulate(lines, COLUMNS, "github", floatfmt=".0f"))
 
 

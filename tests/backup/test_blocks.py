@@ -658,9 +658,9 @@ def peak_of_a_backup(bundle: Bundle) -> float:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(bundle: Bundle, database: Database) -> None:
     """Four times the rows take at most a tenth more memory, and less than 160 MB."""
-    fill(database, 100_000)
+    fill(database.connect(), 100_000)
     small = peak_of_a_backup(bundle)
-    fill(database, 400_000)
+    fill(database.connect(), 400_000)
     large = peak_of_a_backup(bundle)
     assert large < 160
     assert large < 1.1 * small

@@ -31,8 +31,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from bench.stack import ACCOUNT, BUCKET, DATABASE, PROJECT, START_SECONDS, children, numbers
+from bench.stack import children
 from local import process
+from local.__main__ import ACCOUNT, BUCKET, DATABASE, PROJECT, SERVE_SECONDS
 from local.database import DatabaseServer
 
 KILLS = int(os.environ.get("KILLS", "100"))
@@ -78,7 +79,7 @@ class Parts:
         )
         self.client.create_bucket(BUCKET)
         self._functions = self._start("local.serve", str(self._port))
-        process.wait_for_port(self._functions, self._port, START_SECONDS, str)
+        process.wait_for_port(self._functions, self._port, SERVE_SECONDS, str)
 
     def _start(self, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self._folder / f"{module}.log").open("ab") as log:
@@ -88,7 +89,7 @@ class Parts:
     def _start_storage(self) -> None:
         arguments = (str(self._folder / "objects"), str(self._storage_port))
         self._storage = self._start("local.emulator", *arguments)
-        process.wait_for_port(self._storage, self._storage_port, START_SECONDS, str)
+        process.wait_for_port(self._storage, self._storage_port, SERVE_SECONDS, str)
 
     def kill(self, victim: str, load: "subprocess.Popen[bytes] | None") -> None:
         """Kills a part, and restarts it unless it restarts by itself."""
@@ -189,11 +190,10 @@ class Trial:
             cursor.execute("SET foreign_key_checks = 0")
             cursor.execute("REPLACE INTO departments VALUES (1, 'Sales')")
             cursor.execute("REPLACE INTO jobs VALUES (1, 'Clerk')")
-            cursor.execute(
-                f"INSERT INTO employees SELECT {first} + n, 'Ana', '2021-02-03', 1, 1"
-                f" FROM {numbers(ROWS)}"
-            )
-        self._committed |= set(range(first + 1, first + ROWS + 1))
+            ids = range(first + 1, first + ROWS + 1)
+            insert = "INSERT INTO employees VALUES (%s, 'Ana', '2021-02-03', 1, 1)"
+            cursor.executemany(insert, [(each,) for each in ids])
+        self._committed |= set(ids)
 
     def measure(self) -> None:
         """Runs each operation once without a kill; a later kill falls within its time."""
