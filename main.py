@@ -84,7 +84,7 @@ def _error(error: BundleError, request: flask.Request, function: str) -> flask.R
         back = "?format=html" if function in REPORT_FUNCTIONS else ""
         content = page.render_error(error.status, error.code, str(error), back)
         response = flask.Response(content, status=error.status)
-        response.headers["Content-Security-Policy"] = page.content_security_policy()
+        response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
     else:
         response = _json({"error": {"code": error.code, "message": str(error)}}, error.status)
     response.headers.update(error.headers)
@@ -161,7 +161,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
         content = collect(pieces, deadline)
     response = flask.Response(content, mimetype=wanted)
     if wanted == HTML:
-        response.headers["Content-Security-Policy"] = page.content_security_policy()
+        response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
     if wanted == CSV:
         name = f"{report.name}-{query.years}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)

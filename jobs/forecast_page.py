@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 
 from pages.names import Label
-from pages.page import style
+from pages.page import STYLE
 
 TEMPLATE = Path(__file__).with_name("forecast.html")
 MONTHS_SHOWN = 36
@@ -64,7 +64,7 @@ def render(departments: list[ForecastDepartment], band: float, better: bool) -> 
     gap = first - int(past[-1][:4]) * 12 - int(past[-1][5:]) - 1
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     return template.render(
-        style=style(),
+        style=STYLE,
         charts=[(department.label, _months(department, shown, band)) for department in largest],
         years=years,
         rows=[*sums, total],

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-GAP = 0.2
-"""The part of a column's place that is empty."""
-SMALL_PERCENT = 5
-"""Below this, a bar may be thinner than a pixel on a phone."""
-LABEL_CHARACTERS = 48
-"""Characters that the labels of all columns may have together on a phone."""
+GAP = 0.2  # of a column's place
+SMALL_PERCENT = 5  # below this, a bar may be thinner than a pixel on a phone
+LABEL_CHARACTERS = 48  # of all columns together, on a phone
 YEARS_LABELLED = 8
 
 
@@ -47,16 +44,9 @@ def columns(numbers: Sequence[int], kinds: Sequence[str], highest: int) -> Marku
 def labelled(
     numbers: Sequence[int], headings: Sequence[str], highest: int
 ) -> list[tuple[float, float, str, str]]:
-    """The labels of columns: all have a number, or none has.
+    """The labels of columns: the middle and the height, in percent, a number and a heading.
 
-    Args:
-        numbers: of the columns.
-        headings: their years or quarters.
-        highest: fills the whole height.
-
-    Returns:
-        For each column the middle of its place and its height, in percent, its number and its
-        heading; what has no room is empty.
+    What has no room is empty; all columns have a number, or none has.
     """
     texts = [f"{number:,}" for number in numbers]
     fit = len(texts) * max(map(len, texts)) <= LABEL_CHARACTERS

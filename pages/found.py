@@ -73,7 +73,6 @@ class Found:
     """What the page shows.
 
     Attributes:
-        query: the request's.
         departments: with hires in the requested years, in the order of names.
         gone: with hires in the year before a single one only.
         sums: hires of a column and its number of departments, whatever the filter hides.

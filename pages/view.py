@@ -7,22 +7,26 @@ from markupsafe import Markup
 from pages import drawing
 from pages.found import PAGE_ROWS, Found, Hires
 from pages.names import visible
-from pages.words import signed
+
+MINUS = "\u2212"
+
+
+def signed(number: float, places: int = 0) -> str:
+    """A number with its sign, and a minus as wide as a plus."""
+    text = f"{number:+,.{places}f}"
+    return "0" if not float(text.replace(",", "")) else text.replace("-", MINUS)
 
 
 class PageTable:
     """What the template asks for: a row is the `Hires` of a department or a job, or the total.
 
     Attributes:
-        columns: the headings, by the order's name for the column, such as `q1` or `hires`.
+        columns: the headings, by the column's name in `order`.
         kinds: the CSS class of each bar's colour.
-        longest: hires that the bar of a row has room for.
-        highest: hires of the highest column above the table.
-        mean: of the year, where the page compares with it.
-        means: of each of several years, as text.
-        total: the last row.
-        departments: in the requested order, at most PAGE_ROWS.
-        sections: the departments in parts, each with its heading if there are any.
+        longest: hires that the bar of a row has room for; `highest` those of the chart's columns.
+        mean: of the year, where the page compares with it; `means` those of several years, as text.
+        departments: in the requested order, at most PAGE_ROWS; `sections` in parts.
+        above: the departments above it; `busiest`: the years or quarters with most hires.
     """
 
     def __init__(self, found: Found) -> None:
@@ -37,19 +41,18 @@ class PageTable:
         self.longest = max(*(size(self.drawn(each)) for each in found.departments), 1)
         label = "Total of these" if query.filter else "Total"
         self.total = Hires("", "", 0, found.total, label)
-        self.highest = max(*self.drawn(self.total), 1)
+        self.highest = max(self.drawn(self.total))
+        highest = [column for column in found.drawn if found.total[column] == self.highest]
+        self.busiest = [query.headings[column] for column in highest]
         self.departments = self.arranged(found.departments)
         self.sections = [("", self.departments)]
         self.mean = found.mean("hires") if "hires" in found.sums else None
+        self.above = [each for each in found.departments if found.is_above(each, "hires")]
         if self.mean is not None:
-            above = [each for each in self.departments if found.is_above(each, "hires")]
-            below = [each for each in self.departments if not found.is_above(each, "hires")]
-            headings = (
-                f"Above the mean of {self.mean:,.1f}",
-                f"The mean of {self.mean:,.1f}, or below",
-            )
-            parts = zip(headings, (above, below), strict=True)
-            self.sections = [(heading, rows) for heading, rows in parts if rows]
+            parts: dict[str, list[Hires]] = {"above": [], "below": []}
+            for each in self.departments:
+                parts["above" if found.is_above(each, "hires") else "below"].append(each)
+            self.sections = [(part, rows) for part, rows in parts.items() if rows]
         hiring = [] if self.mean else [year for year, sums in found.sums.items() if sums[1]]
         self.means = {year: f"{found.mean(year):,.1f}" for year in hiring}
 
@@ -95,8 +98,8 @@ class PageTable:
         numbers = self.drawn(self.total)
         headings = [self.query.headings[column] for column in self.found.drawn]
         return (
-            drawing.columns(numbers, self.kinds, self.highest),
-            drawing.labelled(numbers, headings, self.highest),
+            drawing.columns(numbers, self.kinds, self.highest or 1),
+            drawing.labelled(numbers, headings, self.highest or 1),
         )
 
     def arranged(self, rows: list[Hires]) -> list[Hires]:
