@@ -195,6 +195,11 @@ def store(connection: Connection, location: StorageLocation, deadline: Deadline)
         if left and isinstance(error, BundleError):
             error.args = (f"{error}; left behind in {folder.address}: {', '.join(left)}",)
         raise
+    return report_stored(folder, manifest, started)
+
+
+def report_stored(folder: OutputFolder, manifest: dict[str, Any], started: float) -> dict[str, Any]:
+    """Logs that a backup is stored, and if it holds no rows; returns what a request is answered."""
     seconds = round(time.monotonic() - started, 3)
     logs.event("backup stored", backup=folder.address, seconds=seconds)
     answer = {"backup": folder.address, **manifest}

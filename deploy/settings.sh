@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Reads the settings of deploy.sh and of the jobs' submit scripts from deploy.env, and checks them.
+# Reads the settings of deploy.sh and of jobs/submit.sh from deploy.env, and checks them.
 
 EXAMPLE=deploy/deploy.env.example
 # Every name that deploy.env may hold.

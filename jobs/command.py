@@ -1,17 +1,11 @@
-"""Shared by the jobs' commands: settings, password, and errors as exit statuses.
+"""Shared by the jobs' commands: settings, password, and the exit status.
 
 The settings are those of the functions. A job's environment cannot hold a secret, so DB_PASS_SECRET
-may name one in Secret Manager instead of DB_PASS.
-
-    status
-    0   done
-    1   failed: the last log line says why; no manifest was stored
+may name one in Secret Manager: projects/my-project/secrets/my-secret/versions/latest.
 """
 
-import argparse
 import base64
 import os
-import re
 import traceback
 from collections.abc import Callable
 
@@ -21,11 +15,8 @@ import google.auth.transport.requests
 import requests
 
 from hiring import logs
-from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured
-from hiring.settings import Settings, read_settings, storage_settings
-from hiring.storage import newest
-from restore.backup_source import Backup
+from hiring.settings import Settings, read_settings
 
 SECRETS_URL = "https://secretmanager.googleapis.com/v1"
 SECRETS_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -36,16 +27,15 @@ JOB_SECONDS = 24 * 3600
 
 
 def run(job: Callable[[], None]) -> int:
-    """Runs a job; returns the exit status of its command."""
+    """Runs a job; returns 0, or 1 where it failed: then the last log line says why."""
     try:
         job()
+        return 0
     except BundleError as error:
         logs.event("job failed", "ERROR", code=error.code, reason=str(error))
-        return 1
     except Exception:  # noqa: BLE001 - the boundary: Spark raises errors of many kinds
         logs.event("job failed", "ERROR", code=BundleError.code, stack_trace=traceback.format_exc())
-        return 1
-    return 0
+    return 1
 
 
 def database_settings() -> Settings:
@@ -56,44 +46,12 @@ def database_settings() -> Settings:
     """
     environment = dict(os.environ)
     if secret := environment.get("DB_PASS_SECRET"):
-        environment["DB_PASS"] = read_secret(secret)
+        environment["DB_PASS"] = _read_secret(secret)
     return read_settings(environment)
 
 
-def newest_backup() -> Backup:
-    """The newest complete backup of DB_NAME's database.
-
-    Raises:
-        Misconfigured: GCS_PATH is missing, or a setting is malformed.
-        BadSource: there is none, or it holds no rows.
-        StorageFailed: Cloud Storage refused or failed.
-    """
-    return Backup(newest.find_newest(storage_settings(), Deadline(JOB_SECONDS)))
-
-
-def read_no_arguments(description: str | None) -> None:
-    """Reads the command line of a job that takes no argument but --help."""
-    argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-
-
-def read_secret(name: str) -> str:
-    """Reads the value of a secret's version.
-
-    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
-
-    Args:
-        name: such as projects/my-project/secrets/my-secret/versions/latest.
-
-    Raises:
-        Misconfigured: it is missing, or this job's account may not read it.
-    """
-    if not re.fullmatch(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+", name):
-        raise Misconfigured(
-            "DB_PASS_SECRET is malformed; for example"
-            " DB_PASS_SECRET=projects/my-project/secrets/my-secret/versions/latest"
-        )
+def _read_secret(name: str) -> str:
+    """https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access"""
     try:
         credentials, _ = google.auth.default(scopes=[SECRETS_SCOPE])
         session = google.auth.transport.requests.AuthorizedSession(credentials)

@@ -1,97 +1,50 @@
 """Renders the forecast's page: past and coming months, and sums beside those of past years."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
-from pages.names import Label
+from jobs.hire_history import YEAR, History, as_text
+from pages.names import Label, labels
 from pages.page import STYLE
 
 TEMPLATE = Path(__file__).with_name("forecast.html")
-MONTHS_SHOWN = 36
 YEARS_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class ForecastDepartment:
-    """A department's past and forecast hires by month."""
-
-    label: Label
-    past: dict[str, int]
-    coming: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Month:
-    """A column of a department's chart, in percent of its width and height."""
-
-    name: str
-    hires: float
-    kind: str
-    x: float
-    height: float
-    low: float
-    high: float
-
-
-def render(departments: list[ForecastDepartment], band: float, better: bool) -> str:
+def render(history: History, forecast: list[dict[str, Any]], errors: dict[str, Any]) -> str:
     """Renders the page.
 
     Args:
-        departments: at least one, all with the same months.
-        band: the error of a month's forecast in the past, in hires.
-        better: whether that error was smaller than that of last year's months.
+        history: with at least one department.
+        forecast: a row for each department and coming month, in the order of the departments.
+        errors: of the forecast in the past.
     """
-    past, coming = list(departments[0].past), list(departments[0].coming)
-    years = sorted({month[:4] for month in past})[-YEARS_SHOWN:]
-    shown = past[-MONTHS_SHOWN:]
-    largest = sorted(departments, key=lambda department: -sum(department.coming.values()))
-    sums = [
-        (
-            department.label,
-            [sum(n for month, n in department.past.items() if month[:4] == year) for year in years],
-            sum(department.coming.values()),
-        )
-        for department in largest
-    ]
-    total = (
-        Label("Total"),
-        [sum(column) for column in zip(*(row[1] for row in sums), strict=True)],
-        sum(row[2] for row in sums),
-    )
-    first = int(coming[0][:4]) * 12 + int(coming[0][5:])
-    gap = first - int(past[-1][:4]) * 12 - int(past[-1][5:]) - 1
+    months = [as_text(month) for month in range(history.start, history.end)]
+    names = labels(history.departments)
+    years = sorted({month[:4] for month in months})[-YEARS_SHOWN:]
+    departments = []
+    for place, (key, hires) in enumerate(history.hires.items()):
+        past = [(month, int(number)) for month, number in zip(months, hires, strict=True)]
+        sums = [sum(number for month, number in past if month[:4] == year) for year in years]
+        coming = [(row["month"], row["hires"]) for row in forecast[place * YEAR :][:YEAR]]
+        total = sum(number for _, number in coming)
+        departments.append((names[key], past[-YEARS_SHOWN * YEAR :], coming, [*sums, total]))
+    departments.sort(key=lambda department: -department[3][-1])
+    rows = [(label, sums) for label, _, _, sums in departments]
+    totals = [sum(column) for column in zip(*(sums for _, sums in rows), strict=True)]
+    gap = history.coming - history.end
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     return template.render(
         style=STYLE,
-        charts=[(department.label, _months(department, shown, band)) for department in largest],
+        charts=departments,
         years=years,
-        rows=[*sums, total],
-        coming=coming,
-        past=past,
+        rows=[*rows, (Label("Total"), totals)],
+        coming=[as_text(history.coming), as_text(history.coming + YEAR - 1)],
+        last=months[-1],
         # The month of the backup itself is not over.
         gap=gap if gap > 1 else 0,
-        band=band,
-        better=better,
+        band=errors["all"]["poisson"]["root_mean_squared_error"],
+        better=errors["better"] == "poisson",
     )
-
-
-def _months(department: ForecastDepartment, shown: list[str], band: float) -> list[Month]:
-    months: list[tuple[str, str, float, float]] = [
-        ("past", name, department.past[name], 0) for name in shown
-    ]
-    months += [("coming", name, hires, band) for name, hires in department.coming.items()]
-    top = max(1, *(hires + beside for _, _, hires, beside in months))
-    return [
-        Month(
-            name,
-            hires,
-            kind,
-            100 * place / len(months),
-            100 * hires / top,
-            100 * max(hires - beside, 0) / top,
-            100 * (hires + beside) / top if beside else 0,
-        )
-        for place, (kind, name, hires, beside) in enumerate(months)
-    ]

@@ -1,61 +1,70 @@
-"""The hires of a backup by department and month, for the forecast.
+"""The hires of a backup by department and month, for the forecast."""
 
-An invalid record, which holds its values as MySQL prints them, is a hire like any other.
-"""
-
-import decimal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from restore.backup_source import Backup
 
+YEAR = 12  # months
+LONGEST = 10 * YEAR
+"""Maximum number of months to learn from; older ones say little about next year."""
 
-def count_hires(backup: Backup) -> Counter[tuple[int, str]]:
-    """Number of hires by month, counted from the year 0, and the department's key.
+Months = npt.NDArray[np.float64]
+"""Number of hires in consecutive months."""
 
-    Raises:
-        BadSource, StorageFailed: an object differs from the manifest, or cannot be read.
+
+@dataclass(frozen=True)
+class History:
+    """The hires of each department, by its id, in the months from `start` to before `end`.
+
+    Months are counted from the year 0; `coming` is the first one after the backup's.
     """
-    hires: Counter[tuple[int, str]] = Counter()
-    for row in _rows(backup, "employees"):
-        if row["datetime"] is not None and row["department_id"] is not None:
-            day = _text(row["datetime"])
-            year, month = int(day[:4]), int(day[5:7])
-            if month:  # MySQL allows the month 0
-                hires[year * 12 + month - 1, _text(row["department_id"])] += 1
-    return hires
+
+    start: int
+    end: int
+    coming: int
+    departments: dict[Any, Any]
+    hires: dict[Any, Months]
 
 
-def departments(backup: Backup) -> dict[str, tuple[Any, Any]]:
-    """The ids and names of the departments, by key.
+def read_history(backup: Backup) -> History:
+    """Hires by department, from the first month with hires to the last one.
 
-    Raises:
-        BadSource, StorageFailed: as `count_hires`.
+    The month of the backup is not over, so it is left out. Months without hires at the end mean
+    that the records end there, not that hiring stopped.
     """
-    return {
-        _text(row["id"]): (_plain(row["id"]), _plain(row["department"]))
-        for row in _rows(backup, "departments")
+    departments = {row["id"]: row["department"] for row in _records(backup, "departments")}
+    taken = _month(backup.manifest.taken_at)
+    counted = Counter(
+        (row["department_id"], _month(row["datetime"]))
+        for row in _records(backup, "employees")
+        if row["department_id"] in departments and row["datetime"] is not None
+    )
+    months = [month for _, month in counted if month < taken]
+    end = max(months, default=-1) + 1
+    start = max(min(months, default=0), end - LONGEST)
+    hires = {
+        key: np.array([counted[key, month] for month in range(start, end)], dtype=np.float64)
+        for key in departments
     }
+    return History(start, end, taken + 1, departments, hires)
 
 
-def _rows(backup: Backup, table: str) -> Iterator[dict[str, Any]]:
-    stored = backup.manifest.tables[table]
-    for each in stored.objects:
-        yield from backup.records(each)
-    for each in stored.invalid_objects:
-        yield from backup.invalid_records(each)
+def _records(backup: Backup, table: str) -> Iterator[dict[str, Any]]:
+    for stored in backup.manifest.tables[table].objects:
+        yield from backup.records(stored)
 
 
-def _text(value: Any) -> str:
-    """A value as MySQL prints it."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return f"{value:f}" if isinstance(value, decimal.Decimal) else str(value)
+def _month(moment: object) -> int:
+    year, month = str(moment).split("-")[:2]
+    return int(year) * YEAR + int(month) - 1
 
 
-def _plain(value: Any) -> Any:
-    """A value of an invalid record as one of a valid row."""
-    if not isinstance(value, bytes):
-        return value
-    return int(value) if value.isdigit() else _text(value)
+def as_text(month: int) -> str:
+    """A month, counted from the year 0, such as 2021-03."""
+    return f"{month // YEAR:04}-{month % YEAR + 1:02}"

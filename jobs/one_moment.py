@@ -1,9 +1,11 @@
 """Snapshots of one moment for all tasks of a Spark barrier stage: opened under one read lock.
 
+The first task locks the tables, on a connection of its own, and writers wait. Nobody can commit, so
+all snapshots hold the same. Some milliseconds later the lock is let go.
+
 Spark's own barriers take a second each, so there is none while the tables are locked. Locks of the
 server that are only a name take their place: the first task holds the gate of each other one until
-the tables are locked, and each other one holds a lock until its snapshot is open.
-
+the tables are locked, and each other one holds a lock until its snapshot is open:
 https://dev.mysql.com/doc/refman/8.4/en/locking-functions.html
 """
 
@@ -35,14 +37,7 @@ BARRIER_SECONDS = 180
 def lead(
     connection: Connection, name: str, tasks: int, settings: Settings, deadline: Deadline
 ) -> tuple[dict[str, Any], BundleError | None]:
-    """Opens the first task's snapshot while the tables are locked, and all others do.
-
-    Args:
-        connection: for the snapshot.
-        name: of this attempt.
-        tasks: their number.
-        settings: for the connection that locks.
-        deadline: of that connection.
+    """Opens the first task's snapshot, while the tables are locked and all others open theirs.
 
     Returns:
         The head of the manifest, or why the tables could not be locked.
@@ -59,7 +54,7 @@ def lead(
         except BundleError as error:
             return {}, error
         finally:
-            _let_go(connection)
+            select(connection, "SELECT RELEASE_ALL_LOCKS()")
         db.open_snapshot(connection, now=True)
         head = backup.read_head(connection, locked=True)
         for task in range(1, tasks):
@@ -78,7 +73,7 @@ def follow(connection: Connection, name: str, task: int) -> None:
     BarrierTaskContext.get().barrier()
     _take(connection, f"{name} gate {task}", BARRIER_SECONDS)
     db.open_snapshot(connection, now=True)
-    _let_go(connection)
+    select(connection, "SELECT RELEASE_ALL_LOCKS()")
 
 
 def lock(opened: contextlib.ExitStack, settings: Settings, deadline: Deadline) -> Connection:
@@ -108,7 +103,3 @@ def lock(opened: contextlib.ExitStack, settings: Settings, deadline: Deadline) -
 def _take(connection: Connection, name: str, seconds: float) -> None:
     if select(connection, "SELECT GET_LOCK(%s, %s)", name, seconds) != [(1,)]:
         raise Busy(f"another worker held the lock {name} for {seconds} s")
-
-
-def _let_go(connection: Connection) -> None:
-    select(connection, "SELECT RELEASE_ALL_LOCKS()")

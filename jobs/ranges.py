@@ -3,8 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiring import logs
 from hiring.avro.schema import Table
@@ -20,43 +19,29 @@ ORDERED = re.compile(
 An ENUM, for example, is ordered by its number but compared by its name: ranges would overlap.
 """
 
-EVERYTHING = "TRUE"
 
+class Range(NamedTuple):
+    """A part of a table's rows: each row meets the condition of exactly one range."""
 
-@dataclass(frozen=True)
-class Range:
-    """A part of a table's rows.
-
-    Attributes:
-        table: its name.
-        number: of the range in its table.
-        condition: as SQL; each row of the table meets the condition of exactly one range.
-    """
-
-    table: str
+    table: Table
     number: int
     condition: str
 
 
 def split(connection: Connection, table: Table, rows: int, most: int) -> list[Range]:
-    """Splits a table by the first column of its primary key.
-
-    Args:
-        connection: to find the bounds with.
-        table: to split.
-        rows: its number of rows.
-        most: rows of a range, at most.
-    """
-    bounds = list(_bounds(connection, table, most)) if rows > most else []
-    if not bounds:
-        return [Range(table.name, 0, EVERYTHING)]
-    column = quote(table.primary_key[0])
-    conditions = [
-        f"{column} < {bounds[0]}",
-        *(f"{column} >= {low} AND {column} < {high}" for low, high in itertools.pairwise(bounds)),
-        f"{column} >= {bounds[-1]}",
-    ]
-    return [Range(table.name, number, condition) for number, condition in enumerate(conditions)]
+    """Splits a table of so many rows, by its key's first column, into ranges of `most` at most."""
+    conditions = ["TRUE"]
+    if rows > most and (bounds := list(_bounds(connection, table, most))):
+        column = quote(table.primary_key[0])
+        conditions = [
+            f"{column} < {bounds[0]}",
+            *(
+                f"{column} >= {low} AND {column} < {high}"
+                for low, high in itertools.pairwise(bounds)
+            ),
+            f"{column} >= {bounds[-1]}",
+        ]
+    return [Range(table, number, condition) for number, condition in enumerate(conditions)]
 
 
 def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
@@ -65,16 +50,15 @@ def _bounds(connection: Connection, table: Table, most: int) -> Iterator[str]:
     if key is None or not ORDERED.match(key.mysql_type):
         logs.event("table not split", "WARNING", table=table.name)
         return
-    column, name = quote(key.name), quote(table.name)
-    condition, skipped = EVERYTHING, most
+    select_key = f"SELECT {quote(key.name)} FROM {quote(table.name)}"
+    condition, skipped = "TRUE", most
     while found := select(
         connection,
-        f"SELECT {column} FROM {name} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET {skipped}",
+        f"{select_key} WHERE {condition} ORDER BY {quote(key.name)} LIMIT 1 OFFSET {skipped}",
     ):
-        bound = _literal(connection, found[0][0])
-        yield bound
+        yield (bound := _literal(connection, found[0][0]))
         # Greater, not at least: many rows may share the key's first column, and bounds must rise.
-        condition, skipped = f"{column} > {bound}", most - 1
+        condition, skipped = f"{quote(key.name)} > {bound}", most - 1
 
 
 def _literal(connection: Connection, value: Any) -> str:

@@ -8,11 +8,13 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Bucket, Database
+from conftest import PROJECT, Bucket, Database
 from werkzeug.test import Client
 
 from hiring.version import VERSION
@@ -145,11 +147,11 @@ def test_the_sample_data_is_forecast_better_than_by_last_year(
 def test_a_department_that_never_hires_does_not_flatter_the_errors() -> None:
     """The errors are those of the departments that hire."""
     module = importlib.import_module("jobs.forecast")
-    hires = {"1": np.arange(48.0) % 7}
-    history = module.History(2020 * 12, 2024 * 12, {"1": (1, "Legal")}, hires)
-    idle = {"2": np.zeros(48)}
+    start, end = 2020 * 12, 2024 * 12
+    hires = {1: np.arange(48.0) % 7}
+    history = module.History(start, end, end, {1: "Legal"}, hires)
     beside = dataclasses.replace(
-        history, departments={"1": (1, "Legal"), "2": (2, "Idle")}, hires=hires | idle
+        history, departments={1: "Legal", 2: "Idle"}, hires=hires | {2: np.zeros(48)}
     )
     assert module.measure(beside) == module.measure(history)
 
@@ -287,3 +289,16 @@ def test_future_hires_are_not_learnt_from(client: Client, database: Database, st
     client.get("/backup-data")
     forecast()
     assert stored()["manifest.json"]["last_month"] == "2022-12"
+
+
+@pytest.mark.slow
+def test_the_job_prints_its_help() -> None:
+    """`--help` prints help and runs nothing; without a setting, the job would fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.forecast", "--help"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Forecasts hires" in done.stdout

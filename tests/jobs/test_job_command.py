@@ -67,13 +67,6 @@ def test_a_secret_that_may_not_be_read_is_named(
     assert str(raised.value) == f"{name} cannot be read: HTTPError"
 
 
-def test_a_malformed_secret_is_refused_with_an_example(environment: pytest.MonkeyPatch) -> None:
-    """A malformed secret name is refused with an example before any call."""
-    environment.setenv("DB_PASS_SECRET", "hiring-reports-password")
-    with pytest.raises(Misconfigured, match="for example DB_PASS_SECRET=projects/my-project/"):
-        command.database_settings()
-
-
 def test_without_a_secret_the_password_is_a_setting(environment: pytest.MonkeyPatch) -> None:
     """Without DB_PASS_SECRET, the password is DB_PASS."""
     environment.setenv("DB_PASS", PASSWORD)

@@ -1,4 +1,4 @@
-"""The jobs' submit scripts: the gcloud commands that they run, and the modules that they pack."""
+"""The jobs' submit script: the gcloud commands that it runs, and the modules that it packs."""
 
 import io
 import os
@@ -66,10 +66,10 @@ def source(tmp_path: Path) -> Path:
 def run_script(
     source: Path, environment: dict[str, str], job: str, *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the submit script of a job to its end."""
+    """Runs the submit script to its end."""
     path = f"{source / 'bin'}:{environment.get('PATH', '/usr/bin:/bin')}"
     return subprocess.run(
-        [source / "jobs" / f"submit-{job}.sh", *arguments],
+        [source / "jobs" / "submit.sh", job, *arguments],
         env=environment | {"PATH": path} | SETTINGS | settings,
         capture_output=True,
         text=True,
@@ -101,7 +101,7 @@ Submit = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def submit(source: Path, project: Project, tmp_path: Path) -> Iterator[Submit]:
-    """Runs a submit script, with gcloud connected to the project; skipped without gcloud."""
+    """Runs the submit script, with gcloud connected to the project; skipped without gcloud."""
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")
     with Gcloud(tmp_path / "gcloud", project).running() as gcloud:
@@ -132,7 +132,6 @@ PROPERTIES = ",".join(
         "--properties=spark.dynamicAllocation.enabled=false",
         "spark.executor.instances=2",
         "spark.executor.cores=4",
-        "spark.speculation=false",
         "spark.dataproc.driverEnv.PYTHONPATH=./packages",
         "spark.executorEnv.PYTHONPATH=./packages",
         "spark.dataproc.driverEnv.GOOGLE_CLOUD_PROJECT=acme",
@@ -198,7 +197,7 @@ def test_missing_settings_are_named_before_anything_is_called(
     """An empty setting is named as a missing one; without gcloud, no call could succeed."""
     answer = run_script(source, {}, job, **dict.fromkeys(missing, ""))
     assert answer.stderr == (
-        f"submit-{job}.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
+        f"submit.sh: missing in the environment and in deploy.env: {' '.join(missing)} "
         "(deploy/deploy.env.example explains them)\n"
     )
     assert (answer.returncode, answer.stdout) == (1, "")
@@ -209,7 +208,7 @@ def test_an_unknown_argument_is_refused(source: Path, job: str, argument: str) -
     """A mistyped argument is named, and nothing is called."""
     answer = run_script(source, {}, job, argument)
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr.endswith(f"submit-{job}.sh: unknown argument: {argument}\n")
+    assert answer.stderr.endswith(f"submit.sh: unknown argument: {argument}\n")
 
 
 def imports(folder: Path, module: str) -> None:
@@ -299,7 +298,7 @@ def test_a_build_that_fails_is_named_and_nothing_is_submitted(
     project.build_fails = True
     answer = submit("forecast")
     assert (answer.returncode, project.jobs) == (1, {})
-    assert "submit-forecast.sh: failed: build the image. " in answer.stderr
+    assert "submit.sh: failed: build the image. " in answer.stderr
 
 
 @pytest.mark.deployment
@@ -320,6 +319,4 @@ def test_what_deploy_makes_is_asked_for_before_anything_is_made(
         project.buckets.clear()
     answer = submit(job)
     assert (answer.returncode, project.accounts, project.now) == (1, {}, 0)
-    assert answer.stderr == (
-        f"submit-{job}.sh: failed: {missing} is missing; run ./deploy.sh first\n"
-    )
+    assert answer.stderr == (f"submit.sh: failed: {missing} is missing; run ./deploy.sh first\n")

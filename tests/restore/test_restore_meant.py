@@ -3,8 +3,6 @@
 import gzip
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 import requests
 import stored_backup
-from conftest import PROJECT, Bucket, Database, Loader
+from conftest import Bucket, Database, Loader
 from support import load_on_terminal, some
 
 from hiring.deadline import Deadline
@@ -253,7 +251,7 @@ def test_jobs_without_credentials_or_storage_say_so(
     environment.setenv("CLOUDSDK_CONFIG", str(tmp_path))
 
     def read_newest() -> None:
-        command.newest_backup()
+        newest.find_newest(storage_settings(), Deadline(60))
 
     assert command.run(read_newest) == 1
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
@@ -281,21 +279,7 @@ def test_the_jobs_follow_the_same_rule(
     take_backup(other)
     for name, value in (bucket.environment | {"DB_NAME": database.name}).items():
         environment.setenv(name, value)
-    assert command.newest_backup().address == own
+    assert newest.find_newest(storage_settings(), Deadline(60)).address == own
     database.execute("DELETE FROM departments")
     take_backup()
-    assert command.newest_backup().address == own
-
-
-@pytest.mark.slow
-def test_a_job_prints_its_help() -> None:
-    """`--help` prints help and runs nothing; without a setting, the job would fail."""
-    code = "from jobs import command; command.read_no_arguments('What it does.')"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--help"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "What it does." in done.stdout
+    assert newest.find_newest(storage_settings(), Deadline(60)).address == own

@@ -65,7 +65,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def session(settings: Mapping[str, str]) -> Iterator[None]:
     """Runs Spark for the jobs that this process calls; they take a second, not a Java start.
 
-    Two tasks run at a time, each up to four times until it succeeds, as on a cluster.
+    Four tasks run at a time, each up to four times until it succeeds, as on a cluster.
 
     Args:
         settings: the environment of Spark's workers.
@@ -73,7 +73,7 @@ def session(settings: Mapping[str, str]) -> Iterator[None]:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    arguments = shlex.join([*_options("local[2,4]", CONFIGURATION), "pyspark-shell"])
+    arguments = shlex.join([*_options("local[4,4]", CONFIGURATION), "pyspark-shell"])
     with mock.patch.dict(
         os.environ, {**environment(settings), "PYSPARK_SUBMIT_ARGS": arguments}, clear=True
     ):
