@@ -2,17 +2,12 @@
 
 Everything is read from one consistent view of the tables. Nothing is ever overwritten. The manifest
 is stored last and read back: a folder without one is not a backup.
-
-    gs://bucket/prefix/backups/20261122T151624.123456Z/
-        departments.avro  jobs.avro  employees.avro
-        invalid/employees.jsonl     rows with a value that Avro cannot hold, if any
-        reports/....json            the reports on every year, on the same view of the tables,
-        reports/....ndjson          and the same rows as one object a line
-        schema.sql                  SHOW CREATE TABLE of the three
-        manifest.json
+`docs/backups.md` shows the folder.
 """
 
+import functools
 import json
+import operator
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -32,24 +27,20 @@ from hiring.settings import Settings, StorageLocation
 from hiring.storage import catalog, retention
 from hiring.storage.manifest import FORMAT, MANIFEST
 from hiring.storage.objects import OutputFolder
-from hiring.storage.rows import StoredRows, store_rows
+from hiring.storage.rows import store_rows
 from hiring.tables import TABLES
 from hiring.version import WRITER
 
 
-def table_entry(name: str, parts: list[StoredRows]) -> dict[str, Any]:
-    """The manifest's entry for a table whose rows were stored in these parts."""
-    entry: dict[str, Any] = {
-        "table": name,
-        "rows": sum(part.rows for part in parts),
-        "objects": [stored for part in parts for stored in part.objects],
-        "invalid_rows": sum(part.invalid_rows for part in parts),
+def table_entry(name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The manifest's entry for a table, from those of the parts in which its rows were stored."""
+    joined = {
+        key: functools.reduce(operator.add, [part[key] for part in parts]) for key in parts[0]
     }
-    if invalid := [stored for part in parts for stored in part.invalid_objects]:
-        entry["invalid_objects"] = invalid
-    if warnings := [warning for part in parts for warning in part.warnings]:
-        entry["warnings"] = warnings
-    return entry
+    optional = ("invalid_objects", "warnings")
+    return {"table": name} | {
+        key: each for key, each in joined.items() if each or key not in optional
+    }
 
 
 def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:

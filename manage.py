@@ -1,15 +1,6 @@
 """The operator's one command: backs up, lists, checks, prunes, restores, imports and exports.
 
-    python manage.py backup
-    python manage.py list [--long | --json]
-    python manage.py check [ADDRESS | --all] [--quick]
-    python manage.py prune --keep-last N --keep-days D [--keep-weekly W] [--keep-monthly M]
-                           [--yes] [--dry-run]
-    python manage.py restore SOURCE [--table NAME] [--from-database NAME] [--replace] [--yes]
-                             [--dry-run]
-    python manage.py import SOURCE [--replace] [--yes] [--max-invalid PERCENT] [--dry-run]
-    python manage.py drill [ADDRESS]
-    python manage.py bigquery ADDRESS --dataset DATASET
+    python manage.py COMMAND --help
 
 The settings are those of the functions; only `backup`, `restore`, `import` and `drill` need a
 database. The exit statuses are those of operate/endings.py: after 0 a restore or import has
@@ -107,14 +98,14 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     about = "remove backups of DB_NAME that no rule keeps"
     pruned = command("prune", pruning.run, about, storage_settings)
     for name, metavar, what in (
-        ("last", "N", "so many of the newest stay"),
-        ("days", "D", "those within so many days of the newest stay"),
-        ("weekly", "W", "the newest of each of the last so many weeks stays"),
-        ("monthly", "M", "the newest of each of the last so many months stays"),
+        ("--keep-last", "N", "so many of the newest stay"),
+        ("--keep-days", "D", "those within so many days of the newest stay"),
+        ("--keep-weekly", "W", "the newest of each of the last so many weeks stays"),
+        ("--keep-monthly", "M", "the newest of each of the last so many months stays"),
     ):
-        required = name in ("last", "days")
+        required = name in ("--keep-last", "--keep-days")
         pruned.add_argument(
-            f"--keep-{name}", metavar=metavar, type=_count, default=0, required=required, help=what
+            name, metavar=metavar, type=_count, default=0, required=required, help=what
         )
     pruned.add_argument("--yes", action="store_true", help="do not ask")
     pruned.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")

@@ -9,9 +9,8 @@ import io
 import queue
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 
 def connect_unix(path: str, seconds: float) -> socket.socket:
@@ -36,49 +35,32 @@ def connect(host: str, port: int, seconds: float) -> socket.socket:
     Args:
         host: a name or an address.
         port: of the server.
-        seconds: limit of the whole.
+        seconds: limit of the whole. An attempt that takes longer ends in its thread, unnoticed.
 
     Raises:
         OSError: there is no such name, or no address answers in time.
         UnicodeError: the name is malformed.
     """
-    end = time.monotonic() + seconds
-    failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in _look_up(host, port, seconds):
-        connected = socket.socket(family, kind, protocol)
+    results: queue.SimpleQueue[socket.socket | Exception] = queue.SimpleQueue()
+
+    def attempt() -> None:
         try:
-            connected.settimeout(max(end - time.monotonic(), 0.001))
-            connected.connect(address)
-        except OSError as error:
-            connected.close()
-            failure = error
-            continue
-        connected.settimeout(None)
-        # As PyMySQL sets for the connections that it makes.
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return connected
-    raise failure
-
-
-def _look_up(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
-    """The addresses of a name. A lookup that takes longer goes on in its thread, for nothing."""
-    answers: queue.SimpleQueue[list[tuple[Any, ...]] | Exception] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            results.put(socket.create_connection((host, port), seconds))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
-            answers.put(error)
+            results.put(error)
 
-    threading.Thread(target=look_up, daemon=True).start()
+    threading.Thread(target=attempt, daemon=True).start()
     try:
-        answer = answers.get(timeout=seconds)
+        result = results.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"the lookup of its name took longer than {seconds:.0f} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+        raise TimeoutError("timed out") from None
+    if isinstance(result, Exception):
+        raise result
+    result.settimeout(None)
+    # As PyMySQL sets for the connections that it makes.
+    result.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    result.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return result
 
 
 @contextlib.contextmanager

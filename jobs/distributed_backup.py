@@ -68,8 +68,9 @@ def store_share(work: Work, _numbers: Iterator[int]) -> Iterator[tuple[int | str
     """Does the work of one task.
 
     Returns:
-        StoredRows by the place of their range. From the first task also `entries` of the manifest
-        and the `rows` of each table in the snapshot, or only why the tables were `refused`.
+        The manifest's entry for stored rows by the place of their range. From the first task also
+        `entries` of the manifest and the `rows` of each table in the snapshot, or only why the
+        tables were `refused`.
     """
     context = BarrierTaskContext.get()
     task, tasks = context.partitionId(), len(context.getTaskInfos())

@@ -21,7 +21,10 @@ from hiring.tables import TABLES
 from hiring.terminal import counted, for_shell
 
 DECIMAL_TARGETS = ("NUMERIC", "BIGNUMERIC", "STRING")
-"""BigQuery's types for decimals, in the order in which it tries them."""
+"""BigQuery takes the first of them that holds a decimal column's digits.
+
+https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationLoad
+"""
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001 - of every command
@@ -46,22 +49,23 @@ def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001
     )
     for name in TABLES:
         table = found.manifest.tables[name]
-        fields = _read_fields(folder, table.objects[0].name)
-        answer("", f"# Table {name}: {counted(table.rows, 'row')}.", *_notes(fields, table))
+        columns = _read_columns(folder, table.objects[0].name)
+        answer("", f"# Table {name}: {counted(table.rows, 'row')}.", *_notes(columns, table))
         addresses = [folder.address + stored.name for stored in table.objects]
-        answer(*_commands(f"{options.dataset}.{name}", place, addresses, _decimal_targets(fields)))
+        answer(*_commands(f"{options.dataset}.{name}", place, addresses))
     return 0
 
 
-def _commands(table: str, place: str, addresses: list[str], targets: list[str]) -> list[str]:
+def _commands(table: str, place: str, addresses: list[str]) -> list[str]:
     """The lines that load objects into a table, or make an external table of them."""
     load = ["load", "--source_format=AVRO", "--use_avro_logical_types"]
-    load += [f"--decimal_target_types={target}" for target in targets]
+    load += [f"--decimal_target_types={target}" for target in DECIMAL_TARGETS]
     definition = {
         "sourceFormat": "AVRO",
         "sourceUris": addresses,
         "avroOptions": {"useAvroLogicalTypes": True},
-    } | ({"decimalTargetTypes": targets} if targets else {})
+        "decimalTargetTypes": DECIMAL_TARGETS,
+    }
     file = f"{table.rpartition('.')[2]}.external.json"
     make = ["mk", f"--external_table_definition={file}", f"{table}_external"]
     return [
@@ -72,8 +76,7 @@ def _commands(table: str, place: str, addresses: list[str], targets: list[str]) 
     ]
 
 
-def _read_fields(folder: CloudFolder, name: str) -> tuple[Column, ...]:
-    """The fields of an Avro file."""
+def _read_columns(folder: CloudFolder, name: str) -> tuple[Column, ...]:
     try:
         with folder.open(name, to_end=False) as stream:
             return container.read(io.BufferedReader(stream, BUFFER_BYTES))[0]
@@ -81,32 +84,11 @@ def _read_fields(folder: CloudFolder, name: str) -> tuple[Column, ...]:
         raise BadSource(f"{folder.address}{name} can't be read: {error}") from error
 
 
-def _target(field: Column) -> str | None:
-    """BigQuery's type for a decimal field; None for another field.
-
-    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
-    """
-    kind = field.type.avro
-    if not isinstance(kind, dict) or field.type.logical != "decimal":
-        return None
-    scale, whole = kind["scale"], kind["precision"] - kind["scale"]
-    if scale <= 9 and whole <= 29:
-        return "NUMERIC"
-    return "BIGNUMERIC" if scale <= 38 and whole <= 38 else "STRING"
-
-
-def _decimal_targets(fields: tuple[Column, ...]) -> list[str]:
-    """The targets up to the widest that a field needs; none if all fit NUMERIC, the default."""
-    needed = {_target(field) for field in fields}
-    last = max((DECIMAL_TARGETS.index(each) for each in needed if each), default=0)
-    return list(DECIMAL_TARGETS[: last + 1]) if last else []
-
-
-def _notes(fields: tuple[Column, ...], table: StoredTable) -> list[str]:
+def _notes(columns: tuple[Column, ...], table: StoredTable) -> list[str]:
     """The differences between the table and its copy in BigQuery, a comment each."""
     kept = {
-        "STRING": [each for each in fields if _target(each) == "STRING" or _is_text(each)],
-        "BYTES": [each for each in fields if each.type.avro == "bytes"],
+        "STRING": [each for each in columns if _becomes_string(each)],
+        "BYTES": [each for each in columns if each.type.avro == "bytes"],
     }
     notes = [
         f"# Stays {kind}: {', '.join(f'{each.name} ({each.mysql_type})' for each in found)}."
@@ -118,8 +100,14 @@ def _notes(fields: tuple[Column, ...], table: StoredTable) -> list[str]:
     return notes
 
 
-def _is_text(field: Column) -> bool:
-    """Whether a field is a string although its column is not a text in MySQL."""
-    return field.type.avro == "string" and not re.match(
-        r"(var)?char|(tiny|medium|long)?text", field.mysql_type
+def _becomes_string(column: Column) -> bool:
+    """Whether BigQuery has a STRING for a column that is not a text in MySQL.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+    """
+    kind = column.type.avro
+    if isinstance(kind, dict) and kind.get("logicalType") == "decimal":
+        return bool(kind["scale"] > 38 or kind["precision"] - kind["scale"] > 38)
+    return kind == "string" and not re.match(
+        r"(var)?char|(tiny|medium|long)?text", column.mysql_type
     )

@@ -1,7 +1,7 @@
 """Reads a backup: its manifest once, then its objects, each compared with the manifest.
 
 `Backup.check` compares every byte with the manifest before the first row is written. A restore
-reads each object again through the same check. `backup.py` shows the layout of the folder.
+reads each object again through the same check. `docs/backups.md` shows the folder.
 """
 
 import contextlib

@@ -68,13 +68,6 @@ class ObjectWriter:
         with storage_client.translated(self._bucket):
             self._stream.write(piece)
 
-    def flush(self) -> None:
-        """Does nothing: fastavro calls it, but Cloud Storage takes only whole chunks."""
-
-    def seekable(self) -> bool:
-        """Returns False: fastavro asks, to know whether to append to an existing file."""
-        return False
-
     @property
     def crc32c(self) -> str:
         """The CRC32C of the bytes passed on so far, as Cloud Storage prints it."""

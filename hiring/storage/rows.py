@@ -7,7 +7,6 @@ wait for them. Memory does not grow with the table.
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hiring import logs
@@ -24,20 +23,6 @@ PROGRESS_SECONDS = 30
 """How often the log reports the progress of a table."""
 
 
-@dataclass(frozen=True)
-class StoredRows:
-    """The manifest's entries for the objects that hold the rows of a statement.
-
-    `warnings` are sentences about rows that no restore brings back.
-    """
-
-    rows: int
-    objects: list[dict[str, Any]]
-    invalid_rows: int
-    invalid_objects: list[dict[str, Any]]
-    warnings: list[str]
-
-
 def store_rows(
     connection: Connection,
     table: Table,
@@ -46,7 +31,7 @@ def store_rows(
     name: str,
     deadline: Deadline,
     on_block: Callable[[encoding.Block], None] | None = None,
-) -> StoredRows:
+) -> dict[str, Any]:
     """Stores the rows of a statement as one Avro object, and its invalid records as another.
 
     Args:
@@ -57,6 +42,10 @@ def store_rows(
         name: of the Avro object in the folder.
         deadline: when to give up.
         on_block: called with each block in the encoding thread, if given.
+
+    Returns:
+        The manifest's entry for these rows; its `warnings` are sentences about rows that no restore
+        brings back.
 
     Raises:
         StorageFailed, TimedOut: as they say.
@@ -94,10 +83,12 @@ def store_rows(
         folder.wait_for(compressing)
     seconds = round(time.monotonic() - started, 3)
     logs.event("rows stored", object=name, rows=rows, invalid=invalid.count, seconds=seconds)
-    return StoredRows(
-        rows,
-        [{"rows": rows, **folder.stored(name)}],
-        invalid.count,
-        [{"rows": invalid.count, **folder.stored(invalid.name)}] if invalid.count else [],
-        invalid.warnings(),
-    )
+    return {
+        "rows": rows,
+        "objects": [{"rows": rows, **folder.stored(name)}],
+        "invalid_rows": invalid.count,
+        "invalid_objects": [{"rows": invalid.count, **folder.stored(invalid.name)}]
+        if invalid.count
+        else [],
+        "warnings": invalid.warnings(),
+    }

@@ -27,7 +27,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
@@ -105,26 +104,21 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(BoundedReader(raw, connected, seconds))
 
 
-class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _Response
-
-
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+def _bounded(pool: Any) -> Any:
+    """A class of connection pools whose answers are `_Response`s."""
+    connection = type(
+        pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _Response}
+    )
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class _BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = {
+            scheme: _bounded(pool)
+            for scheme, pool in self.poolmanager.pool_classes_by_scheme.items()
+        }
 
 
 @functools.cache
