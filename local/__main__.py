@@ -18,14 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from local import process, sample
 from local.database import DatabaseServer, quote
 from local.emulator import StorageEmulator
-from local.programs import DatabaseServerError
+from local.process import StackError
 from local.serve import SOURCE
 
 PROJECT = SOURCE.parent
@@ -40,7 +39,6 @@ GCS_PATH = f"{BUCKET}/local"
 MARK_DATABASE = "sample_data"
 MARK = f"{MARK_DATABASE}.loaded"
 SERVE_SECONDS = 30
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 WELCOME = """
 The four functions, each with a line to try it:
@@ -58,31 +56,24 @@ empty. To get the rows of the newest backup back:
 
 To get the sample data back, stop this and remove {database}.
 
-    database         {kind}, {rows} employees; log in as root through {socket}
+    database         {kind}, {rows:,} employees; log in as root through {socket}
     Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {bucket}
 
 Ctrl-C stops everything; the data is kept.
 """
 
 
-class StackError(Exception):
-    """The stack cannot start or go on; the message says why."""
-
-
-class Stopped(BaseException):
-    """The stack was asked to stop. Not an Exception, like KeyboardInterrupt."""
-
-
 def stop_on_signals() -> None:
-    """Turns the first stop signal into `Stopped`; later ones are ignored."""
+    """Turns the first stop signal into `KeyboardInterrupt`; later ones are ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(*_: object) -> NoReturn:
         # A second Ctrl-C must not interrupt the clean-up.
-        for number in STOP_SIGNALS:
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        raise Stopped
+        raise KeyboardInterrupt
 
-    for number in STOP_SIGNALS:
+    for number in numbers:
         signal.signal(number, stop)
 
 
@@ -94,21 +85,10 @@ def check_port(port: int) -> None:
     """
     try:
         socket.create_server(("127.0.0.1", port)).close()
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
         message = f"cannot serve on port {port}: {reason}; try PORT=8081 ./run.sh"
         raise StackError(message) from error
-
-
-@contextlib.contextmanager
-def running_database() -> Iterator[DatabaseServer]:
-    """Runs the database server, whose data is kept from run to run."""
-    server = DatabaseServer(FOLDER / "database")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
@@ -122,19 +102,12 @@ def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
         StackError: the load failed.
     """
     server.create_database(MARK_DATABASE)
-    with server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS {MARK} (at DATETIME NOT NULL) ENGINE = InnoDB")
-        cursor.execute(f"SELECT 1 FROM {MARK}")
-        if cursor.fetchone():
-            return
-        # An interrupted run may have left part of the data.
-        cursor.execute(f"DROP DATABASE IF EXISTS {quote(DATABASE)}")
-        server.create_database(DATABASE)
-        load_sample(settings)
-        cursor.execute(f"INSERT INTO {MARK} VALUES (UTC_TIMESTAMP())")
-
-
-def load_sample(settings: dict[str, str]) -> None:
+    server.execute(f"CREATE TABLE IF NOT EXISTS {MARK} (at DATETIME NOT NULL) ENGINE = InnoDB")
+    if server.execute(f"SELECT 1 FROM {MARK}"):
+        return
+    # An interrupted run may have left part of the data.
+    server.execute(f"DROP DATABASE IF EXISTS {quote(DATABASE)}")
+    server.create_database(DATABASE)
     with tempfile.TemporaryDirectory() as folder:
         sample.write_csv(Path(folder))
         command = [sys.executable, str(PROJECT / "manage.py"), "import", folder]
@@ -143,28 +116,16 @@ def load_sample(settings: dict[str, str]) -> None:
         )
     if done.returncode != 0:
         raise StackError(f"the sample data was not loaded:\n{done.stderr}")
+    server.execute(f"INSERT INTO {MARK} VALUES (UTC_TIMESTAMP())")
 
 
-def count_employees(server: DatabaseServer) -> int:
-    with server.connect(database=DATABASE) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT COUNT(*) FROM employees")
-        return int(cursor.fetchone()[0])
-
-
-@contextlib.contextmanager
-def running_storage() -> Iterator[StorageEmulator]:
-    """Runs the storage emulator, whose objects and port are kept from run to run."""
+def open_storage() -> StorageEmulator:
+    """The storage emulator, whose objects and port are kept from run to run."""
     kept = re.search(r"127\.0\.0\.1:(\d+)", ENVIRONMENT.read_text() if ENVIRONMENT.exists() else "")
     try:
-        emulator = StorageEmulator(FOLDER / "storage", int(kept[1]) if kept else 0)
+        return StorageEmulator(FOLDER / "storage", int(kept[1]) if kept else 0)
     except OSError:  # something else listens there now
-        emulator = StorageEmulator(FOLDER / "storage")
-    emulator.start()
-    try:
-        emulator.ensure_bucket(BUCKET)
-        yield emulator
-    finally:
-        emulator.stop()
+        return StorageEmulator(FOLDER / "storage")
 
 
 def settings_of(server: DatabaseServer, storage_url: str) -> dict[str, str]:
@@ -193,41 +154,37 @@ def write_environment(settings: dict[str, str]) -> None:
     ENVIRONMENT.write_text("".join(lines))
 
 
-@contextlib.contextmanager
-def running_functions(port: int, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the functions on `port`, with their log on standard error."""
-    functions = process.start(
-        [sys.executable, "-m", "local.serve", str(port)],
-        sys.stderr,
-        folder=PROJECT,
-        environment=os.environ | settings,
-    )
-    try:
-        process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
-        yield functions
-    finally:
-        process.stop(functions)
-
-
 def serve(port: int) -> NoReturn:
-    """Starts everything, prints how to use it, and waits for `Stopped`.
+    """Starts everything, prints how to use it, and waits for `KeyboardInterrupt`.
 
     Raises:
-        StackError, DatabaseServerError, process.ProcessError: a part did not start, or it ended.
+        StackError: a part did not start, or it ended.
     """
     check_port(port)
     with contextlib.ExitStack() as parts:
-        server = parts.enter_context(running_database())
-        emulator = parts.enter_context(running_storage())
+        server = DatabaseServer(FOLDER / "database")
+        parts.callback(server.stop)
+        server.start()
+        emulator = open_storage()
+        emulator.start()
+        parts.callback(emulator.stop)
+        emulator.ensure_bucket(BUCKET)
         settings = settings_of(server, emulator.url)
         write_environment(settings)
         load_sample_once(server, settings)
-        functions = parts.enter_context(running_functions(port, settings))
+        functions = process.start(
+            [sys.executable, "-m", "local.serve", str(port)],
+            sys.stderr,
+            folder=PROJECT,
+            environment=os.environ | settings,
+        )
+        parts.callback(process.stop, functions)
+        process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
         welcome = WELCOME.format(
             url=f"http://localhost:{port}",
             database=server.folder.relative_to(Path.cwd()),
             kind=f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}",
-            rows=f"{count_employees(server):,}",
+            rows=server.execute(f"SELECT COUNT(*) FROM {DATABASE}.employees")[0][0],
             env=ENVIRONMENT.relative_to(Path.cwd()),
             socket=server.socket,
             storage=emulator.url,
@@ -247,9 +204,9 @@ def main() -> None:
     stop_on_signals()
     try:
         serve(int(sys.argv[1]))
-    except (StackError, DatabaseServerError, process.ProcessError) as error:
+    except StackError as error:
         sys.exit(f"error: {error}")
-    except Stopped:
+    except KeyboardInterrupt:
         print("stopped", flush=True)
 
 

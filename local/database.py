@@ -8,20 +8,16 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.constants import CLIENT
 
 from local import process
-from local.programs import (
-    INSTALL_TOOL,
-    DatabaseServerError,
-    find_beside,
-    find_program,
-    read_version,
-)
+from local.process import StackError
+from local.programs import INSTALL_TOOL, find_beside, find_program, read_version
 
 START_SECONDS = 60
 # Linux allows 108 bytes, including the final zero byte.
@@ -46,7 +42,7 @@ class DatabaseServer:
     """One server process on one data folder.
 
     Attributes: `socket` (path of the unix socket), `port` (on 127.0.0.1), `version` (such as
-    "9.7" or "10.11"), `is_mariadb`, `log` (path of the server's log), `pid` (while it runs).
+    "9.7" or "10.11"), `is_mariadb`, `log` (path of the server's log).
     """
 
     def __init__(
@@ -67,7 +63,7 @@ class DatabaseServer:
             options: further options of the server, such as "--default-time-zone=+05:30".
 
         Raises:
-            DatabaseServerError: the server program is missing or does not print its version.
+            StackError: the server program is missing or does not print its version.
         """
         self.program = program or find_program()
         self.version, self.is_mariadb = read_version(self.program)
@@ -77,18 +73,8 @@ class DatabaseServer:
         self.socket = socket_path(self.folder)
         self.port = port or process.free_port()
         self._options = tuple(options)
+        self._as_root = ["--user=root"] if os.geteuid() == 0 else []
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The server's process id.
-
-        Raises:
-            DatabaseServerError: the server does not run.
-        """
-        if self._process is None:
-            raise DatabaseServerError("the server does not run")
-        return self._process.pid
 
     @property
     def is_running(self) -> bool:
@@ -99,7 +85,7 @@ class DatabaseServer:
         """Creates the data folder if it is missing, completely or not at all.
 
         Raises:
-            DatabaseServerError: the server's set-up failed.
+            StackError: the server's set-up failed.
         """
         if self.data.exists():
             return
@@ -108,53 +94,32 @@ class DatabaseServer:
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
         try:
             with self.log.open("ab") as log:
-                command = self._initialise_command(unfinished / "data")
-                # A private folder for temporary tables: see `_start_command`.
+                command = [*self._initialise_command(unfinished / "data"), *self._as_root]
+                # A private folder for temporary tables: see `start`.
                 environment = {**os.environ, "TMPDIR": str(unfinished)}
                 done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
-                raise DatabaseServerError(self._failure("could not make its data folder"))
+                raise self._failure("could not make its data folder")
             (unfinished / "data").rename(self.data)
         finally:
             shutil.rmtree(unfinished)
 
     def _initialise_command(self, data: Path) -> list[str]:
-        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        where = ["--no-defaults", f"--datadir={data}"]
         if not self.is_mariadb:
-            return [
-                self.program,
-                "--no-defaults",
-                "--initialize-insecure",
-                f"--datadir={data}",
-                *as_root,
-            ]
-        return [
-            find_beside(self.program, INSTALL_TOOL),
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--force",  # also where this machine's own name cannot be looked up
-            f"--datadir={data}",
-            *as_root,
-        ]
+            return [self.program, *where, "--initialize-insecure"]
+        tool = [find_beside(self.program, INSTALL_TOOL), *where]
+        # By force also where this machine's own name cannot be looked up.
+        return [*tool, "--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
 
     def start(self) -> None:
         """Starts the server, after creating its data folder if needed, and waits until it answers.
 
         Raises:
-            DatabaseServerError: it did not start within START_SECONDS, or is running already.
+            StackError: it did not start within START_SECONDS, or is running already.
         """
         self.initialise()
         self._clear_socket()
-        with self.log.open("ab") as log:
-            self._process = process.start(self._start_command(), log)
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.kill()
-            raise
-
-    def _start_command(self) -> list[str]:
         command = [
             self.program,
             "--no-defaults",
@@ -166,13 +131,24 @@ class DatabaseServer:
             f"--tmpdir={self.folder}",
             *SERVER_OPTIONS,
             *self._options,
+            *self._as_root,
         ]
-        return [*command, "--user=root"] if os.geteuid() == 0 else command
+        with self.log.open("ab") as log:
+            self._process = process.start(command, log)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not self._lets_in():
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise self._failure("did not start")
+                time.sleep(0.02)
+        except BaseException:
+            self.kill()
+            raise
 
     def _clear_socket(self) -> None:
         """Removes a killed server's socket and lock: MySQL may take its id for a live server's."""
         if self._listens():
-            raise DatabaseServerError(f"a server already runs on {self.folder}")
+            raise StackError(f"a server already runs on {self.folder}")
         self.socket.parent.mkdir(parents=True, exist_ok=True)
         self.socket.parent.chmod(0o700)  # root has no password
         self.socket.unlink(missing_ok=True)
@@ -191,22 +167,13 @@ class DatabaseServer:
             return False
         # MySQL listens for a moment even if its options are wrong.
         with contextlib.suppress(pymysql.OperationalError):
-            with self.connect() as connection, connection.cursor() as cursor:
-                # MariaDB creates root accounts for TCP too.
-                cursor.execute("SELECT host FROM mysql.user WHERE user = 'root'")
-                for (host,) in cursor.fetchall():
-                    if host != "localhost":
-                        cursor.execute("DROP USER root@%s", (host,))
+            # MariaDB creates root accounts for TCP too.
+            hosts = self.execute("SELECT host FROM mysql.user WHERE user = 'root'")
+            for (host,) in hosts:
+                if host != "localhost":
+                    self.execute("DROP USER root@%s", host)
             return True
         return False
-
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
-        while not self._lets_in():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise DatabaseServerError(self._failure("did not start"))
-            time.sleep(0.02)
 
     def stop(self) -> None:
         """Shuts the server down cleanly; does nothing if it does not run."""
@@ -216,7 +183,7 @@ class DatabaseServer:
         """Ends the server at once, as a crash would; does nothing if it does not run."""
         self._end(process.kill)
 
-    def _end(self, how: Any) -> None:
+    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
             how(self._process)
             self._process = None
@@ -241,48 +208,46 @@ class DatabaseServer:
         }
         return pymysql.connect(**{**defaults, **options})
 
+    def execute(self, sql: str, *values: Any) -> tuple[tuple[Any, ...], ...]:
+        """Runs one statement as root, on a connection of its own; returns its rows."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return tuple(cursor.fetchall())
+
     def create_database(self, name: str) -> None:
         """Creates a database unless it exists."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
+        self.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
 
     def run_script(self, script: Path, database: str) -> None:
-        """Runs an SQL file in a database; see `split_script`."""
-        with self.connect(database=database) as connection, connection.cursor() as cursor:
-            for statement in split_script(script.read_text()):
-                cursor.execute(statement)
+        """Runs an SQL file in a database."""
+        with (
+            self.connect(database=database, client_flag=CLIENT.MULTI_STATEMENTS) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(script.read_text())
+            while cursor.nextset():
+                pass
 
     def create_account(self, user: str, password: str, database: str) -> None:
         """Creates `user` if needed, sets its password, and grants all rights on `database`.
 
         With the right to see foreign keys everywhere, which a truncation needs.
         """
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
-            cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
-            pattern = quote_pattern(database).replace("%", "%%")
-            cursor.execute(f"GRANT ALL ON {pattern}.* TO %s@'%%'", (user,))
-            cursor.execute("GRANT REFERENCES ON *.* TO %s@'%%'", (user,))
+        self.execute("CREATE USER IF NOT EXISTS %s@'%%'", user)
+        self.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", user, password)
+        # GRANT takes `_` and `%` for wildcards.
+        pattern = quote(re.sub(r"([_%\\])", r"\\\1", database)).replace("%", "%%")
+        self.execute(f"GRANT ALL ON {pattern}.* TO %s@'%%'", user)
+        self.execute("GRANT REFERENCES ON *.* TO %s@'%%'", user)
 
-    def _failure(self, what: str) -> str:
+    def _failure(self, what: str) -> StackError:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        return "\n".join([f"{self.program} {what}; the end of {self.log}:", *lines])
+        return StackError("\n".join([f"{self.program} {what}; the end of {self.log}:", *lines]))
 
 
 def quote(name: str) -> str:
     """A quoted SQL identifier."""
     return "`" + name.replace("`", "``") + "`"
-
-
-def quote_pattern(database: str) -> str:
-    """A database's name, quoted for GRANT, where `_` and `%` would be wildcards."""
-    return quote(re.sub(r"([_%\\])", r"\\\1", database))
-
-
-def split_script(script: str) -> list[str]:
-    """The statements of an SQL script; each ends with a semicolon at the end of a line."""
-    statements = re.split(r";[ \t]*$", script, flags=re.MULTILINE)
-    return [statement.strip() for statement in statements if statement.strip()]
 
 
 def socket_path(folder: Path) -> Path:

@@ -4,6 +4,7 @@ Preconditions, generations, checksums, repeated chunks, cancelled uploads, pages
 ranges, holds, retention policies, and gzip that is decompressed during a download.
 """
 
+import contextlib
 import datetime
 import gzip
 import hashlib
@@ -41,39 +42,30 @@ class Store(Storage):
         self.request: Request = None
         self.stored: dict[str, Resource] = {}
         self._received: dict[str, bytearray] = {}
-        self._list = folder.resolve() / STORAGE_DIR / ".meta"
-        self._changes = self._list.with_name(".changes")
+        self._changes = folder.resolve() / STORAGE_DIR / ".changes"
         super().__init__(data_dir=str(folder.resolve()))
-        self._write_list()
 
     def _read_config_from_file(self) -> None:
-        """Reads the list of objects and what changed since it was written."""
+        """Replays what became of each bucket and object."""
         super()._read_config_from_file()
         lines = self._changes.read_text().splitlines() if self._changes.exists() else []
         for line in lines:
-            if not line.endswith("]"):  # a kill came between
-                break
-            bucket_name, file_name, file_obj = json.loads(line)
-            objects_of_bucket = self.objects.setdefault(bucket_name, {})
-            objects_of_bucket.pop(file_name, None)
-            if file_obj:
-                objects_of_bucket[file_name] = file_obj
+            with contextlib.suppress(ValueError):  # a kill cut this line
+                bucket_name, file_name, resource = json.loads(line)
+                kept = self.objects.setdefault(bucket_name, {}) if file_name else self.buckets
+                kept.pop(file_name or bucket_name, None)
+                if resource:
+                    kept[file_name or bucket_name] = resource
 
     def _write_config_to_file(self) -> None:
         """Writes nothing: the whole list for each object would take longer with each one."""
 
-    def _write_list(self) -> None:
-        """Writes the list of objects; after a kill, the old or the new list is there."""
-        new = self._list.with_suffix(".new")
-        new.write_text(json.dumps({"buckets": self.buckets, "objects": self.objects}))
-        new.replace(self._list)
-        self._changes.unlink(missing_ok=True)
-
-    def _write_change(self, bucket_name: str, file_name: str) -> None:
-        """Writes what became of an object, as one more line."""
-        file_obj = self.objects[bucket_name].get(file_name)
+    def _write_change(self, bucket_name: str, file_name: str = "") -> None:
+        """Writes what became of an object or a bucket, as one more line."""
+        kept = self.objects[bucket_name] if file_name else self.buckets
+        resource = kept.get(file_name or bucket_name)
         with self._changes.open("a") as changes:
-            changes.write(f"{json.dumps([bucket_name, file_name, file_obj])}\n")
+            changes.write(f"\n{json.dumps([bucket_name, file_name, resource])}")
 
     def _object_path(self, bucket_name: str, file_name: str) -> str:
         return f"{bucket_name}/{hashlib.sha256(file_name.encode()).hexdigest()}"
@@ -83,24 +75,15 @@ class Store(Storage):
 
     def create_bucket(self, bucket_name: str, bucket_obj: Resource) -> Resource:
         created: Resource = super().create_bucket(bucket_name, bucket_obj)
-        self._write_list()
+        self._write_change(bucket_name)
         return created
 
     def delete_bucket(self, bucket_name: str) -> None:
-        """Removes a bucket without objects, even if it has unfinished uploads."""
-        pending: dict[str, Resource] = self.resumable  # type: ignore[has-type]
-        self.resumable = {
-            key: each for key, each in pending.items() if each["bucket"] != bucket_name
-        }
         super().delete_bucket(bucket_name)
-        self._write_list()
+        self._write_change(bucket_name)
 
     def check(self, bucket_name: str, file_name: str) -> None:
-        """Checks the request's preconditions against the stored object.
-
-        Raises:
-            PreconditionFailed: one of them does not hold.
-        """
+        """Checks the request's preconditions against the stored object."""
         current = self.objects.get(bucket_name, {}).get(file_name, {})
         for name, (value,) in self.request.query.items():
             if condition := CONDITION.fullmatch(name):
@@ -109,11 +92,7 @@ class Store(Storage):
                     raise PreconditionFailed(f"The pre-condition {name}={value} does not hold.")
 
     def check_not_held(self, bucket_name: str, file_name: str) -> None:
-        """Checks that no hold and no retention policy keeps an object.
-
-        Raises:
-            Forbidden: one does; the message is that of Cloud Storage.
-        """
+        """Checks that no hold and no retention policy keeps an object, in Cloud Storage's words."""
         found = self.objects.get(bucket_name, {}).get(file_name, {})
         policy = self.buckets.get(bucket_name, {}).get("retentionPolicy", {})
         which = f"Object '{bucket_name}/{file_name}' is"

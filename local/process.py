@@ -12,8 +12,8 @@ from typing import IO, Any
 STOP_SECONDS = 30
 
 
-class ProcessError(Exception):
-    """A process ended or did not get ready; the message holds its output."""
+class StackError(Exception):
+    """A part of the stack is missing, did not start or has ended; the message says why."""
 
 
 def start(
@@ -58,7 +58,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nothing listens on now."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
@@ -68,14 +68,8 @@ def wait_for_port(
 ) -> None:
     """Waits until `process` accepts connections on this port of 127.0.0.1.
 
-    Args:
-        process: the process that will listen.
-        port: the TCP port.
-        seconds: the time limit.
-        log: returns the output of the process, for the error.
-
     Raises:
-        ProcessError: the process ended or did not listen in time.
+        StackError: the process ended or did not listen in time; with the output that `log` returns.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -83,5 +77,5 @@ def wait_for_port(
             socket.create_connection(("127.0.0.1", port), seconds).close()
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ProcessError(f"{process.args!r} does not listen on port {port}\n{log()}")
+            raise StackError(f"{process.args!r} does not listen on port {port}\n{log()}")
         time.sleep(0.02)

@@ -3,18 +3,15 @@
 Each department grows or shrinks over the years and hires more in some months than in others, so
 that charts have something to show. Names are as awkward as real ones: apostrophes, accents, commas,
 quotation marks, other scripts, an emoji.
-
-    python -m local.sample FOLDER        writes departments.csv, jobs.csv, employees.csv
 """
 
 import csv
-import sys
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 SEED = 20180101
 FIRST_YEAR, LAST_YEAR = 2018, 2025
@@ -27,38 +24,24 @@ COLUMNS = {
 }
 
 
-class Department(NamedTuple):
-    """A department and its pattern of hiring.
-
-    Attributes:
-        name: of the department.
-        monthly: mean number of hires a month in the first year.
-        growth: what each later year adds, as a part of `monthly`.
-        busy_months: months with twice as many hires.
-    """
-
-    name: str
-    monthly: float
-    growth: float
-    busy_months: tuple[int, ...]
-
-
+# Name, mean number of hires a month in the first year, what each later year adds as a part of that,
+# and the months with twice as many hires.
 DEPARTMENTS = (
-    Department("Engineering", 7.0, 0.16, (1, 2, 9)),
-    Department("Sales, Europe", 6.0, 0.05, (3, 9, 10)),
-    Department("Customer Care", 8.0, -0.04, (11, 12)),
-    Department("People's Operations", 3.0, 0.02, (1,)),
-    Department("Qualité & Méthodes", 3.5, 0.0, (5, 6)),
-    Department("Ingeniería de Datos", 2.0, 0.45, (2, 3)),
-    Department('"Skunk" Works', 1.5, 0.1, (7,)),
-    Department("営業部", 4.0, 0.08, (4,)),
-    Department("Growth 🚀", 2.5, 0.2, (8, 9)),
-    Department("Legal", 1.5, 0.0, (10,)),
-    Department("Finance, Tax & Audit", 3.0, -0.06, (1, 12)),
-    Department("Straßenbau", 6.5, -0.08, (4, 5, 6)),
+    ("Engineering", 7.0, 0.16, (1, 2, 9)),
+    ("Sales, Europe", 6.0, 0.05, (3, 9, 10)),
+    ("Customer Care", 8.0, -0.04, (11, 12)),
+    ("People's Operations", 3.0, 0.02, (1,)),
+    ("Qualité & Méthodes", 3.5, 0.0, (5, 6)),
+    ("Ingeniería de Datos", 2.0, 0.45, (2, 3)),
+    ('"Skunk" Works', 1.5, 0.1, (7,)),
+    ("営業部", 4.0, 0.08, (4,)),
+    ("Growth 🚀", 2.5, 0.2, (8, 9)),
+    ("Legal", 1.5, 0.0, (10,)),
+    ("Finance, Tax & Audit", 3.0, -0.06, (1, 12)),
+    ("Straßenbau", 6.5, -0.08, (4, 5, 6)),
 )
 
-ROLES = [
+ROLES = (
     "Account Manager",
     "Accountant",
     "Analyst, Business",
@@ -79,63 +62,21 @@ ROLES = [
     "Software Engineer",
     "Übersetzer",
     "データサイエンティスト",
-]
+)
 LEVELS = ("", "Senior ", "Lead ")
 JOBS = tuple(level + role for role in ROLES for level in LEVELS)
 # Number of jobs that a department hires for; its first ones are the most common.
 JOBS_OF_A_DEPARTMENT = 24
 
-GIVEN_NAMES = [
-    "Ana",
-    "Bjørn",
-    "Chloë",
-    "Dmitri",
-    "Elif",
-    "François",
-    "Grace",
-    "Håkon",
-    "Inés",
-    "Jean-Luc",
-    "Katarzyna",
-    "Łukasz",
-    "Mary Ann",
-    "Nuño",
-    "Oluwaseun",
-    "Priya",
-    "Rosa “Rosie”",
-    "Siobhán",
-    "Tran",
-    "Zoë 🦄",
-]
-FAMILY_NAMES = [
-    "Ångström",
-    "Bell, Jr.",
-    "D'Angelo",
-    "Fernández de la Vega",
-    "García",
-    "Iñárritu",
-    "Kowalczyk",
-    "Müller-Lüdenscheidt",
-    "Nguyễn",
-    "O'Brien",
-    "Papadopoulos",
-    'Ramírez "El Niño"',
-    "Smith",
-    "St. John",
-    "Turing",
-    "van der Berg",
-    "Yılmaz",
-    "李",
-    "佐藤",
-    "Иванова",
-]
+GIVEN_NAMES = ("Ana", "Bjørn", "Inés", "Jean-Luc", "Łukasz", "Mary Ann", "Siobhán", "Zoë 🦄")
+FAMILY_NAMES = ("Bell, Jr.", "D'Angelo", 'El "Ñu"', "García", "O'Brien", "李", "佐藤", "Иванова")
 
 Row = tuple[Any, ...]
 
 
 def departments() -> Iterator[Row]:
     """The rows of `departments`: id, department."""
-    yield from enumerate((department.name for department in DEPARTMENTS), start=1)
+    yield from enumerate((name for name, *_ in DEPARTMENTS), start=1)
 
 
 def jobs() -> Iterator[Row]:
@@ -166,10 +107,8 @@ def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime,
     seconds_a_day = (LAST_HOUR - FIRST_HOUR) * 3600
     opening = datetime(year, month, 1, FIRST_HOUR, tzinfo=UTC)
     days = monthrange(year, month)[1]
-    for department_id, department in enumerate(DEPARTMENTS, start=1):
-        mean = department.monthly * (1 + department.growth * (year - FIRST_YEAR))
-        if month in department.busy_months:
-            mean *= 2
+    for department_id, (_, monthly, growth, busy) in enumerate(DEPARTMENTS, start=1):
+        mean = monthly * (1 + growth * (year - FIRST_YEAR)) * (2 if month in busy else 1)
         for _ in range(int(mean * (0.75 + draw() / 2) + draw())):
             hired = opening + timedelta(
                 days=int(draw() * days), seconds=int(draw() * seconds_a_day)
@@ -180,29 +119,14 @@ def hires_of_month(draw: Any, year: int, month: int) -> Iterator[tuple[datetime,
             yield hired, name, department_id, job % len(JOBS) + 1
 
 
-def pick(draw: Any, names: list[str]) -> str:
+def pick(draw: Any, names: tuple[str, ...]) -> str:
     return names[int(draw() * len(names))]
 
 
 def write_csv(folder: Path) -> None:
-    """Writes each table as a CSV file with a header line; times are ISO 8601 in UTC."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes each table as a CSV file with a header line, into a folder that is there."""
     for table, rows in TABLES.items():
         with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS[table])
-            writer.writerows([as_text(value) for value in row] for row in rows())
-
-
-def as_text(value: Any) -> str:
-    return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
-
-
-def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m local.sample FOLDER")
-    write_csv(Path(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()
+            writer.writerows(rows())

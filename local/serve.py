@@ -5,7 +5,6 @@ Settings come from the environment, as they do on Google Cloud.
     python -m local.serve PORT
 """
 
-import functools
 import os
 import sys
 from collections.abc import Iterable
@@ -35,13 +34,31 @@ YEAR_HOURS = 8760
 GRACE_SECONDS = 10
 
 
-def application(source: Path = SOURCE) -> WSGIApplication:
+def application() -> WSGIApplication:
     """All four functions as one app; each sees the path `/`, as a deployed function does."""
     functions = {
-        url: at_root(functions_framework.create_app(target=entry_point, source=str(source)))
+        url: at_root(functions_framework.create_app(target=entry_point, source=str(SOURCE)))
         for url, entry_point in ENTRY_POINTS.items()
     }
-    return DispatcherMiddleware(functools.partial(index, functions["/backup-data"]), functions)
+
+    @Request.application
+    def index(request: Request) -> Response:
+        """Answers all other paths: `/` lists the functions, anything else is 404."""
+        found = request.path in ("", "/")
+        # curl accepts `*/*`: it gets the first of the two.
+        if (
+            found
+            and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html"
+        ):
+            template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
+            style = Markup(STYLE.read_text())  # noqa: S704 - a file of our own
+            newest = newest_backup(functions["/backup-data"])
+            page = template.render(url=request.host_url, style=style, newest=newest)
+            return Response(page, mimetype="text/html")
+        listed = "".join(f"{url}\n" for url in ENTRY_POINTS)
+        return Response(listed, 200 if found else 404, mimetype="text/plain")
+
+    return DispatcherMiddleware(index, functions)
 
 
 def at_root(app: WSGIApplication) -> WSGIApplication:
@@ -52,24 +69,6 @@ def at_root(app: WSGIApplication) -> WSGIApplication:
         return app(environment, start_response)
 
     return with_path
-
-
-def index(
-    backup: WSGIApplication, environment: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Answers all other paths: `/` lists the functions, anything else is 404."""
-    request = Request(environment)
-    found = request.path in ("", "/")
-    # curl accepts `*/*`: it gets the first of the two.
-    if found and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html":
-        template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
-        style = Markup(STYLE.read_text())  # noqa: S704 - a file of our own
-        page = template.render(url=request.host_url, style=style, newest=newest_backup(backup))
-        response = Response(page, mimetype="text/html")
-    else:
-        listed = "".join(f"{url}\n" for url in ENTRY_POINTS)
-        response = Response(listed, 200 if found else 404, mimetype="text/plain")
-    return response(environment, start_response)
 
 
 def newest_backup(backup: WSGIApplication) -> str:
@@ -83,8 +82,6 @@ def newest_backup(backup: WSGIApplication) -> str:
 
 def main() -> None:
     """Becomes gunicorn, as functions-framework starts it, on 127.0.0.1 until SIGINT or SIGTERM."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m local.serve PORT")
     threads = os.environ.get("THREADS", str(4 * (os.cpu_count() or 1)))
     command = [sys.executable, "-m", "gunicorn", "local.serve:application()", "--timeout=0"]
     command += [f"--bind=127.0.0.1:{sys.argv[1]}", f"--threads={threads}", "--log-level=error"]

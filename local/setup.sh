@@ -24,14 +24,11 @@ as_root() {
   if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
-can_install() {
-  command -v apt-get >/dev/null && as_root true 2>/dev/null
-}
-
 # usage: install_packages PACKAGE...
 # Installs Debian packages, or fails with a message that names them.
 install_packages() {
-  can_install || die "please install $*, for example with: sudo apt-get install $*"
+  { command -v apt-get >/dev/null && as_root true 2>/dev/null; } ||
+    die "please install $*, for example with: sudo apt-get install $*"
   printf 'installing %s ...\n' "$*" >&2
   {
     as_root apt-get -q update
@@ -87,15 +84,11 @@ ensure_database_server() {
   install_mariadb
 }
 
-# Installs Chromium for the tests of the page, which are skipped if it is missing.
-# CHROMIUM names another browser of that kind.
+# Installs Chromium, and the library that what drives it needs, for the tests of the page, which are
+# skipped if it is missing. CHROMIUM names another browser of that kind.
 ensure_browser() {
-  local packages=()
-  [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null || packages+=(chromium)
-  # What drives it needs this library, which a bare system lacks.
-  compgen -G "/usr/lib/*/libatomic.so.1" >/dev/null || packages+=(libatomic1)
-  ((${#packages[@]})) || return 0
-  (install_packages "${packages[@]}") || printf 'the tests in a browser will be skipped\n' >&2
+  [[ -z ${CHROMIUM:-} ]] && ! command -v chromium >/dev/null || return 0
+  (install_packages chromium libatomic1) || printf 'the tests in a browser will be skipped\n' >&2
 }
 
 # usage: set_up REQUIREMENTS_FILE...

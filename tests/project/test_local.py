@@ -22,8 +22,8 @@ from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, Storage
 
 from local import __main__ as stack
 from local import process, programs, sample, serve
-from local.database import DatabaseServer, split_script
-from local.programs import DatabaseServerError
+from local.database import DatabaseServer
+from local.process import StackError
 
 READY = "Ctrl-C stops everything; the data is kept.\n"
 START_SECONDS = 60
@@ -42,7 +42,7 @@ def test_sample_data_is_the_same_everywhere(tmp_path: Path) -> None:
     }
     assert digests == {
         "departments.csv": "e3c63a19865959e9b3ee205bfbcabc997269611b75465220d60a9e5aa5cf40df",
-        "employees.csv": "8ca13dea49494dd069baba2edefdb95dd3ec721b88b89a2a820137f2a197d71d",
+        "employees.csv": "8586ee41b0d0671f04c9a7fc003d9d67b5fa83f5b0fd24b97ddfc5ca731dec12",
         "jobs.csv": "c37c28f7c93b7bdd8155ccc86814a4281a64a7093c4e25f720ab062529a06223",
     }
 
@@ -73,12 +73,7 @@ def test_sample_data_is_loaded_once(server: DatabaseServer, storage: Storage) ->
     """An interrupted load of the sample data is repeated; tables emptied later stay empty."""
 
     def counts() -> list[int]:
-        with server.connect(database=stack.DATABASE) as connection, connection.cursor() as cursor:
-            found = []
-            for table in sample.TABLES:
-                cursor.execute(f"SELECT COUNT(*) FROM {table}")
-                found.append(cursor.fetchone()[0])
-            return found
+        return [database.execute(f"SELECT COUNT(*) FROM {each}")[0][0] for each in sample.TABLES]
 
     database = Database(server, stack.DATABASE)
     server.create_database(stack.DATABASE)
@@ -204,15 +199,11 @@ def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
     with another_server(folder) as server:
         assert not server.socket.is_relative_to(folder)
         server.create_database("kept")
-        pid = server.pid
         server.kill()
-        assert not Path(f"/proc/{pid}").exists()
         assert not server.is_running
-        with pytest.raises(DatabaseServerError, match="does not run"):
-            _ = server.pid
         server.start()
         assert server.is_running
-        with pytest.raises(DatabaseServerError, match="already runs"):
+        with pytest.raises(StackError, match="already runs"):
             server.start()
         server.stop()
         server.stop()
@@ -226,7 +217,7 @@ def test_data_survives_a_stop_and_a_crash(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     """A server that does not start is an error with the end of the server's log."""
     server = DatabaseServer(tmp_path, options=["--no-such-option"])
-    with pytest.raises(DatabaseServerError, match=r"(?s)did not start.*no-such-option"):
+    with pytest.raises(StackError, match=r"(?s)did not start.*no-such-option"):
         server.start()
     assert not server.is_running
 
@@ -240,7 +231,7 @@ def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
         def _initialise_command(self, data: Path) -> list[str]:
             return ["sh", "-c", f"mkdir {data}; echo half done; exit 1"]
 
-    with pytest.raises(DatabaseServerError, match="half done"):
+    with pytest.raises(StackError, match="half done"):
         Interrupted(tmp_path).initialise()
     assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
     with another_server(tmp_path) as server:
@@ -250,24 +241,16 @@ def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
 def test_a_missing_server_is_an_error_with_advice(environment: pytest.MonkeyPatch) -> None:
     """A wrong MYSQLD is an error that names it; without any server, the error names packages."""
     environment.setenv("MYSQLD", "/no/such/mysqld")
-    with pytest.raises(DatabaseServerError, match="MYSQLD names '/no/such/mysqld'"):
+    with pytest.raises(StackError, match="MYSQLD names '/no/such/mysqld'"):
         programs.find_program()
     environment.delenv("MYSQLD")
     environment.setenv("PATH", "/nowhere")
     environment.setattr(programs, "PROGRAM_FOLDERS", ())
-    with pytest.raises(DatabaseServerError, match="install mariadb-server-core"):
+    with pytest.raises(StackError, match="install mariadb-server-core"):
         programs.find_program()
     environment.setenv("MYSQLD", "/bin/true")
-    with pytest.raises(DatabaseServerError, match="does not tell its version"):
+    with pytest.raises(StackError, match="does not tell its version"):
         DatabaseServer(Path())
-
-
-def test_a_script_is_split_where_a_line_ends_with_a_semicolon() -> None:
-    """A script is split where a line ends with a semicolon, not at a semicolon within a line."""
-    assert split_script("-- one\nSELECT ';' ;  \n\nSELECT\n  2;") == [
-        "-- one\nSELECT ';'",
-        "SELECT\n  2",
-    ]
 
 
 # The functions on one port

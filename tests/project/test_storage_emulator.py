@@ -361,11 +361,15 @@ def test_changes_are_kept_and_one_that_a_kill_cut_is_not(tmp_path: Path) -> None
     emulator.stop()
     (changes,) = tmp_path.rglob(".changes")
     with changes.open("a") as file:
-        file.write('["kept-bucket", "a", nul')
-    for _ in range(2):
+        file.write('\n["kept-bucket", "a", {"acl": []')
+    expected = {"a": b"of a", "c": b"of c"}
+    for name in "de":
         emulator = StorageEmulator(tmp_path)
         emulator.start()
-        assert bucket_of(emulator, "kept-bucket").blobs() == {"a": b"of a", "c": b"of c"}
+        kept = bucket_of(emulator, "kept-bucket")
+        assert kept.blobs() == expected
+        kept.blob(name).upload_from_string(b"new")
+        expected[name] = b"new"
         emulator.stop()
 
 
