@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2034 # what one part sets, another reads
 # Deploys the four functions to a project with a Cloud SQL instance; can be run again at any time.
 
 # Older shells stop here, before syntax that they do not understand; macOS comes with 3.2.
@@ -37,7 +38,6 @@ END
 read_arguments() {
     local argument
     ACTION=deploy ASSUME_YES=false
-    # shellcheck disable=SC2034 # DRY_RUN is for deploy/gcloud.sh
     for argument in "$@"; do
         case $argument in
         --dry-run) DRY_RUN=true ;;
@@ -61,8 +61,6 @@ check_settings() {
     check_network
     find_retention
     for name in "${LIST_OF[@]}"; do check_members "$name"; done
-    [[ $PROJECT_ID != *:* ]] ||
-        stop "PROJECT_ID: gcloud cannot deploy source to a project of a domain, $PROJECT_ID"
 }
 
 deploy() {
@@ -87,12 +85,11 @@ deploy() {
     ensure_account hiring-backup "Backup of the hiring database"
     ensure_account hiring-truncation "Truncation of the hiring database"
     ensure_account hiring-build "Builds the hiring functions"
-    # shellcheck disable=SC2034 # for build in deploy/gcloud.sh
     NEW_BUILDER=$CREATED
     ensure_build "$(source_bucket)"
     ensure_backup_bucket
-    grant_bucket backup "$PRUNES"
-    grant_bucket truncation false
+    grant_bucket backup "$KEEP_BACKUPS"
+    grant_bucket truncation
     for who in "${parts[@]}"; do ensure_password "$who"; done
     ensure_way_to_database "${parts[@]}"
     stage_source

@@ -1,6 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Grants calling a function to the members of the three lists and PUBLIC_REPORTS, and to nobody
-# else.
+# Grants calling a function to the members of the three lists and PUBLIC_REPORTS, and to nobody else.
 
 declare -A URL_OF READY_OF UNCHECKED_OF
 # The list of those who may call a function.
@@ -9,22 +8,18 @@ declare -A LIST_OF=([quarterly-hired]=REPORT_READERS [hiring-by-department]=REPO
 
 # Sets URL_OF[NAME] for each existing function, and READY_OF[NAME] for each with a serving revision.
 find_functions() {
-    local name url ready manager unchecked
-    local annotation='metadata.annotations["run.googleapis.com/invoker-iam-disabled"]'
+    local name url ready unchecked
     local fields="metadata.name,status.url,status.latestReadyRevisionName"
-    fields+=",metadata.labels.goog-managed-by,$annotation"
+    fields+=',metadata.annotations["run.googleapis.com/invoker-iam-disabled"]'
     step "functions that are there"
     URL_OF=() READY_OF=() UNCHECKED_OF=()
     exists run services list --region="$REGION" --format="csv[no-heading,separator='|']($fields)" ||
         return 0
-    while IFS='|' read -r name url ready manager unchecked; do
+    while IFS='|' read -r name url ready unchecked; do
         [[ " ${FUNCTIONS[*]} " == *" $name "* ]] || continue
         URL_OF[$name]=$url
         [[ -z $ready ]] || READY_OF[$name]=$ready
         UNCHECKED_OF[$name]=${unchecked:-false}
-        [[ $manager != cloudfunctions ]] ||
-            stop "$name was deployed with gcloud functions; hand it over to Cloud Run first:" \
-                "$(as_typed gcloud functions detach "$name" --region="$REGION" --project="$PROJECT_ID")"
     done <<<"$ANSWER"
 }
 
@@ -34,20 +29,14 @@ find_callers() { # FUNCTION
         --filter='bindings.role=(roles/run.invoker,roles/run.servicesInvoker)'
 }
 
-# Whether the settings allow this member. Google may change an address to other capitals. The
-# nightly call's account is not in the lists: `deploy.sh schedule` lets it in, `deploy.sh delete`
-# removes it.
-is_meant() { # FUNCTION MEMBER
-    if [[ $2 == allUsers ]]; then
-        [[ $1 != @(backup-data|truncate-tables) && $PUBLIC_REPORTS == yes ]]
-        return
-    fi
+# Sets MEMBERS to those whom the settings let call a function.
+find_members() { # FUNCTION
     check_members "${LIST_OF[$1]}"
-    [[ $1 != backup-data ]] || MEMBERS+=("serviceAccount:$(account hiring-schedule)")
-    [[ " ${MEMBERS[*],,} " == *" ${2,,} "* ]]
+    [[ $PUBLIC_REPORTS == no || " ${REPORTS[*]} " != *" $1 "* ]] || MEMBERS+=(allUsers)
 }
 
-# Revokes the rights that the settings do not give, before anything is built.
+# Revokes the rights that the settings do not give, before anything is built. Google may change an address
+# to other capitals. The nightly call's account is not in the lists: `deploy.sh schedule` lets it in.
 close_functions() {
     local name role member caller
     step "who may no longer call"
@@ -57,9 +46,11 @@ close_functions() {
             note "  $name checks again who calls"
         }
         find_callers "$name"
+        find_members "$name"
+        [[ $name != backup-data ]] || MEMBERS+=("serviceAccount:$(account hiring-schedule)")
         for caller in "${RIGHTS[@]}"; do
             read -r role member <<<"$caller"
-            ! is_meant "$name" "$member" || continue
+            [[ " ${MEMBERS[*],,} " != *" ${member,,} "* ]] || continue
             run run services remove-iam-policy-binding "$name" --region="$REGION" --all \
                 --member="$member" --role="$role"
             note "  $member may no longer call $name"
@@ -67,7 +58,6 @@ close_functions() {
     done
 }
 
-# Names whom Google lets call every function besides, by a role on the project.
 warn_of_others() {
     step "who else may call every function, by a role on the project"
     find_rights projects "$PROJECT_ID" \
@@ -75,26 +65,18 @@ warn_of_others() {
     ((${#RIGHTS[@]} == 0)) || note "$(printf '  %s\n' "${RIGHTS[@]}")"
 }
 
-# Grants calling to the members in the settings; allUsers comes last, when all four functions exist.
+# Grants calling to the members in the settings, when all four functions exist; to everyone last.
 open_functions() {
     local name member
-    for name in "${FUNCTIONS[@]}"; do
+    for name in backup-data truncate-tables "${REPORTS[@]}"; do
         step "who may call $name"
         find_callers "$name"
-        check_members "${LIST_OF[$name]}"
-        for member in "${MEMBERS[@]}"; do let_in "$name" "$member"; done
+        find_members "$name"
+        for member in "${MEMBERS[@]}"; do
+            [[ " ${RIGHTS[*],,} " != *" roles/run.invoker ${member,,} "* ]] || continue
+            run run services add-iam-policy-binding "$name" --region="$REGION" --member="$member" \
+                --role=roles/run.invoker
+            "$DRY_RUN" || note "  $member may call $name"
+        done
     done
-    [[ $PUBLIC_REPORTS == yes ]] || return 0
-    for name in "${REPORTS[@]}"; do
-        step "everyone may call $name"
-        find_callers "$name"
-        let_in "$name" allUsers
-    done
-}
-
-let_in() { # FUNCTION MEMBER
-    [[ " ${RIGHTS[*],,} " != *" roles/run.invoker ${2,,} "* ]] || return 0
-    run run services add-iam-policy-binding "$1" --region="$REGION" --member="$2" \
-        --role=roles/run.invoker
-    "$DRY_RUN" || note "  $2 may call $1"
 }

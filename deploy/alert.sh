@@ -30,7 +30,6 @@ monitoring() { # METHOD PATH [ARGUMENT...]
     fi
 }
 
-# Checks the channel before anything is made.
 check_channel() {
     step "channel $ALERT_CHANNEL"
     ! "$DRY_RUN" || return 0

@@ -26,7 +26,7 @@ check_login() {
 # error matches the pattern.
 check_instance() { # [PATTERN]
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
-    local version state policy authority name ssl_mode connectors addresses
+    local version state policy name ssl_mode connectors addresses private
     step "instance $INSTANCE_CONNECTION_NAME"
     ! "$DRY_RUN" || return 0
     local fields=databaseVersion,state,settings.activationPolicy
@@ -35,10 +35,12 @@ check_instance() { # [PATTERN]
     attempt "${1:-$BUSY}" sql instances describe "$instance" --project="$project" \
         --format="value[separator='|']($fields)" ||
         fail "Is INSTANCE_CONNECTION_NAME right? This shows them: gcloud sql instances list --project=$project"
-    IFS='|' read -r version state policy authority name ssl_mode connectors addresses <<<"$ANSWER"
+    IFS='|' read -r version state policy CA_MODE name ssl_mode connectors addresses <<<"$ANSWER"
     [[ $version == MYSQL_[89]* ]] || stop "$instance is $version, not MySQL 8.0 or newer"
     [[ $policy != NEVER ]] || stop "$instance is stopped; start it:" \
         "$(as_typed gcloud sql instances patch "$instance" --activation-policy=ALWAYS --project="$project")"
     [[ $state == RUNNABLE ]] || stop "$instance is not running but $state"
-    check_way "$instance" "$authority" "$addresses" "$name" "$ssl_mode" "$connectors"
+    CA_MODE=${CA_MODE:-$OWN_AUTHORITY}
+    private=$(sed -n 's|.*\<PRIVATE/\([^ ]*\).*|\1|p' <<<"$addresses")
+    if [[ -n $DB_HOST ]]; then check_host; else check_socket; fi
 }

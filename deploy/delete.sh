@@ -51,7 +51,6 @@ retire() { # WHO...
     done
 }
 
-# Takes every right on one thing from the accounts in RETIRED.
 take_rights() { # GROUP THING [FLAG...]
     local group right role member who
     read -ra group <<<"$1"

@@ -3,6 +3,9 @@
 
 REPORTS=(quarterly-hired hiring-by-department)
 FUNCTIONS=("${REPORTS[@]}" backup-data truncate-tables)
+declare -A APART # the process that deploys each
+CANDIDATE=next   # the tag under which a new revision is tried before it gets traffic
+ANSWER_SECONDS=90
 
 # Connections stay within what the smallest Cloud SQL instance takes (250):
 #   reports              2 functions x 5 instances x 8 threads, each thread keeping one   =  80
@@ -18,18 +21,14 @@ REPORT_LIMITS=(--memory=512Mi --cpu=1 --timeout="$REPORT_TIMEOUT"
 CHANGE_TIMEOUT=3600
 CHANGE_LIMITS=(--memory=1Gi --cpu=2 --timeout="$CHANGE_TIMEOUT" --concurrency=1 --max-instances=2)
 
-# KEEP_BACKUPS has the settings of retention that are set; PRUNES says whether any is.
+# Sets KEEP_BACKUPS to the settings of retention that are set.
 find_retention() {
     local name
-    KEEP_BACKUPS="" PRUNES=false
+    KEEP_BACKUPS=""
     for name in KEEP_BACKUPS_{DAYS,WEEKS,MONTHS}; do
-        [[ -z ${!name:-} ]] || KEEP_BACKUPS+=,$name=${!name} PRUNES=true
+        [[ -z ${!name:-} ]] || KEEP_BACKUPS+=,$name=${!name}
     done
 }
-
-# The tag under which a new revision is tried before it gets traffic.
-CANDIDATE=next
-ANSWER_SECONDS=90
 
 # Sets SOURCE to a folder with the files that .gcloudignore names, where the lock is requirements.txt:
 # Google's build installs that file, and its hashes let no other package in.
@@ -53,14 +52,10 @@ describe_database() { # WHO
 # One revision has code, settings, password, and socket or network. Where one serves already, the new
 # one gets no traffic until it has answered. A function begins closed; open_functions lets people in.
 deploy_function() { # NAME ENTRY_POINT WHO VARIABLES LIMIT...
-    local name=$1 entry_point=$2 who=$3 variables=$4 access=() traffic=()
+    local name=$1 entry_point=$2 who=$3 variables=$4 begins=(--no-allow-unauthenticated)
     shift 4
     describe_database "$who"
-    if [[ -n ${READY_OF[$name]:-} ]]; then
-        traffic=(--no-traffic --tag="$CANDIDATE")
-    else
-        access=(--no-allow-unauthenticated)
-    fi
+    [[ -z ${READY_OF[$name]:-} ]] || begins=(--no-traffic --tag="$CANDIDATE")
     step "function $name: build and deploy"
     build run deploy "$name" --region="$REGION" --source="$SOURCE" --function="$entry_point" \
         --base-image="$RUNTIME" \
@@ -68,8 +63,8 @@ deploy_function() { # NAME ENTRY_POINT WHO VARIABLES LIMIT...
         --service-account="$(account "hiring-$who")" \
         --build-service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
         --set-env-vars="$variables,$VARIABLES" --set-secrets="$SECRETS" \
-        "${WAY[@]}" "${access[@]}" "${traffic[@]}" "$@"
-    ((${#traffic[@]} == 0)) || take_over "$name"
+        "${WAY[@]}" "${begins[@]}" "$@"
+    [[ -z ${READY_OF[$name]:-} ]] || take_over "$name"
 }
 
 # Gives the traffic to the new revision when it has answered at its own address.
@@ -83,8 +78,6 @@ take_over() { # FUNCTION
     step "function $name: the new revision serves"
     run run services update-traffic "$name" --region="$REGION" --to-latest --remove-tags="$CANDIDATE"
 }
-
-declare -A APART
 
 # Begins to deploy a function beside the script, in a folder of its own; together prints the output.
 apart() { # FUNCTION ARGUMENT...
@@ -120,41 +113,34 @@ deploy_functions() {
     together "${FUNCTIONS[@]}"
 }
 
-# Prints what a function can be asked that changes nothing.
-harmless_query() {
-    if [[ " ${REPORTS[*]} " == *" $1 "* ]]; then printf 'format=json'; else printf 'dry_run=true'; fi
-}
+# What each function can be asked that changes nothing.
+declare -A HARMLESS=([quarterly-hired]=format=json [hiring-by-department]=format=json
+    [backup-data]=dry_run=true [truncate-tables]=dry_run=true)
 
 log_of() {
-    printf 'https://console.cloud.google.com/run/detail/%s/%s/logs?project=%s' \
-        "$REGION" "$1" "$PROJECT_ID"
-}
-
-# Sets IDENTITY to a token, or to nothing where gcloud has none to give. A service account has one for
-# each audience, a person one for all.
-find_identity() { # AUDIENCE
-    IDENTITY=$(call auth print-identity-token --audiences="$1" 2>/dev/null) ||
-        IDENTITY=$(call auth print-identity-token 2>/dev/null) || IDENTITY=""
+    printf '%s' "https://console.cloud.google.com/run/detail/$REGION/$1/logs?project=$PROJECT_ID"
 }
 
 # Sets OUTCOME to what became of one call that changes nothing: `answered`, `not tried: ...` or
 # `failed: ...`; and OPEN to whether it needed no token. The rights may be a minute on their way, as
 # may the network of a new instance.
 try_function() { # FUNCTION ADDRESS AUDIENCE
-    local name=$1 address=$2 audience=$3 header="" seconds status
+    local name=$1 address=$2 identity header="" seconds status
     OPEN=true
     find_callers "$name"
     if [[ " ${RIGHTS[*]} " != *" allUsers "* ]]; then
         OPEN=false
-        find_identity "$audience"
-        [[ -n $IDENTITY ]] || { OUTCOME="not tried: gcloud has no identity token to give" && return; }
-        header="header = \"Authorization: Bearer $IDENTITY\""
+        # A service account has a token for each audience, a person one for all.
+        identity=$(call auth print-identity-token --audiences="$3" 2>/dev/null) ||
+            identity=$(call auth print-identity-token 2>/dev/null) ||
+            { OUTCOME="not tried: gcloud has no identity token to give" && return; }
+        header="header = \"Authorization: Bearer $identity\""
     fi
     for seconds in "${WAITS[@]}" none; do
         # The token stays out of the list of processes.
         status=$(curl --silent --show-error --config - --max-time "$ANSWER_SECONDS" \
             --output "$WORK/answer" --write-out '%{http_code}' \
-            "$address/?$(harmless_query "$name")" <<<"$header" 2>"$WORK/errors") || status=000
+            "$address/?${HARMLESS[$name]}" <<<"$header" 2>"$WORK/errors") || status=000
         [[ $seconds != none && ($status == 404 || ($OPEN == true && $status == 403) ||
             ($status == 503 && -n $DB_HOST)) ]] || break
         sleep "$seconds"
@@ -172,22 +158,21 @@ try_function() { # FUNCTION ADDRESS AUDIENCE
 try_functions() {
     local name url identity answered=0 failed=()
     find_functions
+    ! "$DRY_RUN" || return 0
     for name in "${FUNCTIONS[@]}"; do
         step "call $name"
-        ! "$DRY_RUN" || continue
         url=${URL_OF[$name]:-}
         [[ -n $url ]] || fail "Cloud Run has no address for it. Log: $(log_of "$name")"
         try_function "$name" "$url" "$url"
         identity=" -H \"Authorization: Bearer \$(gcloud auth print-identity-token)\""
         ! "$OPEN" || identity=""
         note "  $OUTCOME"
-        note "  curl$identity '$url?$(harmless_query "$name")'"
+        note "  curl$identity '$url?${HARMLESS[$name]}'"
         case $OUTCOME in
         answered*) ((answered += 1)) ;;
         failed*) failed+=("$name, log $(log_of "$name")") ;;
         esac
     done
-    ! "$DRY_RUN" || return 0
     note "$answered of ${#FUNCTIONS[@]} answered"
     ((${#failed[@]} == 0)) || stop "did not answer as they should: ${failed[*]}"
 }

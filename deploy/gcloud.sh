@@ -1,15 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2119,SC2120
 # Calls gcloud in named steps: printed only under --dry-run, repeated while Google is not ready.
-# Sourced from the project's folder.
 
 DRY_RUN=false
 STEP=""
-# Standard input of the next gcloud command; the script's own input never reaches it.
-SENT=""
-# A folder for this run's files, removed at its end.
-WORK=""
-# What attempt calls; a caller names another for what gcloud does not have.
-CALLER=call
+SENT=""     # standard input of the next gcloud command; the script's own input never reaches it
+WORK=""     # a folder for this run's files, removed at its end
+CALLER=call # what attempt calls; a caller names another for what gcloud does not have
 
 # SAYS[meaning]: the patterns of Google's refusals; ADVICE[pattern]: what to do about one.
 declare -A SAYS ADVICE
@@ -58,7 +54,6 @@ as_typed() {
 }
 
 # Prepares the run before the first call; the script keeps its standard input as INPUT.
-# shellcheck disable=SC2034 # INPUT is for the callers
 begin() {
     exec {INPUT}<&0 {OUTPUT}>&1 </dev/null
     export CLOUDSDK_CORE_DISABLE_PROMPTS=1
@@ -79,7 +74,6 @@ call() {
     if "$DRY_RUN"; then note "$(as_typed "${command[@]}")"; else "${command[@]}"; fi
 }
 
-# Runs a local command, or only prints it under --dry-run.
 do_here() {
     if "$DRY_RUN"; then note "$(as_typed "$@")"; else "$@" || stop "failed: $STEP"; fi
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # The way to the database: Cloud Run's socket, or with DB_HOST a network and verified TLS.
 
 # An instance in this mode is its own authority. In the others, one authority signs for many.
@@ -17,15 +17,8 @@ check_network() {
     SERVICES+=(compute) # Cloud Run looks the network up there
 }
 
-# Checks that the instance can be reached as the settings say. Sets CA_MODE.
-check_way() { # INSTANCE CA_MODE ADDRESSES DNS_NAME SSL_MODE CONNECTORS
-    local instance=$1 addresses=$3 name=${4%.} ssl_mode=$5 connectors=$6 private
-    CA_MODE=${2:-$OWN_AUTHORITY}
-    private=$(sed -n 's|.*\<PRIVATE/\([^ ]*\).*|\1|p' <<<"$addresses")
-    if [[ -n $DB_HOST ]]; then check_host; else check_socket; fi
-}
-
-# Cloud Run's own socket needs a public address, and an instance that is its own authority.
+# For check_instance, with its variables: Cloud Run's own socket needs a public address, and an instance
+# that is its own authority.
 check_socket() {
     local instead="set DB_HOST, NETWORK and SUBNET ($EXAMPLE explains them)"
     [[ " $addresses" == *" PRIMARY/"* ]] ||
@@ -36,8 +29,8 @@ check_socket() {
         stop "$instance has server CA mode $CA_MODE, which Cloud Run's socket does not take; $instead"
 }
 
-# Where an instance is its own authority, its certificate proves which instance answers. Where the
-# authority signs for others too, the functions compare the name as well, so they need it.
+# The same for a network. Where an instance is its own authority, its certificate proves which instance
+# answers. Where the authority signs for others too, the functions compare the name, so they need it.
 check_host() {
     [[ $ssl_mode != TRUSTED_CLIENT_CERTIFICATE_REQUIRED && $connectors != REQUIRED ]] ||
         stop "$instance takes no login without a client certificate or a connector; leave DB_HOST, NETWORK" \
@@ -48,7 +41,7 @@ check_host() {
             stop "DB_HOST is not the private address of $instance; set DB_HOST=$private"
     elif [[ $DB_HOST != *[A-Za-z]* ]]; then
         stop "$instance has server CA mode $CA_MODE, whose authority signs for other instances too:" \
-            "set DB_HOST to the name of $instance${name:+, DB_HOST=$name}"
+            "set DB_HOST to the name of $instance${name:+, DB_HOST=${name%.}}"
     fi
 }
 
@@ -67,9 +60,9 @@ describe_way() {
 
 # Stores the certificates that verify the server, as a secret that the accounts may read. Sets
 # VERSION_OF[authority]. Adds a version only where the certificates have changed.
-ensure_authority() { # WHO...
+ensure_authority() {
     local project=${INSTANCE_CONNECTION_NAME%:*:*} instance=${INSTANCE_CONNECTION_NAME##*:}
-    local list=(server-ca-certs list --format='value(cert)') certificates who
+    local list=(server-ca-certs list --format='value(cert)') certificates
     ensure_secret "$AUTHORITY_SECRET"
     step "certificates of the authority of $instance"
     # Both lists include the certificates of a rotation that has begun or just ended.
@@ -83,7 +76,4 @@ ensure_authority() { # WHO...
     [[ -z $VERSION ]] || ask secrets versions access "$VERSION" --secret="$AUTHORITY_SECRET"
     [[ -n $VERSION && $ANSWER == "$certificates" ]] || add_version "$AUTHORITY_SECRET" "$certificates"
     VERSION_OF[authority]=$VERSION
-    for who in "$@"; do
-        grant secrets "$AUTHORITY_SECRET" "$who" secretmanager.secretAccessor
-    done
 }

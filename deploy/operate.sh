@@ -10,7 +10,8 @@ OLDEST_DRILL_DAYS=35
 JOB_LIMITS=(--tasks=1 --max-retries=0 --task-timeout=25h --memory=1Gi --cpu=2)
 
 operate() {
-    local parts=(operate drill) may_delete=false prunes="" who
+    local parts=(operate drill) may_delete=${OPERATE_MAY_DELETE:-} who
+    may_delete=${may_delete#no}
     check_login
     require_deployed "service account hiring-build" \
         iam service-accounts describe "$(account hiring-build)"
@@ -18,9 +19,8 @@ operate() {
     check_users "${parts[@]}"
     ensure_account hiring-operate "Commands of the operator on the hiring database"
     ensure_account hiring-drill "Restores backups into a scratch database"
-    [[ ${OPERATE_MAY_DELETE:-no} == no ]] || may_delete=true prunes=$KEEP_BACKUPS
     grant_bucket operate "$may_delete"
-    grant_bucket drill false
+    grant_bucket drill
     for who in "${parts[@]}" backup; do ensure_password "$who"; done
     ensure_way_to_database "${parts[@]}" backup
     step "image of the commands"
@@ -28,7 +28,7 @@ operate() {
     do_here cp deploy/Dockerfile "$WORK/image"
     do_here cp deploy/requirements.lock "$WORK/image/requirements.txt"
     build_image "operate:$(date -u +%Y%m%d-%H%M%S)" "$WORK/image"
-    deploy_job operate "$prunes" --args=list
+    deploy_job operate "${may_delete:+$KEEP_BACKUPS}" --args=list
     deploy_job drill "" --args=drill
     deploy_job backup "$KEEP_BACKUPS" --args=backup --task-timeout=168h
 }

@@ -5,8 +5,7 @@ SERVICES=(run cloudbuild artifactregistry sqladmin sql-component storage secretm
     cloudresourcemanager)
 REPOSITORY=hiring
 
-# The version of each secret that this run found or added.
-declare -A VERSION_OF
+declare -A VERSION_OF # of each secret that this run found or added
 PROTECTION=(--uniform-bucket-level-access --public-access-prevention)
 
 # Sets OFF to those of the services that are not enabled; under --dry-run, to all.
@@ -32,13 +31,12 @@ ensure_account() { # NAME PURPOSE
 }
 
 ensure_backup_bucket() {
-    local more=()
     step "bucket gs://$(bucket)"
-    [[ -z ${BACKUP_RETENTION:-} ]] || more+=(--retention-period="$BACKUP_RETENTION")
-    [[ -z ${BACKUP_KEY:-} ]] || more+=(--default-encryption-key="$BACKUP_KEY")
     create storage buckets create "gs://$(bucket)" --location="${BACKUP_LOCATION:-$REGION}" \
-        "${PROTECTION[@]}" --soft-delete-duration=7d "${more[@]}"
-    "$DRY_RUN" || check_backup_bucket "$(bucket)"
+        "${PROTECTION[@]}" --soft-delete-duration=7d \
+        ${BACKUP_RETENTION:+--retention-period="$BACKUP_RETENTION"} \
+        ${BACKUP_KEY:+--default-encryption-key="$BACKUP_KEY"}
+    "$DRY_RUN" || check_backup_bucket "gs://$(bucket)"
 }
 
 # A bucket that was there before may serve others too: what does not suit us is said, not changed.
@@ -46,14 +44,13 @@ check_backup_bucket() { # BUCKET
     local bucket=$1 uniform prevention soft_delete
     local fields=uniform_bucket_level_access,public_access_prevention
     fields+=,soft_delete_policy.retentionDurationSeconds
-    attempt "$BUSY" storage buckets describe "gs://$bucket" \
-        --format="value[separator=' ']($fields)" ||
-        fail "gs://$bucket is somebody else's; set another one in GCS_PATH."
+    attempt "$BUSY" storage buckets describe "$bucket" --format="value[separator=' ']($fields)" ||
+        fail "$bucket is somebody else's; set another one in GCS_PATH."
     read -r uniform prevention soft_delete <<<"$ANSWER"
     [[ $uniform == True && $prevention == enforced && ${soft_delete:-0} -ge 604800 ]] ||
-        stop "gs://$bucket exists, but without uniform access, public access prevention or seven" \
+        stop "$bucket exists, but without uniform access, public access prevention or seven" \
             "days of soft delete. Name another bucket in GCS_PATH, or change this one:" \
-            "$(as_typed gcloud storage buckets update "gs://$bucket" "${PROTECTION[@]}" \
+            "$(as_typed gcloud storage buckets update "$bucket" "${PROTECTION[@]}" \
                 --soft-delete-duration=7d)"
 }
 
@@ -70,7 +67,6 @@ ensure_build() {
     grant projects "$PROJECT_ID" build logging.logWriter
 }
 
-# Copies what manage.py and the jobs import.
 copy_modules() { # FOLDER
     do_here mkdir -p "$1"
     do_here cp -R hiring pages restore operate "$1"
@@ -80,8 +76,7 @@ copy_modules() { # FOLDER
 # Has Cloud Build make an image of a folder with a Dockerfile, as the account that builds the functions:
 # it needs no further right. Sets IMAGE.
 build_image() { # NAME:TAG FOLDER
-    # In an image's name, a project example.com:name becomes example.com/name.
-    IMAGE=$REGION-docker.pkg.dev/${PROJECT_ID/://}/$REPOSITORY/$1
+    IMAGE=$REGION-docker.pkg.dev/$PROJECT_ID/$REPOSITORY/$1
     build builds submit "$2" --config=deploy/cloudbuild.yaml --substitutions="_IMAGE=$IMAGE" \
         --region="$REGION" --suppress-logs \
         --service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
@@ -124,8 +119,8 @@ read_password() { # WHO
     [[ -n $PASSWORD ]] || stop "failed: $STEP: no password for database user $user was given"
 }
 
-# Sets VERSION to the number of the newest version, or to nothing. A revision gets this one: `latest`
-# could be another at each start of an instance.
+# Sets VERSION to the number of the newest version, or to nothing. A revision gets a number: `latest` could
+# be another at each start of an instance.
 find_version() { # SECRET
     local state
     VERSION=""
@@ -167,22 +162,21 @@ ensure_password() { # WHO
 # would make other people's unconditional bindings of the project fail where prompts are off.
 ensure_way_to_database() { # WHO...
     local project=${INSTANCE_CONNECTION_NAME%:*:*} who
-    if [[ -n $DB_HOST ]]; then
-        ensure_authority "$@"
-        return
-    fi
+    [[ -z $DB_HOST ]] || ensure_authority
     for who in "$@"; do
-        grant projects "$project" "$who" cloudsql.client --project="$project"
+        if [[ -n $DB_HOST ]]; then grant secrets "$AUTHORITY_SECRET" "$who" secretmanager.secretAccessor; else
+            grant projects "$project" "$who" cloudsql.client --project="$project"
+        fi
     done
 }
 
-# Whoever stores objects may create, read and list them, and remove them only with MAY_DELETE=true.
-grant_bucket() { # WHO MAY_DELETE
+# Whoever stores objects may create, read and list them, and remove them only with MAY_DELETE.
+grant_bucket() { # WHO [MAY_DELETE]
     local bucket
     bucket=gs://$(bucket)
     grant "storage buckets" "$bucket" "$1" storage.objectCreator
     grant "storage buckets" "$bucket" "$1" storage.objectViewer
-    if "$2"; then grant "storage buckets" "$bucket" "$1" storage.objectUser; else
+    if [[ -n ${2:-} ]]; then grant "storage buckets" "$bucket" "$1" storage.objectUser; else
         remove storage buckets remove-iam-policy-binding "$bucket" --all \
             --member="serviceAccount:$(account "hiring-$1")" --role=roles/storage.objectUser
     fi

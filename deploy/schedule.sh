@@ -14,12 +14,10 @@ AGE_CHECK_AFTER=2
 OLDEST_HOURS=24
 
 schedule() {
-    local services=(run iam cloudscheduler) hour=${BACKUP_HOUR:-3}
-    [[ -z ${ALERT_CHANNEL:-} ]] || services+=(monitoring logging)
+    local hour=${BACKUP_HOUR:-3} alerts=()
     require_deployed "function backup-data" run services describe backup-data --region="$REGION"
-    find_services_off "${services[@]}"
-    ((${#OFF[@]} == 0)) || enable_services "${OFF[@]}"
-    [[ -z ${ALERT_CHANNEL:-} ]] || check_channel
+    enable_services run iam cloudscheduler ${ALERT_CHANNEL:+monitoring logging}
+    [[ -z ${ALERT_CHANNEL:-} ]] || { check_channel && alerts=("${ALERTS[@]:0:3}"); }
     ensure_account hiring-schedule "Calls the nightly backup"
     grant "run services" backup-data schedule run.invoker --region="$REGION"
     ask run services describe backup-data --region="$REGION" --format='value(status.url)'
@@ -28,7 +26,7 @@ schedule() {
     call_backup "$AGE_JOB" GET "/?max_age_hours=$OLDEST_HOURS" $(((hour + AGE_CHECK_AFTER) % 24)) \
         --max-retry-attempts=0
     schedule_drill $(((hour + AGE_CHECK_AFTER) % 24))
-    if [[ -n ${ALERT_CHANNEL:-} ]]; then replace_alerts "${ALERTS[@]:0:3}"; else replace_alerts; fi
+    replace_alerts "${alerts[@]}"
 }
 
 # Creates or updates a job that calls the backup function at an hour, UTC.

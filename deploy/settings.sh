@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Reads the settings of deploy.sh and of jobs/submit.sh from deploy.env, and checks them.
+# Reads the settings of deploy.sh and of jobs/submit.sh, and checks them.
 
 EXAMPLE=deploy/deploy.env.example
 # Every name that deploy.env may hold.
@@ -11,20 +11,16 @@ read_settings() {
     local line name value seen=" "
     [[ -f deploy.env ]] || return 0
     while IFS= read -r line || [[ -n $line ]]; do
-        [[ $line != $'\xef\xbb\xbf'* ]] ||
-            stop "deploy.env begins with a byte-order mark; save it as UTF-8 without one"
-        [[ $line != *$'\r' ]] || stop "deploy.env has Windows line ends; save it with Unix ones"
         [[ -n $line && $line != \#* ]] || continue
         name=${line%%=*} value=${line#*=}
         [[ $line == *=* && " ${SETTINGS[*]} " == *" $name "* && $name != *" "* ]] ||
-            stop "deploy.env: unknown setting: $name ($EXAMPLE has them all)"
+            stop "deploy.env: unknown setting: ${name@Q} ($EXAMPLE has them all)"
         [[ $seen != *" $name "* ]] || stop "deploy.env sets $name twice"
         seen+="$name "
         [[ -v $name ]] || printf -v "$name" '%s' "$value"
     done <deploy.env
 }
 
-# Names all missing settings at once, before any command runs.
 require_settings() {
     local name missing=()
     for name in "$@"; do
@@ -34,7 +30,6 @@ require_settings() {
         stop "missing in the environment and in deploy.env: ${missing[*]} ($EXAMPLE explains them)"
 }
 
-# Checks the form of a setting if it is set.
 check_form() { # NAME PATTERN EXAMPLE
     local name=$1 pattern=$2 example=$3
     [[ -z ${!name:-} || ${!name} =~ ^($pattern)$ ]] ||
@@ -45,7 +40,7 @@ check_form() { # NAME PATTERN EXAMPLE
 # newlines.
 check_forms() {
     local name word='[A-Za-z0-9_.@$-]+'
-    check_form PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]+' my-project
+    check_form PROJECT_ID '[a-z][a-z0-9-]+' my-project
     check_form REGION '[a-z]+-[a-z]+[0-9]+' europe-west1
     check_form INSTANCE_CONNECTION_NAME '([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+' \
         my-project:europe-west1:my-instance
@@ -92,7 +87,6 @@ check_members() { # NAME
     MEMBERS=("${kept[@]}")
 }
 
-# Prints the bucket of GCS_PATH.
 bucket() {
     local path=${GCS_PATH#gs://}
     printf '%s' "${path%%/*}"
@@ -104,15 +98,11 @@ db_user() { # WHO
     printf '%s' "${!name:-hiring_$1}"
 }
 
-# Prints an account's address; for a project example.com:name it has the two parts in reverse.
 account() {
-    local domain=""
-    [[ $PROJECT_ID != *:* ]] || domain=.${PROJECT_ID%%:*}
-    printf '%s@%s%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID##*:}" "$domain"
+    printf '%s@%s.iam.gserviceaccount.com' "$1" "$PROJECT_ID"
 }
 
 # Prints the bucket into which gcloud uploads source, named by gcloud's own rule.
 source_bucket() {
-    local project=${PROJECT_ID//[:.]/_}
-    printf 'run-sources-%s-%s' "${project//google/elgoog}" "$REGION"
+    printf 'run-sources-%s-%s' "$PROJECT_ID" "$REGION"
 }

@@ -154,8 +154,13 @@ def test_a_fresh_project_gets_four_functions_that_answer(
     deployment: Deployment, project: Project
 ) -> None:
     """One run takes a project with every service off to four closed functions with sockets."""
-    done = deployment.run()
+    key = "projects/acme/locations/eu/keyRings/hiring/cryptoKeys/backups"
+    done = deployment.run(BACKUP_LOCATION="EU", BACKUP_RETENTION="30d", BACKUP_KEY=key)
     done.check()
+    made = project.buckets["acme-backups"]
+    assert (made["location"], made["encryption"]) == ("EU", {"defaultKmsKeyName": key})
+    assert made["retentionPolicy"] == {"retentionPeriod": str(30 * 86400)}
+    assert "retentionPolicy" not in project.buckets["run-sources-acme-europe-west1"]
     assert done.output.endswith("4 of 4 answered\n")
     last = {moment.name: moment for moment in project.history}
     assert {name: moment.socket for name, moment in last.items()} == dict.fromkeys(
@@ -345,6 +350,10 @@ def test_an_organisation_that_forbids_all_users(deployment: Deployment, project:
     done = deployment.run(PUBLIC_REPORTS="yes")
     assert done.status == 1
     assert "PUBLIC_REPORTS=no works" in done.errors
+    # Everyone comes last.
+    assert {"user:ben@example.com", "user:cleo@example.com"} <= {
+        member for moment in project.history for member in moment.callers
+    }
     assert deployment.run().output.endswith("4 of 4 answered\n")
 
 
@@ -712,10 +721,10 @@ def test_a_hostile_setting_is_refused_before_anything_is_called(
 
 
 FILES = [
-    (b"\xef\xbb\xbfPROJECT_ID=acme\n", "byte-order mark"),
-    (b"PROJECT_ID=acme\r\n", "Windows line ends"),
+    (b"\xef\xbb\xbfPROJECT_ID=acme\n", "unknown setting: "),
+    (b"DB_NAME=hiring\r\n", r"DB_NAME is malformed: $'hiring\r'"),
     (b"PROJECT_ID=acme\nPROJECT_ID=other\n", "sets PROJECT_ID twice"),
-    (b"PROJECT=acme\n", "unknown setting: PROJECT"),
+    (b"PROJECT=acme\n", "unknown setting: 'PROJECT' "),
     (b"DB_NAME=$(touch x)\n", "DB_NAME is malformed"),
 ]
 

@@ -2,16 +2,25 @@
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Bucket, Database
+from conftest import PROJECT, Bucket, Database
 from control_plane import Gcloud, Project, functions, run_jobs
 from control_plane.server import Refused
 from support import get
-from test_deploy import NETWORK, SETTINGS, Deployment, rights, source  # noqa: F401 - a fixture
+from test_deploy import (  # noqa: F401 - fixtures
+    NETWORK,
+    SETTINGS,
+    Deployment,
+    refuse_each_call,
+    refused,
+    rights,
+    source,
+)
 from test_grants import STATEMENTS
 from test_schedule import put_backup_function
 from werkzeug.test import Client
@@ -76,6 +85,11 @@ def users(database: Database) -> Iterator[None]:
         database.execute(f"DROP USER {user}@'%'")
 
 
+def manifests(bucket: Bucket) -> list[str]:
+    """The manifests of the backups, oldest first."""
+    return sorted(name for name in bucket.blobs() if name.endswith("manifest.json"))
+
+
 def count(database: Database) -> dict[str, int]:
     return {table: database.execute(f"SELECT COUNT(*) FROM {table}")[0][0] for table in ROWS}
 
@@ -103,6 +117,46 @@ def settings_of(database: Database, bucket: Bucket) -> dict[str, str]:
         "DB_USER_BACKUP": database.environment["DB_USER"],
         "INSTANCE_CONNECTION_NAME": SETTINGS["INSTANCE_CONNECTION_NAME"],
     }
+
+
+def printed(command: str, **words: str) -> str:
+    """The commands of docs/deploy.md whose block holds `command`, with the reader's own words."""
+    text = (PROJECT / "docs/deploy.md").read_text()
+    block: str
+    (block,) = (each for each in re.findall(r"(?:^    .*\n)+", text, re.M) if command in each)
+    for word, own in words.items():
+        block = re.sub(rf"\b{word}\b", own, block)
+    return block
+
+
+def type_in(gcloud: Gcloud, commands: str, folder: Path) -> None:
+    """Runs commands as somebody types them, whose gcloud has a default project."""
+    environment = gcloud.environment | {"CLOUDSDK_CORE_PROJECT": "acme"}
+    subprocess.run(["bash", "-ec", commands], cwd=folder, env=environment, check=True, timeout=300)
+
+
+def test_old_images_and_archives_are_cleaned_up(
+    project: Project, gcloud: Gcloud, tmp_path: Path
+) -> None:
+    """The two commands of docs/deploy.md, as printed, give Google the rules that they name."""
+    commands = printed("set-cleanup-policies", REGION="europe-west1", PROJECT="acme")
+    type_in(gcloud, commands, tmp_path)
+    old, newest = (project.repositories["hiring"]["cleanupPolicies"][n] for n in ("old", "newest"))
+    assert (old["action"], old["condition"]) == ("Delete", {"olderThan": f"{30 * 86400}.0s"})
+    assert (newest["action"], newest["mostRecentVersions"]) == ("Keep", {"keepCount": 5})
+    (rule,) = project.buckets["run-sources-acme-europe-west1"]["lifecycle"]["rule"]
+    assert (rule["action"]["type"], rule["condition"]["age"]) == ("Delete", 30)
+
+
+@pytest.mark.usefixtures("refused")
+def test_each_call_of_operate_that_is_refused_names_its_step(
+    source: Path, project: Project, gcloud: Gcloud, database: Database, bucket: Bucket
+) -> None:
+    """A 403 ends the run with the step's name, a 503 is waited out; then the jobs are there."""
+    settings = settings_of(database, bucket) | {"OPERATE_MAY_DELETE": "yes"}
+    unrefused = refuse_each_call(Deployment(source, gcloud), project, "operate", **settings)
+    assert unrefused == ["gcloud", "login", f"instance {SETTINGS['INSTANCE_CONNECTION_NAME']}"]
+    assert set(project.run_jobs) == {"hiring-operate", "hiring-drill", "hiring-backup"}
 
 
 def test_jobs_over_a_network(
@@ -139,20 +193,25 @@ def test_the_life_of_the_jobs(
     database: Database,
     bucket: Bucket,
     client: Client,
+    tmp_path: Path,
 ) -> None:
     """After a truncation one job restores the tables, another drills, and `delete` removes both."""
-    database.insert("departments", [(1, "Sales"), (2, "Núñez")])
-    database.insert("jobs", [(1, "Clerk")])
-    hires = [(n, f"Ada {n}", "2021-06-01", 1 + n % 2, 1) for n in range(1, 41)]
-    database.insert("employees", hires)
+    content: dict[str, list[tuple[object, ...]]] = {
+        "departments": [(1, "Sales"), (2, "Núñez")],
+        "jobs": [(1, "Clerk")],
+        "employees": [(n, f"Ada {n}", "2021-06-01", 1 + n % 2, 1) for n in range(1, 41)],
+    }
+    for table, rows in content.items():
+        database.insert(table, rows)
     _, backup = get(client, "/backup-data")
     sums = database.execute("CHECKSUM TABLE departments, jobs, employees")
     deployment, settings = Deployment(source, gcloud), settings_of(database, bucket)
-    deployment.run("operate", **settings).check()
+    deployment.run("operate", **settings, OPERATE_MAY_DELETE="yes").check()
     assert rights(project)["hiring-operate"] == {
         ("project", "cloudsql.client"),
         (f"bucket {bucket.name}", "storage.objectCreator"),
         (f"bucket {bucket.name}", "storage.objectViewer"),
+        (f"bucket {bucket.name}", "storage.objectUser"),
         ("secret hiring-operate-password", "secretmanager.secretAccessor"),
     }
     for name, job in project.run_jobs.items():
@@ -169,10 +228,11 @@ def test_the_life_of_the_jobs(
     for line in last["log"].splitlines():
         assert json.loads(line)["severity"]
     assert execute(gcloud, "hiring-backup").returncode == 0
-    assert len([name for name in bucket.blobs() if name.endswith("manifest.json")]) == 2
+    assert len(manifests(bucket)) == 2
     # Without arguments it only lists.
     assert execute(gcloud, "hiring-operate").returncode == 0
     assert execute(gcloud, "hiring-operate", "restore", "gs://nowhere/x").returncode == 1
+    assert execute(gcloud, "hiring-operate", "check").returncode == 0
 
     deployment.run("schedule", **settings).check()
     calls = {name: job["schedule"] for name, job in project.scheduled.items()}
@@ -192,6 +252,21 @@ def test_the_life_of_the_jobs(
     project.policies["job hiring-drill"]["bindings"] = []
     with pytest.raises(Refused):
         run_jobs.start_scheduled(project, "hiring-drill-monthly")
+
+    # Tables from CSV files, the night's backup by the job, and an old backup less.
+    assert get(client, "/truncate-tables")[0] == 200
+    for table in ROWS:
+        lines = [",".join(map(str, row)) for row in content[table]]
+        bucket.blob(f"csv/{table}.csv").upload_from_string("\n".join(lines))
+    assert execute(gcloud, "hiring-operate", "import", f"gs://{bucket.name}/csv").returncode == 0
+    assert database.execute("CHECKSUM TABLE departments, jobs, employees") == sums
+    words = {"REGION": "europe-west1", "PROJECT": "acme"}
+    type_in(gcloud, printed("jobs/hiring-backup:run", **words), tmp_path)
+    assert run_jobs.start_scheduled(project, "backup-data-nightly")["exit"] == 0
+    before, prune = manifests(bucket), ("prune", "--keep-last=2", "--keep-days=0")
+    assert len(before) == 3
+    assert execute(gcloud, "hiring-operate", *prune).returncode == 0
+    assert manifests(bucket) == before[1:]
 
     deployment.run("delete", "--yes", **settings).check()
     gone = (project.run_jobs, project.scheduled, project.services, rights(project))

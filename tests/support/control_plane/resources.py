@@ -218,6 +218,12 @@ def get_bucket(project: "Project", request: Request, name: str) -> Any:
     return find_bucket(project, name)
 
 
+@route("PATCH", "storage.googleapis.com/storage/v1/b/{name}")
+def update_bucket(project: "Project", request: Request, name: str) -> Any:
+    project.buckets[name] = find_bucket(project, name) | request.content
+    return project.buckets[name]
+
+
 @route("GET", "storage.googleapis.com/storage/v1/b/{name}/iam")
 def get_bucket_policy(project: "Project", request: Request, name: str) -> Any:
     find_bucket(project, name)
@@ -374,6 +380,13 @@ def get_repository(project: "Project", request: Request, p: str, r: str, name: s
         raise not_found(f"Repository {name}")
     full = f"projects/acme/locations/europe-west1/repositories/{name}"
     return project.repositories[name] | {"name": full}
+
+
+@route("PATCH", REPOSITORIES + "/{name}")
+def update_repository(project: "Project", request: Request, p: str, r: str, name: str) -> Any:
+    get_repository(project, request, p, r, name)
+    project.repositories[name] |= request.content
+    return get_repository(project, request, p, r, name)
 
 
 @route("GET", "artifactregistry.googleapis.com/v1/projects/{p}/locations/{r}/operations/{name}")
