@@ -177,11 +177,6 @@ def snapshot(
     before it is read, would read as empty or fail. `SELECT ... LIMIT 0` takes the lock without
     opening a view; the first row read, of information_schema too, opens one view of all three.
     Writers do not wait; ALTER and TRUNCATE wait until the end.
-
-    Raises:
-        Busy: a table is locked or being altered.
-        Misconfigured: a table is missing or may not be read.
-        DatabaseUnavailable, TimedOut: whatever happens inside, translated.
     """
     with own_connection(settings, deadline, patience=patience, **SNAPSHOT_LIMITS) as connection:
         open_snapshot(connection)
@@ -245,11 +240,7 @@ WHERE referenced_table_schema = DATABASE() AND referenced_table_name IN %s
 
 
 def check_not_referenced(connection: Connection) -> None:
-    """Checks that no other table has a foreign key to one of the three.
-
-    Raises:
-        Misconfigured: one has; its rows would be orphaned.
-    """
+    """Raises Misconfigured if another table, whose rows would be orphaned, refers to the three."""
     for schema, table, constraint, referenced in select(connection, REFERRERS, TABLES, TABLES):
         raise Misconfigured(
             f"the rows of {schema}.{table} would be orphaned:"

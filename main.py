@@ -160,8 +160,6 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
             pieces = SHOW[wanted](query.columns, rows)
         content = collect(pieces, deadline)
     response = flask.Response(content, mimetype=wanted)
-    if wanted == HTML:
-        response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
     if wanted == CSV:
         name = f"{report.name}-{query.years}.csv"
         response.headers.set("Content-Disposition", "attachment", filename=name)
@@ -170,6 +168,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
     if wanted == HTML:
+        response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
         # After the ETag, which is that of the rows: a 304 keeps the earlier time.
         response.set_data(page.dated(content, read_at))
     # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1

@@ -55,14 +55,9 @@ _SEVERAL_YEARS = {
 
 @dataclass(frozen=True)
 class Report:
-    """One report.
+    """One report: a statement's template has places for the hires, in groups, and for years.
 
-    Attributes:
-        name: as in its URL and its file names.
-        title: for people.
-        columns: what each row shows.
-        template: the statement, with places for the hires and for what several years add.
-        hires: the hires in groups.
+    The name is that in its URL and its file names; the title is for people.
     """
 
     name: str

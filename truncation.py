@@ -38,18 +38,14 @@ def truncate(
     Without autocommit, LOCK TABLES takes InnoDB's own table locks too, which wait for a prepared XA
     transaction that no session holds any more.
 
-    Args:
-        settings: of the database.
-        deadline: when to give up; once the first table is being emptied, nothing stops the others.
-        dry_run: check and count, but change nothing.
-        while_locked: if it raises, nothing is truncated.
+    Once the first table is being emptied, no deadline stops the others. A dry run changes nothing.
 
     Raises:
         Misconfigured: a table is not a base table, another table refers to one of the three or
             may do so unseen, or the account or the server does not let one of them be emptied.
-        Busy: a table could not be locked in time.
-        DatabaseUnavailable, TimedOut: as they say; no row is gone.
+        Busy, DatabaseUnavailable, TimedOut: as they say; no row is gone.
         PartlyEmptied: emptying failed after the first table was empty.
+        Exception: whatever `while_locked` raises; no row is gone.
     """
     with db.own_connection(
         settings,
@@ -171,11 +167,7 @@ EMPTY = "SET SESSION foreign_key_checks = {checks}; TRUNCATE TABLE {table}"
 def _empty(
     settings: Settings, connection: Connection, order: list[tuple[str, int]], backup: str | None
 ) -> None:
-    """Empties the tables: one query, which the server finishes even if this process is killed.
-
-    Raises:
-        PartlyEmptied: one is empty, another is not or may not be.
-    """
+    """Empties the tables: one query, which the server finishes even if this process is killed."""
     statements = [EMPTY.format(checks=checks, table=quote(table)) for table, checks in order]
     tables = [table for table, _ in order]
     empty: list[str] = []

@@ -2,8 +2,6 @@
 
 The fields `severity`, `message` and `logging.googleapis.com/trace` are Cloud Logging's own:
 https://cloud.google.com/logging/docs/structured-logging#structured_logging_special_fields
-
-Each line names the bundle's version; each line of a request also its function and its caller.
 """
 
 import contextvars

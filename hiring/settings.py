@@ -49,11 +49,7 @@ class Settings:
         return self.socket or f"{self.host}:{self.port}"
 
     def require_storage(self) -> StorageLocation:
-        """The location of backups.
-
-        Raises:
-            Misconfigured: GCS_PATH is not set.
-        """
+        """The location of backups; raises Misconfigured where GCS_PATH is not set."""
         if self.storage is None:
             raise Misconfigured("GCS_PATH is not set; for example GCS_PATH=my-bucket/hiring")
         return self.storage
@@ -65,20 +61,12 @@ class Settings:
 
 @functools.cache
 def current_settings() -> Settings:
-    """The settings of this process, read at the first call.
-
-    Raises:
-        Misconfigured: as `read_settings`; the next call reads again.
-    """
+    """The settings of this process, read at the first call that raises nothing."""
     return read_settings(os.environ)
 
 
 def storage_settings() -> Settings:
-    """The settings of a command that reads only backups and needs no password.
-
-    Raises:
-        Misconfigured: GCS_PATH is missing, or a setting is malformed.
-    """
+    """The settings of a command that needs GCS_PATH and no password."""
     settings = read_settings({"DB_PASS": "", **os.environ})
     settings.require_storage()
     return settings

@@ -19,10 +19,8 @@ FAILURES = dict.fromkeys((2, 7, 18, 19, 20, 21), "no certificate of the file has
 def read_authorities(path: str) -> str:
     """The PEM certificates of a file, which may contain other text too.
 
-    The messages do not show the path: callers of a public report may read them.
-
     Raises:
-        Misconfigured: the file can't be read, or holds no certificate or a damaged one.
+        Misconfigured: there are none; no path is shown, since callers of a public report read it.
     """
     try:
         authorities = Path(path).read_bytes().decode("ascii", "ignore")

@@ -63,15 +63,9 @@ CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")
 
 
 class Connection(PyMySQLConnection):
-    """A connection whose waits end at a deadline, and access to the bytes of rows.
+    """A connection whose waits end at its deadline, and access to the bytes of rows."""
 
-    Attributes:
-        deadline: ends every wait for the server.
-        reader: where PyMySQL reads, while connected.
-        server_version: such as "9.7.0" or "10.11.14-MariaDB".
-    """
-
-    server_version: str
+    server_version: str  # such as "9.7.0" or "10.11.14-MariaDB"
     deadline: Deadline
     reader: io.BufferedReader | None = None
 
@@ -80,10 +74,6 @@ class Connection(PyMySQLConnection):
 
         A `private` line is the server's own unix socket, on which it takes a password as it is.
         Elsewhere, and without TLS, the password is encrypted with the server's RSA key.
-
-        Raises:
-            pymysql.err.Error: the server refuses the login.
-            TimedOut: the deadline has passed.
         """
         self._secure = private
         self.connect(connected)
@@ -111,14 +101,9 @@ class Connection(PyMySQLConnection):
         return self._current_timeout
 
     def stream(self, select: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Sends a SELECT and yields its rows as they arrive.
+        """Sends a SELECT, which the server stops before the deadline; yields rows as they arrive.
 
-        The server stops it before the deadline. A caller that stops early closes the connection:
-        the server would go on sending.
-
-        Raises:
-            TimedOut: the deadline has passed.
-            pymysql.err.Error: the server refuses or stops it, or the connection was lost.
+        A caller that stops early closes the connection: the server would go on sending.
         """
         cursor = self.cursor(SSCursor)
         try:
@@ -164,11 +149,7 @@ class Connection(PyMySQLConnection):
         return received
 
     def send_lines(self, statement: str, lines: bytes) -> int:
-        """Runs a LOAD DATA LOCAL with these lines; returns the number of warnings.
-
-        Raises:
-            pymysql.err.Error: the server refuses the statement, or the connection was lost.
-        """
+        """Runs a LOAD DATA LOCAL with these lines; returns the number of warnings."""
         self._execute_command(COMMAND.COM_QUERY, statement)
         if not self._read_packet().is_load_local_packet():
             raise err.InternalError("the server does not ask for the lines")

@@ -22,14 +22,14 @@ CONNECT_SECONDS = 10
 def connect(
     settings: Settings, deadline: Deadline, *, multi_statements: bool = False, **variables: Any
 ) -> Connection:
-    """Opens a connection under the rules of `session.begin`.
+    """Opens a connection under the rules of `session.begin`, in CONNECT_SECONDS.
 
     PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
     sockets too.
 
     Args:
         settings: of the database.
-        deadline: of all that is done with it; a login has CONNECT_SECONDS.
+        deadline: of all that is done with the connection.
         multi_statements: whether one query may hold several statements.
         variables: further session variables and their values.
 

@@ -64,11 +64,8 @@ class Rows:
 def read_rows(connection: Connection, statement: str) -> Iterator[Rows]:
     """Reads the rows of a statement, some at a time; later ones overwrite them.
 
-    Rows stay until AHEAD more are read, so that a stage can work on them meanwhile.
-
-    Args:
-        connection: to read on; has to be dropped if not all rows are read.
-        statement: a SELECT.
+    Rows stay until AHEAD more are read, so that a stage can work on them meanwhile. The connection
+    has to be dropped if not all are read.
 
     Raises:
         pymysql.err.Error: the server ended the statement, or the connection was lost.
@@ -168,11 +165,7 @@ def _check_numbers(numbers: Bytes, first: int) -> None:
 
 
 def _read_long_row(connection: Connection, begun: bytes, number: int) -> tuple[bytes, int]:
-    """Reads the rest of a row that is longer than the buffer, maybe in several packets.
-
-    Returns:
-        The row without headers, and the number of the packet after it.
-    """
+    """A row that is longer than the buffer, without headers, and the number of the next packet."""
     pieces = [begun[HEADER_BYTES:]]
     header, missing = begun[:HEADER_BYTES], HEADER_BYTES - len(begun)
     while True:
