@@ -24,10 +24,10 @@ def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
     Raises:
         TooManyRows: the names are longer than an answer may be.
     """
-    shown = list(_shown(rows))
-    # Each name and number is measured and padded once, however many rows show it.
-    distinct = [{*cells} for cells in zip(*shown, strict=True)] or [set[str]() for _ in columns]
-    texts = [{cell: [isolated(cell)] for cell in cells} for cells in distinct]
+    shown = list(_bounded(rows))
+    # Each name and number is printed, measured and padded once, however many rows show it.
+    distinct = [{*cells} for cells in zip(*shown, strict=True)] or [set[object]() for _ in columns]
+    texts = [{cell: _lines(cell) for cell in cells} for cells in distinct]
     widths = list(map(_width, columns, texts))
     names = [place for place, column in enumerate(columns) if column in reports.NAMES]
     room = TERMINAL_COLUMNS - 3 * len(columns) - 1 - sum(widths) + sum(widths[n] for n in names)
@@ -36,7 +36,7 @@ def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
         most = max(room // (len(names) - count), NARROWEST_NAME)
         room -= min(widths[place], most)
         if widths[place] > most:
-            texts[place] = {cell: _wrapped(cell, most) for cell in distinct[place]}
+            texts[place] = {cell: _lines(cell, most) for cell in distinct[place]}
             widths[place] = _width(columns[place], texts[place])
     is_left = [place in names or not shown for place in range(len(columns))]
     padded = [
@@ -55,25 +55,27 @@ def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
         yield rule
 
 
-def _shown(rows: Iterable[ReportRow]) -> Iterator[list[str]]:
+def _bounded(rows: Iterable[ReportRow]) -> Iterator[ReportRow]:
     characters = 0
     for row in rows:
-        shown = [visible(value).strip() for value in row]
-        characters += sum(map(len, shown))
+        characters += sum([len(value) for value in row if isinstance(value, str | bytes)])
         if characters > reports.ANSWER_BYTES:
             raise reports.too_many()
-        yield shown
+        yield row
 
 
-def _width(column: str, texts: dict[str, list[str]]) -> int:
+def _width(column: str, texts: dict[object, list[str]]) -> int:
     """The width of a column; as with tabulate, its header has room for two more characters."""
     lines = itertools.chain.from_iterable(texts.values())
     return max(len(column) + 2, *map(terminal_columns, lines), 0)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    lines = wcwidth.wrap(text, width) if terminal_columns(text) > width else [text]
-    return list(map(isolated, lines))
+def _lines(value: object, width: int | None = None) -> list[str]:
+    """A value in lines of at most `width` columns of a terminal."""
+    text = visible(value).strip()
+    if width is None or terminal_columns(text) <= width:
+        return [isolated(text)]
+    return list(map(isolated, wcwidth.wrap(text, width)))
 
 
 def _pad(text: str, width: int, left: bool) -> str:
