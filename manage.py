@@ -32,6 +32,12 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 Run = Callable[[Settings, argparse.Namespace], int]
+"""Does what a command does, and returns its exit status.
+
+It raises BundleError where it fails, Declined if the operator does not confirm, and Unfinished if a
+load fails at or after its commit.
+"""
+WITHOUT_DATABASE = ("list", "check", "prune", "bigquery")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,22 +74,19 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(
-        name: str, run: Run, about: str, settings: Callable[[], Settings] = current_settings
-    ) -> argparse.ArgumentParser:
+    def command(name: str, run: Run, about: str) -> argparse.ArgumentParser:
         made = commands.add_parser(
             name, help=about, epilog=EPILOG, formatter_class=parser.formatter_class
         )
+        settings = storage_settings if name in WITHOUT_DATABASE else current_settings
         made.set_defaults(run=run, settings=settings)
         return made
 
     command("backup", backing_up.run, "take a backup, as the function does")
-    about = "show every folder among the backups, newest first"
-    listed = command("list", listing.run, about, storage_settings)
+    listed = command("list", listing.run, "show every folder among the backups, newest first")
     listed.add_argument("--long", action="store_true", help="all that the manifest tells")
     listed.add_argument("--json", action="store_true", help="for programs")
-    about = "compare backups with their manifests"
-    checked = command("check", checking.run, about, storage_settings)
+    checked = command("check", checking.run, "compare backups with their manifests")
     which = checked.add_mutually_exclusive_group()
     which.add_argument(
         "address",
@@ -95,8 +98,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     checked.add_argument(
         "--quick", action="store_true", help="names, sizes and checksums only; read no object"
     )
-    about = "remove backups of DB_NAME that no rule keeps"
-    pruned = command("prune", pruning.run, about, storage_settings)
+    pruned = command("prune", pruning.run, "remove backups of DB_NAME that no rule keeps")
     for name, metavar, what in (
         ("--keep-last", "N", "so many of the newest stay"),
         ("--keep-days", "D", "those within so many days of the newest stay"),
@@ -147,8 +149,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="?",
         help="of a backup; by default the newest one with rows of DB_NAME",
     )
-    about = "print the bq lines that load a backup"
-    exported = command("bigquery", bigquery.run, about, storage_settings)
+    exported = command("bigquery", bigquery.run, "print the bq lines that load a backup")
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
     return parser.parse_args(arguments)

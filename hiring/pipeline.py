@@ -101,17 +101,17 @@ def read_ahead(
         connection: kept alive while an item takes long.
         deadline: after which waiting for an item raises TimedOut.
     """
-    made: list[list[T]] = []
+    made: list[T] = []
 
     def make_one() -> None:
-        made.append(list(itertools.islice(items, 1)))
+        made.extend(itertools.islice(items, 1))
 
     with Stage("read", deadline) as reading:
         reading.submit(make_one)
         while True:
             reading.drain(functools.partial(keep_alive, connection), KEEP_ALIVE_SECONDS)
-            item = made.pop()
-            if not item:
+            if not made:
                 return
+            item = made.pop()
             reading.submit(make_one)
-            yield item[0]
+            yield item

@@ -13,11 +13,7 @@ STOP_EARLY_SECONDS = 3600
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001 - of every command
-    """Takes the backup, prunes as the settings say, and prints what the function would answer.
-
-    Raises:
-        BundleError: the backup failed; no manifest is left, and as far as possible no object.
-    """
+    """Takes the backup, prunes as the settings say, and prints what the function would answer."""
     deadline = Deadline(LONGEST_BACKUP.total_seconds() - STOP_EARLY_SECONDS)
     answer_json(backup.take(settings, deadline))
     return 0

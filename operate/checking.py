@@ -16,7 +16,6 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
     Raises:
         BadSource: there is no backup to check, or at least one is not whole.
-        StorageFailed: Cloud Storage refused or failed.
     """
     broken = 0
     for folder in _chosen(settings, options):

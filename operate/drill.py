@@ -50,12 +50,7 @@ SEQUENCE_DEFAULT = re.compile(r" DEFAULT (?P<call>(?:next|last)val\((?:`(?:[^`]|
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Drills, prints the record, and returns the exit status.
-
-    Raises:
-        BundleError: the drill failed; the record says so too.
-        Busy: another drill is running.
-    """
+    """Drills, prints the record, and returns the exit status."""
     location = settings.require_storage()
     address = options.address or f"gs://{location.bucket}/{location.prefix}{BACKUPS}"
     deadline = Deadline(LOAD_SECONDS)

@@ -26,12 +26,7 @@ Outcomes = Sequence[Outcome | ImportOutcome]
 
 
 def run_restore(settings: Settings, options: argparse.Namespace) -> int:
-    """Restores a backup, and prints what became of each table; returns the exit status.
-
-    Raises:
-        Declined: the operator did not confirm.
-        BundleError, Unfinished: as `restoring.restore`.
-    """
+    """Restores a backup, and prints what became of each table; returns the exit status."""
     into, now = _look(settings)
     tables = (options.table,) if options.table else TABLES
     backup = find_backup(options.source, options.from_database or settings.database, tables)
@@ -47,12 +42,7 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_import(settings: Settings, options: argparse.Namespace) -> int:
-    """Imports CSV files, and prints what became of each table; returns the exit status.
-
-    Raises:
-        Declined: the operator did not confirm.
-        BundleError, Unfinished: as `importing.import_files`.
-    """
+    """Imports CSV files, and prints what became of each table; returns the exit status."""
     into, now = _look(settings)
     plan = plan_import(options.source, options.max_invalid, replace=options.replace)
     _show(into | {"source": plan.address}, {}, now, dict.fromkeys(plan.tables))

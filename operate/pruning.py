@@ -11,12 +11,7 @@ from operate import endings
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Prunes, prints what stays and what goes, and returns the exit status.
-
-    Raises:
-        StorageFailed: the backups cannot be listed; nothing was removed.
-        Declined: nothing was removed; the operator did not confirm.
-    """
+    """Prunes, prints what stays and what goes, and returns the exit status."""
     place, found = catalog.read_all(settings, Deadline(folders.COMMAND_SECONDS))
     rules = retention.Rules(
         options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly

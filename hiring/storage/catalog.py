@@ -54,8 +54,7 @@ class BackupFolder:
     Attributes:
         source: reads it.
         files: as they are listed, by their paths in the folder.
-        manifest: None where it is missing or `unreadable` says what is wrong with it.
-        unreadable: why the manifest cannot be read; empty where it can, or where there is none.
+        manifest: None where it is missing, or cannot be read for the reason `unreadable`.
     """
 
     source: SourceFolder
@@ -65,7 +64,7 @@ class BackupFolder:
 
     @property
     def address(self) -> str:
-        """Ends with a slash."""
+        """Of the folder, ending with a slash."""
         return self.source.address
 
     @property
@@ -110,8 +109,7 @@ class BackupFolder:
         """The differences between listed files and manifest, a sentence each; empty if whole."""
         if self.manifest is None:
             return [self.unreadable or f"there is no {MANIFEST}"]
-        found = [self._fault(each) for each in self.manifest.files]
-        return [sentence for sentence in found if sentence]
+        return [fault for each in self.manifest.files if (fault := self._fault(each))]
 
     def _fault(self, stored: StoredFile) -> str | None:
         found = self.files.get(stored.name)
@@ -171,11 +169,8 @@ def read(place: SourceFolder) -> list[BackupFolder]:
         if slash:
             grouped.setdefault(name, {})[inner] = listed
 
-    def describe(name: str) -> BackupFolder:
-        return _describe(place.folder(name), grouped[name])
-
     with ThreadPoolExecutor(MANIFEST_READERS) as readers:
-        found = list(readers.map(describe, grouped))
+        found = [*readers.map(_describe, map(place.folder, grouped), grouped.values())]
     found.sort(key=lambda each: (each.time, each.name), reverse=True)
     for each in found:
         if each.unreadable:

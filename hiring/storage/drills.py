@@ -45,12 +45,12 @@ def check_age(settings: Settings, max_age_days: int, deadline: Deadline) -> dict
         started = min(drill.started, listed.created or drill.started)
         age = datetime.datetime.now(datetime.UTC) - started
         days = round(age.total_seconds() / 86400, 2)
+        found = f"{folder.address}{name}"
         if days > max_age_days:
             raise DrillMissing(
                 f"the newest good drill of database {database} is {days} days old, more than"
-                f" {max_age_days}: {folder.address}{name}"
+                f" {max_age_days}: {found}"
             )
-        found = f"{folder.address}{name}"
         return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
     raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
 

@@ -1,6 +1,6 @@
 """The reader of a folder: on this machine, or in Cloud Storage.
 
-Both kinds list their files and open them as streams. Their errors become the bundle's own. The
+Both kinds list their files and open them as streams; their errors become the bundle's own. The
 checksum of what Cloud Storage sends is computed before it is decompressed and compared at its end,
 because the client does not notice when a compressed object is cut off.
 """
@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from google.api_core.exceptions import NotFound
 from google.cloud.storage import Blob
@@ -45,9 +44,6 @@ class ListedFile:
     """A file as its folder lists it; of a local one, only the size is known.
 
     Attributes:
-        bytes: that are stored.
-        crc32c: of the stored bytes.
-        generation: its own.
         created: Cloud Storage's own time.
         is_compressed: whether a copy was stored with `Content-Encoding: gzip`; size and checksum
             then say nothing of its content.
@@ -189,7 +185,10 @@ class CloudFolder(SourceFolder):
         """The objects below the folder, and the folders directly in it if there is a delimiter."""
         with self._errors_translated(""):
             found = self._bucket.list_blobs(
-                prefix=self._path, delimiter=delimiter, fields=LISTED, **self._limits()
+                prefix=self._path,
+                delimiter=delimiter,
+                fields=LISTED,
+                **storage_client.limits(self._deadline),
             )
             # The console marks an empty folder with an object whose name ends with a slash.
             files = {
@@ -200,19 +199,19 @@ class CloudFolder(SourceFolder):
             return files, sorted(found.prefixes)
 
     @contextlib.contextmanager
-    def open(
-        self, name: str, listed: ListedFile | None = None, *, to_end: bool = True
-    ) -> Iterator[Reader]:
-        """As every folder; the rest is read and compared with the listing only if `to_end`."""
+    def open(self, name: str, listed: ListedFile | None = None) -> Iterator[Reader]:
         listed = listed or self.look_up(name)
         # The stream reads the listed generation, which never changes.
         blob = self._bucket.blob(self._path + name, generation=listed.generation)
-        stream = blob.open("rb", chunk_size=READ_CHUNK_BYTES, raw_download=True, **self._limits())
+        stream = blob.open(
+            "rb",
+            chunk_size=READ_CHUNK_BYTES,
+            raw_download=True,
+            **storage_client.limits(self._deadline),
+        )
         translated = functools.partial(self._errors_translated, name)
         stored = Reader(stream, translated, listed.bytes)
         yield content_of(stored, name, f"{self.address}{name}", is_gzip=listed.is_compressed)
-        if not to_end:
-            return
         stored.drain()
         if (stored.bytes, stored.crc32c) != (listed.bytes, listed.crc32c):
             raise BadSource(
@@ -229,7 +228,7 @@ class CloudFolder(SourceFolder):
         """
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
-            blob.reload(**self._limits())
+            blob.reload(**storage_client.limits(self._deadline))
         return _listed(blob)
 
     def delete(self, name: str, listed: ListedFile) -> str:
@@ -237,15 +236,14 @@ class CloudFolder(SourceFolder):
         blob = self._bucket.blob(self._path + name)
         try:
             with self._errors_translated(name):
-                blob.delete(if_generation_match=listed.generation, **self._limits())
+                blob.delete(
+                    if_generation_match=listed.generation, **storage_client.limits(self._deadline)
+                )
         except BadSource:  # another one removed it
             return ""
         except (StorageFailed, TimedOut) as error:
             return storage_client.reason(error)
         return ""
-
-    def _limits(self) -> dict[str, Any]:
-        return storage_client.limits(self._deadline)
 
     @contextlib.contextmanager
     def _errors_translated(self, name: str) -> Iterator[None]:

@@ -31,15 +31,10 @@ def of_database(folders: Iterable[BackupFolder], database: str) -> list[BackupFo
     how is compared without case, unless the folder has backups of both spellings.
     https://dev.mysql.com/doc/refman/8.4/en/identifier-case-sensitivity.html
     """
-    folders = list(folders)
-    lower = database.lower()
-    spellings = {each.manifest.database for each in folders if each.manifest}
-    has_both = len([each for each in spellings if each.lower() == lower]) > 1
-    return [
-        each
-        for each in folders
-        if each.manifest and is_of(each.manifest, database, has_both=has_both)
-    ]
+    complete = [(each, each.manifest) for each in folders if each.manifest]
+    spellings = {manifest.database for _, manifest in complete}
+    has_both = [each.lower() for each in spellings].count(database.lower()) > 1
+    return [each for each, manifest in complete if is_of(manifest, database, has_both=has_both)]
 
 
 def is_of(manifest: Manifest, database: str, *, has_both: bool = False) -> bool:

@@ -128,10 +128,7 @@ def _kept(
 def _newest_of_each(
     counting: list[BackupFolder], period: Callable[[datetime.datetime], Hashable]
 ) -> list[BackupFolder]:
-    newest: dict[Hashable, BackupFolder] = {}
-    for each in counting:
-        newest.setdefault(period(each.time), each)
-    return list(newest.values())
+    return [*{period(each.time): each for each in reversed(counting)}.values()][::-1]
 
 
 def _within(folder: BackupFolder, rules: Rules, reference: datetime.datetime) -> str | None:

@@ -19,9 +19,7 @@ import http.client
 import io
 import os
 import socket
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,18 +193,9 @@ def _cause(error: BaseException) -> str:
     return type(error).__name__
 
 
-_told: weakref.WeakKeyDictionary[Deadline, dict[str, float]] = weakref.WeakKeyDictionary()
-_telling = threading.Lock()
-
-
-def _tell_repetition(deadline: Deadline, error: Exception) -> None:
-    """Says why requests are repeated: once a minute, however many of them."""
-    why, now = reason(error), time.monotonic()
-    with _telling:
-        told = _told.setdefault(deadline, {})
-        if now - told.get(why, -RETRY_SECONDS) < RETRY_SECONDS:
-            return
-        told[why] = now
+@functools.lru_cache(maxsize=64)
+def _tell_repetition(_deadline: Deadline, why: str, _hour: int) -> None:
+    """Says why requests under a deadline are repeated: once an hour, however many of them."""
     status("storage request repeated", "WARNING", reason=why)
 
 
@@ -219,7 +208,9 @@ def limits(deadline: Deadline) -> dict[str, Any]:
     left = deadline.remaining()
     retry = DEFAULT_RETRY.with_timeout(min(RETRY_SECONDS, left))
     retry = retry.with_delay(maximum=RETRY_WAIT_SECONDS)
-    tell = functools.partial(_tell_repetition, deadline)
+
+    def tell(error: Exception) -> None:
+        _tell_repetition(deadline, reason(error), int(time.monotonic() // 3600))
 
     def retry_until(send: Callable[[], Any]) -> Callable[[], Any]:
         def attempt() -> Any:
