@@ -10,19 +10,16 @@ import db
 from hiring import logs
 from hiring.deadline import Deadline
 from hiring.mysql.session import is_mariadb
-from hiring.progress import answer
+from hiring.progress import answer, status
 from hiring.settings import Settings
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, confirm, printable, table_lines
 from operate import endings
 from restore import importing, restoring
-from restore.importing import ImportOutcome
 from restore.plan import Outcome, Plan, find_backup, plan_import, plan_restore
-from restore.table_creation import missing_tables
-from restore.transaction import LOAD_SECONDS
+from restore.transaction import LOAD_SECONDS, missing_tables
 
 PlanT = TypeVar("PlanT", bound=Plan)
-Outcomes = Sequence[Outcome | ImportOutcome]
 
 
 def run_restore(settings: Settings, options: argparse.Namespace) -> int:
@@ -53,12 +50,13 @@ def _load(
     settings: Settings,
     options: argparse.Namespace,
     plan: PlanT,
-    check: Callable[[Settings, PlanT], Outcomes],
-    fill: Callable[[Settings, PlanT, Callable[[], None]], Outcomes],
+    check: Callable[[Settings, PlanT], Sequence[Outcome]],
+    fill: Callable[[Settings, PlanT, Callable[[], None]], Sequence[Outcome]],
 ) -> int:
     """Asks, then fills the tables, or in a dry run checks whether that could be done."""
     if options.dry_run:
         _answer("valid", check(settings, plan))
+        status("dry run: nothing was changed")
         return 0
     if plan.replace and not options.yes:
         only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
@@ -124,7 +122,9 @@ def _show(
     sys.stderr.write("\n".join([*map(printable, lines), *table, ""]))
 
 
-def _answer(valid: str, outcomes: Outcomes) -> None:
+def _answer(valid: str, outcomes: Sequence[Outcome]) -> None:
     rows = [dataclasses.asdict(each) for each in outcomes]
-    headers = [valid if name == "loaded" else name for name in rows[0]]
-    answer(*table_lines([list(row.values()) for row in rows], headers))
+    # A restore counts no blanks; the addresses come last, as the widest.
+    names = [each for each, value in rows[0].items() if value is not None and each != "where"]
+    headers = [valid if name == "loaded" else name for name in [*names, "where"]]
+    answer(*table_lines([[row[name] for name in [*names, "where"]] for row in rows], headers))

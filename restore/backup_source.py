@@ -22,19 +22,11 @@ from hiring.storage.invalid_records import printed
 from hiring.storage.manifest import StoredFile
 from hiring.storage.reader import BUFFER_BYTES, Reader
 from hiring.tables import TABLES
-from restore.literals import PrintedRow
+from restore.sql_text import PrintedRow
 
 
 class Backup:
-    """A backup in a folder.
-
-    Args:
-        found: the folder as it was listed, with its manifest.
-
-    Attributes:
-        address: of the folder.
-        manifest: of the backup.
-        age: since the one time by which backups are ordered.
+    """A backup in a folder that was listed; its age counts from the time by which it is ordered.
 
     Raises:
         BadSource: it has no manifest that can be read.
@@ -51,14 +43,7 @@ class Backup:
     def check(
         self, progress: CountRows, tables: Iterable[str] = TABLES
     ) -> dict[str, tuple[Column, ...]]:
-        """Reads every object to its end.
-
-        Args:
-            progress: called with the number of rows read.
-            tables: whose objects are read; those of the others are left out.
-
-        Returns:
-            The columns of each table that has an object.
+        """Reads every object of the tables to its end; returns the columns of their Avro files.
 
         Raises:
             BadSource: an object is missing, is not the one that the manifest describes, or can't be
@@ -83,11 +68,7 @@ class Backup:
         return found
 
     def statements(self) -> dict[str, str]:
-        """For each table, its CREATE TABLE statement.
-
-        Raises:
-            BadSource, StorageFailed: as `check`.
-        """
+        """For each table, its CREATE TABLE statement; errors are those of `check`."""
         with self._open(self.manifest.schema) as stream:
             schema = stream.read().decode()
         # Only the last line of a statement ends with a semicolon that an empty line follows.
@@ -100,20 +81,12 @@ class Backup:
         }
 
     def lines(self, stored: StoredFile) -> Iterator[bytes]:
-        """The lines of a stored report.
-
-        Raises:
-            BadSource, StorageFailed: as `check`.
-        """
+        """The lines of a stored report; errors are those of `check`."""
         with self._open(stored) as stream:
             yield from stream
 
     def rows(self, table: Table) -> Iterator[list[ColumnChunk]]:
-        """A table's rows, a block at a time, with the columns in the table's order.
-
-        Raises:
-            BadSource, StorageFailed: the backup has changed since its check.
-        """
+        """A table's rows, a block at a time, in the order of its columns; errors as of `check`."""
         for stored in self.manifest.tables[table.name].objects:
             with self._open(stored) as stream:
                 columns, blocks = self._read(stored, stream)
@@ -123,11 +96,7 @@ class Backup:
                     yield [chunks[place] for place in places]
 
     def records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
-        """The rows of an Avro file, each by the names of its fields.
-
-        Raises:
-            BadSource, StorageFailed: as `check`.
-        """
+        """The rows of an Avro file, by the names of their fields; errors are those of `check`."""
         with self._open(stored) as stream:
             columns, blocks = self._read(stored, stream)
             names = [column.avro_name for column in columns]
@@ -137,11 +106,7 @@ class Backup:
                     yield dict(zip(names, row, strict=True))
 
     def invalid_rows(self, table: Table) -> Iterator[tuple[str, PrintedRow]]:
-        """A table's invalid records: (origin, values) each.
-
-        Raises:
-            BadSource, StorageFailed: as `rows`; or a record lacks a column.
-        """
+        """A table's invalid records, (origin, values) each; errors are those of `check`."""
         for stored in self.manifest.tables[table.name].invalid_objects:
             for line, record in enumerate(self.invalid_records(stored), start=1):
                 origin = f"{self.address}{stored.name} line {line}"
@@ -151,18 +116,13 @@ class Backup:
                 yield origin, [record[each.name] for each in table.columns]
 
     def invalid_records(self, stored: StoredFile) -> Iterator[dict[str, bytes | None]]:
-        """The invalid records of a file: values as MySQL printed them, by column.
-
-        Raises:
-            BadSource, StorageFailed: as `check`.
-        """
+        """A file's invalid records: printed values by column; errors are those of `check`."""
         rows = 0
         with self._open(stored) as stream:
             for line in stream:
                 rows += 1
-                yield {
-                    name: printed(value) for name, value in dict(json.loads(line)["row"]).items()
-                }
+                record = dict(json.loads(line)["row"])
+                yield {name: printed(value) for name, value in record.items()}
             self._check_rows(stored, rows)
 
     def invalid_addresses(self, table: str) -> str:

@@ -23,8 +23,8 @@ from hiring.mysql.server_errors import translate
 from hiring.mysql.statements import keep_alive, quote
 from hiring.progress import Progress, status
 from restore import sql_text
-from restore.digest import Digests, add, digest, digests, row_hashes
-from restore.row_inserter import RowInserter
+from restore.digest import Digests, digests, row_hashes
+from restore.row_inserter import OriginalRow, RowInserter, blocks_of
 
 MOST_HASHES = 4_000_000
 """Hashes of rows in memory at once, 32 MB; of more rows, a part at a time is compared."""
@@ -39,10 +39,10 @@ def stored_digests(inserter: RowInserter) -> Digests:
     """The digests of all rows that the table holds."""
     keep_freed_memory()
     table = inserter.table
-    found: Digests = ()
+    found = np.zeros_like(inserter.digests)
     with Progress(f"comparing {table.name}", inserter.rows) as progress:
         for chunks in stored_blocks(inserter):
-            found = add(found, digests(table.columns, chunks))
+            found += digests(table.columns, chunks)
             progress(len(chunks[0].nulls))
     return found
 
@@ -50,15 +50,12 @@ def stored_digests(inserter: RowInserter) -> Digests:
 def warn_of_generated(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -> None:
     """Warns of each generated column that has other values than were backed up.
 
-    Args:
-        inserter: that filled the table.
-        found: the digests of the rows that the table holds.
-        read: reads the inserted rows from their beginning.
+    `found` are the digests of the stored rows; `read` reads the inserted ones from their beginning.
     """
     generated = inserter.table.columns[len(inserter.filled) :]
-    for column, before, after in zip(generated, inserter.digests[1:], found[1:], strict=False):
-        if before != after:
-            lost = lost_hashes(inserter, (*inserter.filled, column), read)
+    for column, before, after in zip(generated, inserter.digests[1:], found[1:], strict=True):
+        if (before != after).any():
+            lost = _lost_hashes(inserter, (*inserter.filled, column), read)
             status(
                 "generated column has other values",
                 "WARNING",
@@ -69,25 +66,13 @@ def warn_of_generated(inserter: RowInserter, found: Digests, read: Callable[[], 
 
 
 def refusal(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -> RowRefused:
-    """The error for rows that the table does not hold as they were inserted; it names one.
-
-    The arguments are those of `warn_of_generated`.
-    """
-    columns = inserter.filled
-    counted = f"{inserter.rows} were inserted, {found[0].rows if found else 0} are there"
-    lost = (each for each in lost_hashes(inserter, columns, read) if len(each[0]))
-    hashes, _ = next(lost, (NO_HASHES, None))
-    example = ""
-    for chunks in _kept_alive(inserter.connection, read()):
-        places = np.flatnonzero(np.isin(row_hashes(columns, chunks[: len(columns)]), hashes))
-        if len(places):
-            row = [_row_of(chunk, int(places[0])) for chunk in chunks[: len(columns)]]
-            example = f"; {difference(inserter, row)}"
-            break
+    """The error for rows that the table does not hold as they were inserted; it names one."""
+    counts = f"{inserter.rows:,} inserted, {found[0, 0]:,} found"
+    lost = (f"; {difference(inserter, row)}" for _, row in _lost_rows(inserter, read))
     warning = f"warns: {inserter.warning}" if inserter.warning else "gave no warning"
     return RowRefused(
         f"table {inserter.table.name} does not hold the rows that were inserted:"
-        f" {counted}{example}; the database {warning}"
+        f" {counts}{next(lost, '')}; the database {warning}"
     )
 
 
@@ -102,7 +87,36 @@ def stored_blocks(inserter: RowInserter, where: str = "") -> Iterator[list[Colum
 # The rows that differ
 
 
-def lost_hashes(
+def changed_rows(
+    inserter: RowInserter, read: Callable[[], Iterable[OriginalRow]]
+) -> dict[str, str]:
+    """What became of each invalid record that the table does not hold as it was, by its origin.
+
+    A warning would not tell: the server gives one for a zero date that it stores as it is.
+    """
+    lost = dict(_lost_rows(inserter, lambda: blocks_of(inserter.table.columns, read())))
+    return {
+        origin: f"table {inserter.table.name}: {difference(inserter, lost[number])}"
+        for number, (origin, _) in enumerate(read() if lost else ())
+        if number in lost
+    }
+
+
+def _lost_rows(
+    inserter: RowInserter, read: Callable[[], Blocks]
+) -> Iterator[tuple[int, list[ColumnChunk]]]:
+    """The number and the values of each row that the table does not hold."""
+    columns = inserter.filled
+    for hashes, _ in _lost_hashes(inserter, columns, read):
+        first = 0
+        for chunks in _kept_alive(inserter.connection, read() if len(hashes) else ()):
+            filled = chunks[: len(columns)]
+            for place in np.flatnonzero(np.isin(row_hashes(columns, filled), hashes)).tolist():
+                yield first + place, [_row_of(chunk, place) for chunk in filled]
+            first += len(chunks[0].nulls)
+
+
+def _lost_hashes(
     inserter: RowInserter, columns: Sequence[Column], read: Callable[[], Blocks]
 ) -> Iterator[tuple[Words, Ints]]:
     """The hashes of rows that the table does not hold, each with the number of such rows."""
@@ -140,12 +154,7 @@ def _kept_alive(connection: Connection, blocks: Blocks) -> Iterator[list[ColumnC
 
 
 def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
-    """How a row differs from the one that the table holds under its key, in words.
-
-    Args:
-        inserter: that filled the table.
-        row: the values of the filled columns.
-    """
+    """How a row, without generated columns, differs from the one that has its key, in words."""
     columns, key = inserter.filled, inserter.table.primary_key
     values = dict(zip((column.name for column in columns), row, strict=True))
     if not key or not set(key) <= values.keys():
@@ -164,7 +173,7 @@ def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
         found = []  # the key's column cannot even be compared with such a value
     for there in found:
         for column, one, other in zip(columns, row, there, strict=False):
-            if digest([column], [one]) != digest([column], [other]):
+            if row_hashes([column], [one])[0] != row_hashes([column], [other])[0]:
                 return (
                     f"column {column.name} of the row with {name} was"
                     f" {_text(column, one)} and is {_text(column, other)}"

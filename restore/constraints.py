@@ -5,7 +5,7 @@ checks no CHECK constraint. A constraint that was added while its checks were of
 break it; a restore brings them back.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hiring.errors import RowRefused
@@ -14,6 +14,7 @@ from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.tables import TABLES
+from hiring.terminal import counted
 
 FOREIGN_KEYS = """
 SELECT table_schema, table_name, constraint_name, referenced_table_schema, referenced_table_name,
@@ -29,130 +30,85 @@ FROM information_schema.check_constraints
 WHERE constraint_schema = DATABASE() AND table_name IN %s
 ORDER BY table_name, constraint_name
 """
-"""MariaDB's CHECK constraints, including those of columns."""
+"""MariaDB's CHECK constraints, including those of columns, which have the column's name."""
 
 
 @dataclass(frozen=True)
-class ForeignKey:
-    """A foreign key of one of the three tables.
+class Constraint:
+    """A foreign key or a CHECK constraint of one of the three tables.
 
     Attributes:
-        table: the referencing table.
-        name: of the constraint.
-        parent: schema and name of the referenced table.
-        columns: pairs of a column and the parent's column.
-        alias: of the parent; under LOCK TABLES each use of a table needs its own lock.
-        within: whether the parent is one of the three.
+        rows: FROM and WHERE for rows that break it.
+        values: the same, with each value of a foreign key once.
+        definition: in a CREATE TABLE; None for a foreign key to a fourth table.
+        columns: of a foreign key.
+        lock: the part of LOCK TABLES for a foreign key's parent.
     """
 
     table: str
-    name: str
-    parent: tuple[str, str]
-    columns: tuple[tuple[str, str], ...]
-    alias: str
-    within: bool
-
-    @property
-    def lock(self) -> str:
-        """The parent's part of LOCK TABLES."""
-        schema, table = self.parent
-        return f"{quote(schema)}.{quote(table)} AS {self.alias} READ"
-
-    @property
-    def broken_rows(self) -> str:
-        """FROM and WHERE for rows without their referenced row; a NULL references nothing."""
-        return self._broken(quote(self.table))
-
-    @property
-    def broken_values(self) -> str:
-        """FROM and WHERE for the values of such rows, each one once."""
-        table = quote(self.table)
-        columns = ", ".join(quote(column) for column, _ in self.columns)
-        return self._broken(f"(SELECT DISTINCT {columns} FROM {table}) AS {table}")
-
-    def _broken(self, rows: str) -> str:
-        schema, parent = self.parent
-        table = quote(self.table)
-        pairs = [
-            (f"{table}.{quote(column)}", f"{self.alias}.{quote(parent_column)}")
-            for column, parent_column in self.columns
-        ]
-        refers = " AND ".join(f"{column} IS NOT NULL" for column, _ in pairs)
-        matches = " AND ".join(f"{parent_column} = {column}" for column, parent_column in pairs)
-        return (
-            f"FROM {rows}"
-            f" LEFT JOIN {quote(schema)}.{quote(parent)} AS {self.alias} ON {matches}"
-            f" WHERE {refers} AND {pairs[0][1]} IS NULL"
-        )
-
-    @property
-    def broken(self) -> str:
-        """The words of a message about rows that break it."""
-        return f"refer to a row of {self.parent[1]} that is not there (foreign key {self.name})"
+    verb: str
+    broken: str
+    rows: str
+    values: str
+    definition: str | None
+    columns: tuple[str, ...] = ()
+    lock: str = ""
 
     def example(self, connection: Connection) -> str:
-        """An example of a missing row, such as `department_id 7`."""
-        columns = [column for column, _ in self.columns]
-        own = ", ".join(f"{quote(self.table)}.{quote(column)}" for column in columns)
-        (values,) = select(connection, f"SELECT {own} {self.broken_values} LIMIT 1")
-        return ", ".join(f"{column} {value}" for column, value in zip(columns, values, strict=True))
-
-    def is_in(self, create_table: str) -> bool:
-        """Whether a CREATE TABLE has the same foreign key among the three tables."""
-        own, parents = (
-            ", ".join(quote(column) for column in columns)
-            for columns in zip(*self.columns, strict=True)
-        )
-        definition = f"FOREIGN KEY ({own}) REFERENCES {quote(self.parent[1])} ({parents})"
-        return self.within and definition in create_table
+        """The values of a foreign key that refer to no row, such as `department_id 7`."""
+        own = ", ".join(f"{quote(self.table)}.{quote(column)}" for column in self.columns)
+        (values,) = select(connection, f"SELECT {own} {self.values} LIMIT 1")
+        return ", ".join(map("{} {}".format, self.columns, values))
 
 
-@dataclass(frozen=True)
-class Check:
-    """A CHECK constraint of one of the three tables; that of a column has the column's name."""
-
-    table: str
-    name: str
-    clause: str
-
-    @property
-    def broken_rows(self) -> str:
-        """FROM and WHERE for rows for which the clause is false; NULL is not false."""
-        return f"FROM {quote(self.table)} WHERE NOT ({self.clause})"
-
-    @property
-    def broken_values(self) -> str:
-        """The same as `broken_rows`: a clause may depend on the whole row."""
-        return self.broken_rows
-
-    @property
-    def broken(self) -> str:
-        """The words of a message about rows that break it."""
-        return f"break the CHECK constraint {self.name}"
-
-    def is_in(self, create_table: str) -> bool:
-        """Whether a CREATE TABLE has the same constraint."""
-        return f"CHECK ({self.clause})" in create_table
-
-
-def foreign_keys(connection: Connection) -> list[ForeignKey]:
+def foreign_keys(connection: Connection) -> list[Constraint]:
     """The foreign keys of the three tables."""
-    columns: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    keys: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for *key, column, parent_column in select(connection, FOREIGN_KEYS, TABLES):
-        columns.setdefault(tuple(key), []).append((column, parent_column))
-    return [
-        ForeignKey(
-            table,
-            name,
-            (parent_schema, parent),
-            tuple(pairs),
-            alias=f"parent_{number}",
-            within=parent_schema == schema and parent in TABLES,
+        keys.setdefault(tuple(key), []).append((column, parent_column))
+    found = []
+    for number, ((schema, name, key, parent_schema, parent), pairs) in enumerate(keys.items()):
+        columns, parent_columns = zip(*pairs, strict=True)
+        own, others = list(map(quote, columns)), list(map(quote, parent_columns))
+        # Under LOCK TABLES each use of a table needs its own lock, by an alias of its own.
+        table, alias = quote(name), f"parent_{number}"
+        source = f"{quote(parent_schema)}.{quote(parent)} AS {alias}"
+        matches = (
+            f"{alias}.{other} = {table}.{each}" for each, other in zip(own, others, strict=True)
         )
-        for number, ((schema, table, name, parent_schema, parent), pairs) in enumerate(
-            columns.items()
+        # A NULL refers to nothing.
+        refers = (f"{table}.{each} IS NOT NULL" for each in own)
+        missing = (
+            f"LEFT JOIN {source} ON {' AND '.join(matches)}"
+            f" WHERE {' AND '.join(refers)} AND {alias}.{others[0]} IS NULL"
         )
-    ]
+        definition = (
+            f"FOREIGN KEY ({', '.join(own)}) REFERENCES {quote(parent)} ({', '.join(others)})"
+        )
+        found.append(
+            Constraint(
+                name,
+                "refer",
+                f"to a row of {parent} that is not there (foreign key {key})",
+                f"FROM {table} {missing}",
+                f"FROM (SELECT DISTINCT {', '.join(own)} FROM {table}) AS {table} {missing}",
+                definition if parent_schema == schema and parent in TABLES else None,
+                columns,
+                f"{source} READ",
+            )
+        )
+    return found
+
+
+def _checks(connection: Connection) -> list[Constraint]:
+    """The CHECK constraints that MariaDB does not check during a load."""
+    found = []
+    for table, name, clause in select(connection, CHECKS, TABLES) if is_mariadb(connection) else ():
+        # A clause that is NULL is not false. It may depend on the whole row.
+        rows = f"FROM {quote(table)} WHERE NOT ({clause})"
+        broken = f"the CHECK constraint {name}"
+        found.append(Constraint(table, "break", broken, rows, rows, f"CHECK ({clause})"))
+    return found
 
 
 def leave_unchecked(connection: Connection) -> None:
@@ -175,32 +131,23 @@ def check(connection: Connection, backed_up: Mapping[str, str], filled: Collecti
             because the rows of the others are of another time.
 
     Raises:
-        RowRefused: other rows break a constraint; the message names each one, the number of rows,
-            and a missing row as an example.
+        RowRefused: other rows break a constraint; the message names each, and how many rows.
     """
     refused = []
-    for constraint in _constraints(connection):
-        is_check = isinstance(constraint, Check)
-        if is_check and constraint.table not in filled:
-            continue
+    checks = [each for each in _checks(connection) if each.table in filled]
+    for each in [*foreign_keys(connection), *checks]:
         # Millions of rows refer to few others: MariaDB takes seconds to look each row up.
-        if not select(connection, f"SELECT 1 {constraint.broken_values} LIMIT 1"):
+        if not select(connection, f"SELECT 1 {each.values} LIMIT 1"):
             continue
-        ((rows,),) = select(connection, f"SELECT COUNT(*) {constraint.broken_rows}")
-        reason = f"{rows} rows of {constraint.table} {constraint.broken}"
-        may_stay = is_check or set(filled) == set(TABLES)
-        if may_stay and constraint.is_in(backed_up.get(constraint.table, "")):
+        ((rows,),) = select(connection, f"SELECT COUNT(*) {each.rows}")
+        verb = f"{each.verb}s" if rows == 1 else each.verb
+        reason = f"{counted(rows, 'row')} of {each.table} {verb} {each.broken}"
+        may_stay = not each.columns or set(filled) == set(TABLES)
+        if may_stay and each.definition and each.definition in backed_up.get(each.table, ""):
             status("rows that broke a constraint are restored", "WARNING", reason=reason)
             continue
-        if isinstance(constraint, ForeignKey):
-            reason += f", such as {constraint.example(connection)}"
-        refused.append(f"table {constraint.table}: {reason}")
+        if each.columns:
+            reason += f", such as {each.example(connection)}"
+        refused.append(f"table {each.table}: {reason}")
     if refused:
         raise RowRefused("; ".join(refused))
-
-
-def _constraints(connection: Connection) -> Iterator[ForeignKey | Check]:
-    yield from foreign_keys(connection)
-    if is_mariadb(connection):
-        for row in select(connection, CHECKS, TABLES):
-            yield Check(*row)

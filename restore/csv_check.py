@@ -1,102 +1,69 @@
-"""Finds the valid rows of CSV files: fields by their rules, new ids, references to valid rows.
+"""Finds the valid rows of CSV files: new ids, references to valid rows, rows that the table takes.
 
-The table decides last: `insert` rejects rows, and a later row may then use such a row's id.
+In strict mode the server refuses most values that a column cannot hold. Some it changes without a
+word: what decides is the row that is read back. A later row may use the id of a refused one.
 """
 
-import functools
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
-from hiring.avro.schema import Column, Table
-from restore import csv_rules
-from restore.csv_reader import Line
-from restore.csv_rules import RULES, BrokenRule
+import numpy as np
+import pymysql
 
-REFERS_TO = {"department_id": "departments", "job_id": "jobs"}
+from hiring.avro.columns import from_rows
+from hiring.avro.schema import Table
+from hiring.errors import RowRefused
+from hiring.mysql.server_errors import error_number
+from restore import comparison, sql_text
+from restore.csv_files import NAME_COLUMNS, REFERS_TO, Line
+from restore.csv_rules import Row
+from restore.digest import digests
+from restore.row_inserter import RowInserter, insert_in_parts
+
 SHOWN_REASONS = 5
-BATCH_ROWS = 2000
-BATCH_CHARACTERS = 128 * 1024
-"""A batch ends after so many rows or characters."""
+ABOUT_A_ROW = (pymysql.err.DataError, pymysql.err.IntegrityError)
+ABOUT_A_ROW_TOO = {None, 1118, 1292, 1364, 1411, 1690, 3140, 3751, 3752, 3819, 3903, 4025}
+"""Errors about a row that PyMySQL does not class as such; None is a row too long to be sent.
 
+Any other one, such as a failing disk, is not the row's fault, and fails the import.
+"""
+NUMBER = re.compile("0|-?[1-9][0-9]*")
+"""Other ids are those of a column of text, where 007 is not 7."""
 
-class Row(NamedTuple):
-    """A row, its valid values by column, as MySQL would print them, and the broken rules."""
-
-    line: Line
-    values: dict[str, str]
-    reasons: list[str]
-
-
-Rule = Callable[[str], str]
-"""The rule for the fields of one column."""
 Insert = Callable[[Sequence[Row]], Iterable[tuple[Row, str]]]
-"""Inserts rows; returns those that the table does not take, each with the reason."""
 
 
 class Ids:
-    """A set of whole numbers; 64 consecutive ones are one entry of a dictionary."""
+    """A set of ids; 64 consecutive numbers are one entry of a dictionary."""
 
     def __init__(self) -> None:
-        self._pages: dict[int, int] = {}
+        self._pages: dict[int | str, int] = {}
 
-    def __contains__(self, number: int) -> bool:
-        return bool(self._pages.get(number >> 6, 0) >> (number & 63) & 1)
+    def __contains__(self, text: str) -> bool:
+        page, bit = self._place(text)
+        return bool(self._pages.get(page, 0) & bit)
 
-    def add(self, number: int) -> None:
-        """Adds a number."""
-        self._pages[number >> 6] = self._pages.get(number >> 6, 0) | 1 << (number & 63)
+    def add(self, text: str) -> None:
+        """Adds an id."""
+        page, bit = self._place(text)
+        self._pages[page] = self._pages.get(page, 0) | bit
 
-
-def batches(table: Table, lines: Iterable[Line]) -> Iterator[list[Row]]:
-    """The rows of a file, some at a time, after the rules for single fields."""
-    rules = {column.name: _rule(column) for column in table.columns}
-    batch: list[Row] = []
-    characters = 0
-    for line in lines:
-        batch.append(_row(rules, line))
-        characters += sum(map(len, line.fields))
-        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _rule(column: Column) -> Rule:
-    rule = functools.partial(RULES[column.name], column)
-    # Millions of rows refer to few others.
-    return functools.lru_cache(rule) if column.name in REFERS_TO else rule
-
-
-def _row(rules: dict[str, Rule], line: Line) -> Row:
-    if len(line.fields) != len(rules):
-        return Row(line, {}, [f"a row does not have {len(rules)} fields: {len(line.fields)}"])
-    values: dict[str, str] = {}
-    reasons = []
-    for (name, rule), field in zip(rules.items(), line.fields, strict=True):
-        try:
-            values[name] = rule(field)
-        except BrokenRule as broken:
-            reasons.append(str(broken) if field.strip() else f"{name} is empty")
-    return Row(line, values, reasons)
+    def _place(self, text: str) -> tuple[int | str, int]:
+        if not NUMBER.fullmatch(text):
+            return text, 1
+        number = int(text)
+        return number >> 6, 1 << (number & 63)
 
 
 class Checker:
-    """Finds the valid rows of one file.
+    """Finds and counts the valid rows of one file; the counts are those of an `Outcome`.
 
     Args:
         table: that they are for.
         valid: the ids of the valid rows of each table before this one; those of this one are added.
         insert: for the rows that seem valid; None takes all of them.
-
-    Attributes:
-        table: that they are for.
-        read: the number of rows so far.
-        invalid: the number of invalid rows.
-        blanks: the number of names in valid rows that begin or end with a blank.
-        cut: the number of those that the column holds without the blanks at their end.
     """
 
     def __init__(self, table: Table, valid: dict[str, Ids], insert: Insert | None = None) -> None:
@@ -107,8 +74,6 @@ class Checker:
         self.read = self.invalid = self.blanks = self.cut = 0
         self._kinds: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
-        rules = enumerate(column.name for column in table.columns)
-        self._texts = [(place, each) for place, each in rules if RULES[each] is csv_rules.name]
 
     def add(self, batch: Sequence[Row]) -> list[tuple[Line, list[str]]]:
         """Inserts the valid rows of a batch; returns the invalid ones and their reasons."""
@@ -128,8 +93,11 @@ class Checker:
                 invalid.append((row.line, [reason]))
                 del tried[row.values["id"]]
             for number, row in tried.items():
-                self._ids.add(int(number))
-                self._count_blanks(row)
+                self._ids.add(number)
+                for (name, value), field in zip(row.values.items(), row.line.fields, strict=True):
+                    if name in NAME_COLUMNS:
+                        self.blanks += field != field.strip()
+                        self.cut += field != value
             left = repeated  # the table may have refused the rows whose ids they repeat
         self.read += len(batch)
         self.invalid += len(invalid)
@@ -150,15 +118,41 @@ class Checker:
     def _conflicts(self, row: Row) -> list[str]:
         """Why a row cannot be beside the valid rows."""
         values, reasons = row.values, []
-        if "id" in values and int(values["id"]) in self._ids:
+        if "id" in values and values["id"] in self._ids:
             reasons.append(f"id is that of an earlier row: {values['id']}")
         for name, parent in REFERS_TO.items():
-            if name in values and int(values[name]) not in self._valid[parent]:
+            if name in values and values[name] not in self._valid[parent]:
                 reasons.append(f"{name} is not the id of a valid row of {parent}: {values[name]}")
         return reasons
 
-    def _count_blanks(self, row: Row) -> None:
-        for place, name in self._texts:
-            field = row.line.fields[place]
-            self.blanks += field != field.strip()
-            self.cut += field != row.values[name]
+
+def insert_rows(inserter: RowInserter, rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """Inserts rows in strict mode; yields each that the table does not take as it is, and why.
+
+    Raises:
+        RowRefused: the server refuses the rows for another reason than their values.
+    """
+    columns = inserter.filled
+
+    def insert(rows: Sequence[Row]) -> str | None:
+        sent = from_rows(
+            columns, [[row.values[column.name].encode() for column in columns] for row in rows]
+        )
+        text, _ = sql_text.write(sql_text.INSERT, columns, sent)
+        try:
+            inserter.insert_statement(inserter.head + text[:-1])
+        except RowRefused as refusal:
+            error = refusal.__cause__
+            if not isinstance(error, ABOUT_A_ROW) and error_number(error) not in ABOUT_A_ROW_TOO:
+                raise
+            message = str(error.args[-1] if error else refusal)
+            return f"the database refuses the row: {message.removesuffix(' at row 1')}"
+        ids, _ = sql_text.write(sql_text.INSERT, columns[:1], sent[:1])
+        blocks = comparison.stored_blocks(inserter, f" WHERE `id` IN ({ids[:-1].decode()})")
+        found = sum(digests(columns, chunks) for chunks in blocks)
+        if np.array_equal(found, digests(columns, sent)):
+            return None
+        changed = comparison.difference(inserter, sent) if len(rows) == 1 else "one of many"
+        return f"the table changes the row: {changed}"
+
+    return insert_in_parts(inserter.connection, rows, insert) if rows else iter(())

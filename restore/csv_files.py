@@ -1,28 +1,27 @@
-"""The CSV files that an import reads: which they are, their columns, their header.
+"""The CSV files that an import reads: which they are, their columns, their header, their rows.
 
     departments.csv   id, department
     jobs.csv          id, job
     employees.csv     id, name, datetime, department_id, job_id   (or hired_employees.csv)
 
 Each file may be compressed: `jobs.csv.gz`. The first line may name the columns, in any order.
+Python's csv module reads the rows (RFC 4180, in UTF-8), in bounded memory.
 """
 
+import csv
 import dataclasses
 import io
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hiring.avro import mapping
 from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource, Misconfigured
 from hiring.storage.folders import SourceFolder
 from hiring.storage.reader import BUFFER_BYTES
-from restore import csv_reader
-from restore.csv_reader import Line
-from restore.csv_rules import BLANKS, WHOLE_NUMBER
 
 SCHEMA = Path(__file__).resolve().parent / "schema.sql"
 
@@ -41,16 +40,23 @@ CSV_COLUMNS = {
     "jobs": ("id", "job"),
     "employees": ("id", "name", "datetime", "department_id", "job_id"),
 }
+REFERS_TO = {"department_id": "departments", "job_id": "jobs"}
+NAME_COLUMNS = ("department", "job", "name")
 ALIASES = {"date": "datetime", "hiredate": "datetime"}
 """Other names that a header may use, as `_plain` writes them."""
+WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,30})(?:\.0{1,30})?")
+"""pandas writes the whole numbers of a column with gaps as 6.0."""
+BLANKS = " \t\n\r\v\f\u00a0"
+"""Characters allowed around a number; `str.strip` would also remove control characters."""
+LONGEST_ROW = 4 * 1024 * 1024
+"""Characters of a row; a longer one is probably a quote that never closes."""
 
 
-@dataclass(frozen=True)
-class CsvFiles:
-    """The files of a folder: `names` has one for each table."""
+class Line(NamedTuple):
+    """A row of a CSV file: the number of the line on which it begins, from 1, and its fields."""
 
-    folder: SourceFolder
-    names: dict[str, str]
+    number: int
+    fields: list[str]
 
 
 def are_in(folder: SourceFolder) -> bool:
@@ -58,8 +64,8 @@ def are_in(folder: SourceFolder) -> bool:
     return not folder.entries()[0].isdisjoint(name for names in FILES.values() for name in names)
 
 
-def find_files(folder: SourceFolder) -> CsvFiles:
-    """Finds the file of each table.
+def find_files(folder: SourceFolder) -> dict[str, str]:
+    """The name of each table's file.
 
     Raises:
         BadSource: a file is missing, or two are for the same table.
@@ -73,7 +79,7 @@ def find_files(folder: SourceFolder) -> CsvFiles:
         if len(files) > 1:
             raise BadSource(f"{folder.address} has both {' and '.join(files)}: which one counts?")
         found[table] = files[0]
-    return CsvFiles(folder, found)
+    return found
 
 
 def statements() -> dict[str, str]:
@@ -87,19 +93,15 @@ def missing_table(name: str) -> Table:
     """A table as `statements` would create it, as far as the rules need it."""
     found = re.findall(r"^\s+(\w+) (\w+(?:\(\d+\))?(?: UNSIGNED)?)", statements()[name], re.M)
     types = {column: mysql_type.lower() for column, mysql_type in found}
-    columns = [
+    columns = (
         Column(each, each, types[each], mapping.STRING, False, False, False)
         for each in CSV_COLUMNS[name]
-    ]
+    )
     return Table(name, tuple(columns), ("id",))
 
 
 def fit(table: Table) -> Table:
-    """The table with only the columns that the file fills, as the file names them.
-
-    Raises:
-        Misconfigured: the table lacks one; the message names it.
-    """
+    """The table with the columns that the file fills; raises Misconfigured if one is missing."""
     # MySQL compares the names of columns without case.
     columns = {column.name.lower(): column for column in table.without_generated.columns}
     for name in CSV_COLUMNS[table.name]:
@@ -110,24 +112,24 @@ def fit(table: Table) -> Table:
     return dataclasses.replace(table, columns=tuple(filled), primary_key=primary_key)
 
 
-def read_lines(files: CsvFiles, table: str) -> Iterator[Line]:
-    """The rows of a table's file, with the fields of a row in the order of CSV_COLUMNS.
-
-    A row with another number of fields has them as they are.
+def read_lines(folder: SourceFolder, name: str, table: str) -> Iterator[Line]:
+    """The rows of a table's file, with the fields in the order of CSV_COLUMNS.
 
     Raises:
         BadSource: the file is empty or not CSV, or its header is not understood; the message says
             where and why.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder, name, columns = files.folder, files.names[table], CSV_COLUMNS[table]
+    columns = CSV_COLUMNS[table]
     where = f"{folder.address}{name}"
     with folder.open(name) as reader:
-        lines = csv_reader.read_lines(where, io.BufferedReader(reader, BUFFER_BYTES))
+        lines = parse(where, io.BufferedReader(reader, BUFFER_BYTES))
         first = next(lines, None)
         if first is None:
             raise BadSource(f"{where} is empty")
-        if WHOLE_NUMBER.fullmatch(first.fields[0].strip(BLANKS)):
+        # pandas numbers columns that have no names.
+        is_numbers = first.fields == [str(number) for number in range(len(columns))]
+        if WHOLE_NUMBER.fullmatch(first.fields[0].strip(BLANKS)) and not is_numbers:
             yield from itertools.chain([first], lines)
             return
         places = _places(where, first, columns)
@@ -136,6 +138,43 @@ def read_lines(files: CsvFiles, table: str) -> Iterator[Line]:
                 yield Line(line.number, [line.fields[place] for place in places])
             else:
                 yield line
+
+
+def parse(where: str, file: io.BufferedReader | io.BytesIO) -> Iterator[Line]:
+    """The rows of a file, without blank lines.
+
+    Raises:
+        BadSource: the file is not CSV, or not UTF-8; the message names the address and the line.
+    """
+    # -sig drops the byte-order mark that spreadsheets write. What is not UTF-8 becomes a surrogate,
+    # which `encode` refuses: so its line is known.
+    text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+    number = 1
+    left = LONGEST_ROW
+
+    def lines() -> Iterator[str]:
+        nonlocal left
+        while line := text.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise csv.Error(f"a row of more than {LONGEST_ROW} characters")
+            if "\0" in line:
+                raise csv.Error("a zero byte")
+            line.encode()
+            yield line
+
+    csv.field_size_limit(LONGEST_ROW)
+    reader = csv.reader(lines(), strict=True)
+    try:
+        for fields in reader:
+            if fields:
+                yield Line(number, fields)
+            number = reader.line_num + 1
+            left = LONGEST_ROW
+    except csv.Error as error:
+        raise BadSource(f"{where} is not CSV, at line {number}: {error}") from error
+    except UnicodeEncodeError as error:
+        raise BadSource(f"{where} is not UTF-8, at line {reader.line_num + 1}") from error
 
 
 def _places(where: str, header: Line, columns: tuple[str, ...]) -> list[int]:
@@ -148,7 +187,8 @@ def _places(where: str, header: Line, columns: tuple[str, ...]) -> list[int]:
         shown = line if len(line) <= 200 else f"{line[:200]}..."
         raise BadSource(
             f"{where}, line {header.number}: the columns {', '.join(columns)} are expected, each"
-            f" once and in any order, or a row that begins with an id, but not {shown!r}"
+            f" once and in any order, or a row that begins with an id and does not just count"
+            f" from 0, but not {shown!r}"
         )
     return [names.index(column) for column in columns]
 

@@ -3,68 +3,119 @@
 import datetime
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-from hiring.avro.schema import Column
+from hiring.avro.mapping import BYTES
+from hiring.avro.schema import Column, Table
+from restore.csv_files import BLANKS, REFERS_TO, WHOLE_NUMBER, Line
+
+BATCH_ROWS = 2000
+BATCH_CHARACTERS = 128 * 1024
+"""A batch ends after so many rows or characters."""
+
+
+class Row(NamedTuple):
+    """A row, its valid values by column, as MySQL would print them, and the broken rules."""
+
+    line: Line
+    values: dict[str, str]
+    reasons: list[str]
+
+
+Rule = Callable[[str], str]
 
 
 class BrokenRule(ValueError):
     """A field breaks a rule; the message names both."""
 
 
-WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,30})(?:\.0{1,30})?")
-"""pandas writes the whole numbers of a column with gaps as 6.0."""
-BLANKS = " \t\n\r\v\f\u00a0"
-"""Characters allowed around a number; `str.strip` would also remove control characters."""
+def batches(table: Table, lines: Iterable[Line]) -> Iterator[list[Row]]:
+    """The rows of a file, some at a time, after the rules for single fields."""
+    rules = {column.name: _rule(column) for column in table.columns}
+    batch: list[Row] = []
+    characters = 0
+    for line in lines:
+        batch.append(_row(rules, line))
+        characters += sum(map(len, line.fields))
+        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _rule(column: Column) -> Rule:
+    if column.name == "id":
+        return _number_rule(column)
+    if column.name in REFERS_TO:
+        # Millions of rows refer to few others.
+        return functools.lru_cache(_number_rule(column))
+    return functools.partial(_time, column) if column.name == "datetime" else _name_rule(column)
+
+
+def _row(rules: dict[str, Rule], line: Line) -> Row:
+    if len(line.fields) != len(rules):
+        return Row(line, {}, [f"a row does not have {len(rules)} fields: {len(line.fields)}"])
+    values: dict[str, str] = {}
+    reasons = []
+    for (name, rule), field in zip(rules.items(), line.fields, strict=True):
+        try:
+            values[name] = rule(field)
+        except BrokenRule as broken:
+            reasons.append(str(broken) if field.strip() else f"{name} is empty")
+    return Row(line, values, reasons)
+
+
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
-def number(column: Column, field: str) -> str:
-    """A whole number that the column can hold, without blanks, plus sign and leading zeros."""
-    found = WHOLE_NUMBER.fullmatch(field.strip(BLANKS))
-    if not found:
-        raise BrokenRule(f"{column.name} is not a whole number: {_shortened(field)}")
-    value = int(found[1])
-    lowest, highest = integer_range(column.mysql_type)
-    if not lowest <= value <= highest:
-        raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {value}")
-    return str(value)
+def _number_rule(column: Column) -> Rule:
+    """Whole numbers that the column can hold; a column of text keeps them as they are written."""
+    is_text = bool(column.character_set) or column.type is BYTES
+    bits = INTEGER_BITS.get(re.split(r"\W", column.mysql_type)[0], 64)
+    lowest = 0 if "unsigned" in column.mysql_type else -(2 ** (bits - 1))
+    highest = lowest + 2**bits - 1
+
+    def number(field: str) -> str:
+        found = WHOLE_NUMBER.fullmatch(field.strip(BLANKS))
+        if not found:
+            raise BrokenRule(f"{column.name} is not a whole number: {_shortened(field)}")
+        if is_text:
+            return field
+        value = int(found[1])
+        if not lowest <= value <= highest:
+            raise BrokenRule(f"{column.name} is not between {lowest} and {highest}: {value}")
+        return str(value)
+
+    return number
 
 
-@functools.cache
-def integer_range(mysql_type: str) -> tuple[int, int]:
-    """The least and the greatest number of a type."""
-    bits = INTEGER_BITS.get(re.split(r"\W", mysql_type)[0], 64)
-    if "unsigned" in mysql_type:
-        return 0, 2**bits - 1
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+def _name_rule(column: Column) -> Rule:
+    """Texts that the column has room for, without the blanks that a CHAR column drops."""
+    found = re.fullmatch(r"(var)?char\((\d+)\)", column.mysql_type)
 
+    def name(field: str) -> str:
+        text = field.rstrip(" ") if found and not found[1] else field
+        if not text.strip():
+            raise BrokenRule(f"{column.name} is empty")
+        if found and len(text) > int(found[2]):
+            raise BrokenRule(f"{column.name} is longer than {found[2]} characters: {len(text)}")
+        return text
 
-def name(column: Column, field: str) -> str:
-    """A text that the column has room for, without the blanks that a CHAR column drops."""
-    most, is_char = text_type(column.mysql_type)
-    text = field.rstrip(" ") if is_char else field
-    if not text.strip():
-        raise BrokenRule(f"{column.name} is empty")
-    if most is not None and len(text) > most:
-        raise BrokenRule(f"{column.name} is longer than {most} characters: {len(text)}")
-    return text
-
-
-@functools.cache
-def text_type(mysql_type: str) -> tuple[int | None, bool]:
-    """How many characters a type holds, None where that is not counted; and whether it is CHAR."""
-    found = re.fullmatch(r"(var)?char\((\d+)\)", mysql_type)
-    return (int(found[2]), not found[1]) if found else (None, False)
+    return name
 
 
 ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?[0-5]\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+# https://dev.mysql.com/doc/refman/8.4/en/datetime.html
+FIRST_TIMESTAMP = datetime.datetime(1970, 1, 1, 0, 0, 1)  # noqa: DTZ001 - UTC throughout
+END_TIMESTAMP = datetime.datetime(2038, 1, 19, 3, 14, 8)  # noqa: DTZ001
 
 
-def time(column: Column, field: str) -> str:
+def _time(column: Column, field: str) -> str:
     """A time in UTC, cut to the column's precision: rounding could move it into the next year."""
     text = field.strip()
     try:
@@ -88,21 +139,5 @@ def time(column: Column, field: str) -> str:
     return str(value.replace(microsecond=value.microsecond // unit * unit))
 
 
-# https://dev.mysql.com/doc/refman/8.4/en/datetime.html
-FIRST_TIMESTAMP = datetime.datetime(1970, 1, 1, 0, 0, 1)  # noqa: DTZ001 - UTC throughout
-END_TIMESTAMP = datetime.datetime(2038, 1, 19, 3, 14, 8)  # noqa: DTZ001
-
-
 def _shortened(field: str) -> str:
     return repr(field if len(field) <= 60 else f"{field[:60]}...")
-
-
-RULES: dict[str, Callable[[Column, str], str]] = {
-    "id": number,
-    "department_id": number,
-    "job_id": number,
-    "datetime": time,
-    "name": name,
-    "department": name,
-    "job": name,
-}

@@ -10,10 +10,8 @@ The keys are random for each process, so that nobody can prepare data that colli
 
 import dataclasses
 import hashlib
-import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,10 +19,10 @@ from hiring.avro.buffers import Part, cells_from, joined, pieces_of
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.schema import Column
 from hiring.mysql.packets import WORD_BYTES, Ints, Words
+from restore import json_text
 
 ONE_BY_ONE_BYTES = 256
 """A longer value is hashed on its own, by BLAKE2."""
-MODULUS = 2**64
 
 KEY = secrets.token_bytes(16)
 START, NULL_WORD, ODD_WORD, SECOND = (np.uint64(secrets.randbits(64)) for _ in range(4))
@@ -35,26 +33,11 @@ _KEEP = np.array([2 ** (8 * count) - 1 for count in range(WORD_BYTES + 1)], np.u
 """Masks that keep the first 0 to 8 bytes of a word."""
 
 
-@dataclass(frozen=True)
-class Digest:
-    """The digest of some rows; the sum of two digests is that of all their rows."""
+Digests = Words
+"""Three numbers in each row: count, sum, and sum of the mixed hashes; they are added as they are.
 
-    rows: int = 0
-    first: int = 0
-    second: int = 0
-
-    def __add__(self, other: "Digest") -> "Digest":
-        return Digest(
-            self.rows + other.rows,
-            (self.first + other.first) % MODULUS,
-            (self.second + other.second) % MODULUS,
-        )
-
-
-Digests = tuple[Digest, ...]
-"""The digest of the columns that a load fills, then for each generated column one of them with it.
-
-Where only a later one differs, the server generates other values than it did.
+The first row is of the columns that a load fills, then comes one for each generated column with
+them: where only a later one differs, the server generates other values than it did.
 """
 
 
@@ -62,38 +45,27 @@ def digests(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digests
     """The digests of rows, given by column; those that the server generates come last."""
     filled = len([column for column in columns if not column.generated])
     hashes = row_hashes(columns[:filled], chunks[:filled])
-    with_generated = (
-        row_hashes([column], [chunk], hashes)
-        for column, chunk in zip(columns[filled:], chunks[filled:], strict=True)
-    )
-    return tuple(digest_of(each) for each in (hashes, *with_generated))
+    generated = zip(columns[filled:], chunks[filled:], strict=True)
+    with_generated = (row_hashes([column], [chunk], hashes) for column, chunk in generated)
+    return np.stack([_digest(each) for each in (hashes, *with_generated)])
 
 
-def add(some: Digests, more: Digests) -> Digests:
-    """The digests of all rows of both; those of no row may be an empty tuple."""
-    return tuple(a + b for a, b in zip(some, more, strict=True)) if some else more
-
-
-def digest(columns: Sequence[Column], chunks: Sequence[ColumnChunk]) -> Digest:
-    """The digest of rows, given by column."""
-    return digest_of(row_hashes(columns, chunks))
+def _digest(hashes: Words) -> Words:
+    mixed = hashes.copy()
+    _mix_in(mixed, SECOND)
+    return np.array([len(hashes), np.add.reduce(hashes), np.add.reduce(mixed)], np.uint64)
 
 
 def row_hashes(
     columns: Sequence[Column], chunks: Sequence[ColumnChunk], start: Words | None = None
 ) -> Words:
-    """The hash of each row, given by column.
-
-    Args:
-        columns: of the rows.
-        chunks: their values.
-        start: the hashes of the columns before these, if there are any.
-    """
+    """The hash of each row, given by column; `start` has those of the columns before these."""
     rows = len(chunks[0].nulls)
     state = np.full(rows, START) if start is None else start.copy()
     for column, each in zip(columns, chunks, strict=True):
-        if column.mysql_type == "json":
-            each = _normalised(each)
+        if column.mysql_type == "json" and each.content is not None:
+            texts = [json_text.normal(piece) for piece in pieces_of(each.content)]
+            each = dataclasses.replace(each, content=joined(texts))
         if each.numbers is None:
             _add_content(state, each, np.arange(rows))
             continue
@@ -101,13 +73,6 @@ def row_hashes(
         if each.odd is not None:
             _add_content(state, each, np.flatnonzero(each.odd))
     return state
-
-
-def digest_of(hashes: Words) -> Digest:
-    """The digest of rows, given their hashes."""
-    mixed = hashes.copy()
-    _mix_in(mixed, SECOND)
-    return Digest(len(hashes), int(np.add.reduce(hashes)), int(np.add.reduce(mixed)))
 
 
 def _words(chunk: ColumnChunk) -> Words:
@@ -172,28 +137,3 @@ def _long_words(part: Part, rows: Ints) -> Words:
         for start, length in spans
     ]
     return np.frombuffer(b"".join(each.digest() for each in hashes), np.uint64)
-
-
-# JSON
-
-
-def _normalised(chunk: ColumnChunk) -> ColumnChunk:
-    """JSON without what a MySQL JSON column does not keep.
-
-    That is spaces, the order of members, and whether a number was DECIMAL or DOUBLE.
-    """
-    assert chunk.content is not None
-    texts = [_normal_json(piece) for piece in pieces_of(chunk.content)]
-    return dataclasses.replace(chunk, content=joined(texts))
-
-
-def _normal_json(text: bytes) -> bytes:
-    try:
-        return json.dumps(json.loads(text, parse_int=_json_number), sort_keys=True).encode()
-    except ValueError:
-        return text
-
-
-def _json_number(digits: str) -> int | float:
-    number = int(digits)
-    return number if -(2**63) <= number < 2**64 else float(digits)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from hiring.errors import BadSource
 from hiring.storage import folders, newest
+from hiring.storage.folders import SourceFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.tables import TABLES
 from restore import csv_files
 from restore.backup_source import Backup
-from restore.csv_files import CsvFiles
 
 NEXT_ID = re.compile(r"^\)[^'\n]*?( AUTO_INCREMENT=(\d+))", re.MULTILINE)
 """The id of the next row in what SHOW CREATE TABLE prints."""
@@ -24,16 +24,12 @@ class Plan:
         tables: to fill; the others stay as they are.
         replace: whether to delete their present rows in the same transaction.
         statements: the CREATE TABLE of each table that the source has one for.
-        origin: of these statements, for messages.
-        printed_by: the version of the server that printed them; None where none did.
     """
 
     address: str
     tables: tuple[str, ...]
     replace: bool
     statements: dict[str, str]
-    origin: str
-    printed_by: str | None
 
 
 @dataclass(frozen=True)
@@ -54,21 +50,30 @@ class RestorePlan(Plan):
 
 @dataclass(frozen=True)
 class ImportPlan(Plan):
-    """The plan of an import of CSV files; `most_invalid` is a percentage of each file's rows."""
+    """The plan of an import: names of files by table, and the percentage that may be invalid."""
 
-    files: CsvFiles
+    folder: SourceFolder
+    files: dict[str, str]
     most_invalid: int
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Row counts for one table; `where` locates the invalid rows."""
+    """Row counts for one table.
+
+    Attributes:
+        where: the addresses of the invalid rows.
+        blanks: an import's names that begin or end with a blank, in valid rows.
+        cut: those that the column holds without the blanks at their end.
+    """
 
     table: str
     read: int
     loaded: int
     invalid: int
     where: str
+    blanks: int | None = None
+    cut: int | None = None
 
 
 class Unfinished(Exception):
@@ -83,7 +88,7 @@ def next_id(create_table: str) -> int:
 
 
 def find_backup(address: str, database: str, tables: tuple[str, ...] = TABLES) -> Backup:
-    """The backup at an address, or the newest one in a folder of backups.
+    """The backup at an address, or the newest one with rows of the tables in a folder of backups.
 
     Args:
         address: of a backup, or of a folder of backups.
@@ -112,36 +117,17 @@ def plan_restore(
         BadSource: the backup is incomplete.
         StorageFailed: Cloud Storage refused or failed.
     """
-    return RestorePlan(
-        address=backup.address,
-        tables=tables,
-        replace=replace,
-        statements=backup.statements(),
-        origin=f"the backup of a server {backup.manifest.server_version}",
-        printed_by=backup.manifest.server_version,
-        backup=backup,
-    )
+    return RestorePlan(backup.address, tables, replace, backup.statements(), backup)
 
 
 def plan_import(address: str, most_invalid: int, *, replace: bool = False) -> ImportPlan:
-    """Plans an import.
-
-    Args:
-        address: of the folder of CSV files.
-        most_invalid: percentage of each file's rows; if more are invalid, nothing is loaded.
-        replace: whether to replace the rows of the tables.
+    """Plans an import of a folder of CSV files.
 
     Raises:
         BadSource: a file is missing, or two are for the same table.
         StorageFailed: Cloud Storage refused or failed.
     """
-    return ImportPlan(
-        address=address,
-        tables=TABLES,
-        replace=replace,
-        statements=csv_files.statements(),
-        origin="restore/schema.sql",
-        printed_by=None,
-        files=csv_files.find_files(folders.find(address)),
-        most_invalid=most_invalid,
-    )
+    folder = folders.find(address)
+    files = csv_files.find_files(folder)
+    statements = csv_files.statements()
+    return ImportPlan(address, TABLES, replace, statements, folder, files, most_invalid)

@@ -1,23 +1,22 @@
-"""Restores a backup: check, create missing tables, insert, compare, commit.
-
-The data goes one way: manifest, plan, transaction, rows, comparison, commit.
-"""
+"""Restores a backup: check, create missing tables, insert, compare, commit."""
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import db
+from hiring.avro.columns import ColumnChunk
 from hiring.avro.schema import Column, Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
-from hiring.mysql import create_table
-from hiring.progress import Progress
+from hiring.mysql.statements import execute
+from hiring.progress import Progress, status
 from hiring.settings import Settings
-from restore import constraints, table_checks, transaction
+from restore import comparison, constraints, transaction
+from restore.backup_source import Backup
 from restore.plan import Outcome, RestorePlan
-from restore.row_inserter import RowInserter
-from restore.table_creation import tables_created
-from restore.table_filling import fill_table
+from restore.row_inserter import OriginalRow, RowInserter, blocks_of, insert_invalid_rows
+from restore.table_creation import statement_of, tables_created
 
 RESTORE_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 """Accepts everything that the tables could ever hold: an id of 0, dates that strict mode refuses.
@@ -27,37 +26,28 @@ Not strict: reading the rows back shows whether the server changed a value.
 
 
 def check(settings: Settings, plan: RestorePlan) -> list[Outcome]:
-    """Checks everything that can be checked without changing anything.
-
-    Returns:
-        What the restore would do, if the server stores no invalid record as it was.
+    """What the restore would do, if the server stores no invalid record as it was.
 
     Raises:
         BundleError: the restore would fail; the message says why.
     """
     _check(settings, plan)
-    return [
-        Outcome(
-            name,
-            read=stored.rows + stored.invalid_rows,
-            loaded=stored.rows,
-            invalid=stored.invalid_rows,
-            where=plan.backup.invalid_addresses(name),
-        )
-        for name, stored in plan.backup.manifest.tables.items()
-        if name in plan.tables
-    ]
+    return [_outcome(plan.backup, name) for name in plan.tables]
+
+
+def _outcome(backup: Backup, table: str, invalid: int | None = None) -> Outcome:
+    """What becomes of a table's rows; by default all its invalid records are left out."""
+    stored = backup.manifest.tables[table]
+    read = stored.rows + stored.invalid_rows
+    invalid = stored.invalid_rows if invalid is None else invalid
+    where = backup.invalid_addresses(table) if invalid else ""
+    return Outcome(table, read, read - invalid, invalid, where)
 
 
 def restore(
     settings: Settings, plan: RestorePlan, committing: Callable[[], None] = lambda: None
 ) -> list[Outcome]:
-    """Fills the tables from a backup, all or nothing.
-
-    Args:
-        settings: of the database.
-        plan: of the restore.
-        committing: called just before the commit.
+    """Fills the tables from a backup, all or nothing; calls `committing` before the commit.
 
     Raises:
         BundleError: nothing was loaded; the message says why.
@@ -65,20 +55,14 @@ def restore(
     """
     fields = _check(settings, plan)
     deadline = Deadline(transaction.LOAD_SECONDS)
-    # Nothing else of the bucket runs with the operator's rights, even if a table vanishes now.
-    statements = {
-        name: statement
-        for name, statement in plan.statements.items()
-        if not create_table.fault(name, statement)
-    }
     with (
-        tables_created(settings, deadline, plan, statements),
+        tables_created(settings, deadline, plan),
         transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection,
     ):
         constraints.leave_unchecked(connection)
         tables = [_fit(read_table(connection, name), fields.get(name, ())) for name in plan.tables]
         outcomes = [
-            fill_table(RowInserter(connection, table, deadline), plan.backup) for table in tables
+            _fill(RowInserter(connection, table, deadline), plan.backup) for table in tables
         ]
         constraints.check(connection, plan.statements, plan.tables)
         transaction.commit(connection, plan.next_ids, committing)
@@ -86,29 +70,21 @@ def restore(
 
 
 def _check(settings: Settings, plan: RestorePlan) -> dict[str, tuple[Column, ...]]:
-    """Checks the backup, then the tables that exist; returns the fields of the backup's tables."""
+    """Checks the backup, then the tables; returns the columns of the backup's tables."""
     with Progress("checking", plan.backup.manifest.all_rows(plan.tables)) as progress:
         fields = plan.backup.check(progress, plan.tables)
     with db.own_connection(settings, Deadline(transaction.LOAD_SECONDS)) as connection:
-        there = table_checks.check_tables(connection, plan)
-        for name in there:
-            _fit(read_table(connection, name), fields.get(name, ()))
-    for name in plan.tables:
-        fault = create_table.fault(name, plan.statements.get(name, ""))
-        if fault and name in plan.statements and name not in there:
-            raise BadSource(
-                f"table {name} is missing, and {plan.address}schema.sql does not create it alone:"
-                f" {fault}; create the table, then load again"
-            )
+        there = transaction.check_tables(connection, plan)
+        for name in plan.tables:
+            if name in there:
+                _fit(read_table(connection, name), fields.get(name, ()))
+            else:
+                statement_of(plan, name)
     return fields
 
 
 def _fit(table: Table, fields: tuple[Column, ...]) -> Table:
-    """The table with the columns that the backup fills, then the generated ones that it has.
-
-    Raises:
-        BadSource: the backup has other columns; the message names the first.
-    """
+    """The table with the columns that the backup fills, then the generated ones that it has."""
     stored = {field.name: field for field in fields}
     filled = {column.name: column for column in table.without_generated.columns}
     for name, field in stored.items():
@@ -128,3 +104,39 @@ def _fit(table: Table, fields: tuple[Column, ...]) -> Table:
         if column.generated and column.name in stored and stored[column.name].type == column.type
     ]
     return dataclasses.replace(table, columns=(*filled.values(), *generated))
+
+
+def _fill(inserter: RowInserter, backup: Backup) -> Outcome:
+    """Inserts all rows of a table, and those of its invalid records that come back as they were."""
+    table = inserter.table
+    stored = backup.manifest.tables[table.name]
+    changed: dict[str, str] = {}
+    rejected: dict[str, str] = {}
+
+    def invalid() -> Iterator[OriginalRow]:
+        return (row for row in backup.invalid_rows(table) if row[0] not in rejected)
+
+    def inserted() -> Iterator[list[ColumnChunk]]:
+        return itertools.chain(backup.rows(table), blocks_of(table.columns, invalid()))
+
+    with Progress(f"loading {table.name}", stored.rows + stored.invalid_rows) as progress:
+        inserter.insert(backup.rows(table), progress)
+    valid = inserter.digests
+    execute(inserter.connection, "SAVEPOINT valid_rows")
+    while True:
+        # Without the changed ones, the server may accept rows that it refused beside them.
+        rejected = dict(changed)
+        rejected |= insert_invalid_rows(inserter, invalid(), progress)
+        found = comparison.stored_digests(inserter)
+        if (found[0] == inserter.digests[0]).all():
+            break
+        more = comparison.changed_rows(inserter, invalid)
+        if not more:
+            raise comparison.refusal(inserter, found, inserted)
+        changed |= more
+        execute(inserter.connection, "ROLLBACK TO SAVEPOINT valid_rows")
+        inserter.digests = valid
+    comparison.warn_of_generated(inserter, found, inserted)
+    for origin, reason in rejected.items():
+        status("invalid record rejected", "WARNING", record=origin, reason=reason)
+    return _outcome(backup, table.name, len(rejected))

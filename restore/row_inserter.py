@@ -1,30 +1,33 @@
 """Inserts rows into a table, many in one statement, and sums up the digest of all of them.
 
-`comparison` compares it with the digest of the stored rows. Memory does not grow with their number.
-
 Rows are sent with LOAD DATA LOCAL if the server allows it, which takes a quarter less of its time,
-else with INSERT. Both store the same rows, but LOAD DATA skips a refused row with only a warning:
-the comparison finds that it is missing.
+else with INSERT. LOAD DATA skips a refused row with only a warning: `comparison` finds it.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
+import numpy as np
 import pymysql
 
-from hiring.avro.columns import ColumnChunk
+from hiring.avro.columns import ColumnChunk, from_rows
 from hiring.avro.mapping import BYTES
-from hiring.avro.schema import Table
+from hiring.avro.schema import Column, Table
 from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import translate
-from hiring.mysql.statements import quote, select
+from hiring.mysql.statements import execute, quote, select
 from hiring.pipeline import read_ahead
 from hiring.progress import CountRows
 from restore import sql_text
-from restore.digest import Digests, add, digests
+from restore.digest import Digests, digests
+from restore.sql_text import PrintedRow, printed_row
+
+RowT = TypeVar("RowT")
 
 STATEMENT_BYTES = 128 * 1024
 """Longest INSERT, unless a single row is longer. With a megabyte, MySQL takes a tenth longer."""
@@ -36,15 +39,13 @@ LOAD_DATA = (
     " LINES TERMINATED BY '\\n' STARTING BY '' ({columns})"
 )
 """The statement that reads lines as `sql_text` writes them; the name of the file is arbitrary."""
+OriginalRow = tuple[str, PrintedRow]
+"""The origin of a row, and its values: those to fill, then those that the server generates."""
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows to send: as INSERT statements, or as the lines of one LOAD DATA."""
-
-    digests: Digests
-    statements: list[bytes]
-    lines: bytes = b""
+TRIED_ROWS = 256
+"""Rows in one INSERT."""
+PARTS = 8
+"""With more, single bad rows take more statements to find; with fewer, many bad rows do."""
 
 
 class RowInserter:
@@ -54,12 +55,6 @@ class RowInserter:
         connection: that holds the table's lock.
         table: with the columns to fill, then those to compare that the server generates.
         deadline: when to give up.
-
-    Attributes:
-        head: the beginning of an INSERT, up to its rows.
-        filled: the columns to fill.
-        digests: of all inserted rows.
-        warning: the server's last one, if it gave any.
     """
 
     def __init__(self, connection: Connection, table: Table, deadline: Deadline) -> None:
@@ -74,39 +69,33 @@ class RowInserter:
             connection, "SELECT @@SESSION.max_allowed_packet, @@GLOBAL.local_infile"
         )
         self._longest = packet - 2  # a packet must be shorter, and its first byte is the command
-        # LOAD DATA would need to know which bytes are not text.
-        has_bytes = any(column.type is BYTES for column in self.filled)
-        self._may_load_data = bool(allowed) and not has_bytes
-        self.digests: Digests = ()
+        # LOAD DATA would need to know which bytes are not text, and takes no expression.
+        self._may_load_data = bool(allowed) and not any(
+            column.type is BYTES or column.mysql_type == "json" for column in self.filled
+        )
+        generated = len(table.columns) - len(self.filled)
+        self.digests: Digests = np.zeros((1 + generated, 3), np.uint64)
         self.warning: str | None = None
 
     @property
     def rows(self) -> int:
         """Number of inserted rows."""
-        return self.digests[0].rows if self.digests else 0
+        return int(self.digests[0, 0])
 
     def insert(self, blocks: Iterable[list[ColumnChunk]], progress: CountRows) -> None:
-        """Inserts rows.
-
-        Args:
-            blocks: of rows, by column.
-            progress: called with the number of rows of each.
-
-        Raises:
-            RowRefused: the server refuses a row.
-        """
-        batches = (self._prepare(chunks) for chunks in blocks)
-        ahead = read_ahead(batches, self.connection, self.deadline)
+        """Inserts blocks of rows, by column; raises RowRefused if the server refuses a row."""
+        ahead = read_ahead(map(self._prepare, blocks), self.connection, self.deadline)
         with contextlib.closing(ahead):
-            for batch in ahead:
-                for statement in batch.statements:
-                    self.warning = self.insert_statement(statement) or self.warning
-                if batch.lines:
-                    self.warning = self._insert_lines(batch.lines) or self.warning
-                self.digests = add(self.digests, batch.digests)
-                progress(batch.digests[0].rows)
+            for found, lines, statements in ahead:
+                if lines:
+                    self._send(partial(self.connection.send_lines, self._load_data, lines))
+                for statement in statements:
+                    self.insert_statement(statement)
+                self.digests = self.digests + found
+                progress(int(found[0, 0]))
 
-    def _prepare(self, chunks: list[ColumnChunk]) -> Batch:
+    def _prepare(self, chunks: list[ColumnChunk]) -> tuple[Digests, bytes, list[bytes]]:
+        """The digests of rows, and their lines for LOAD DATA or their INSERT statements."""
         found = digests(self.table.columns, chunks)
         columns, chunks = self.filled, chunks[: len(self.filled)]
         if self._may_load_data:
@@ -115,9 +104,9 @@ class RowInserter:
             if max(end - start for start, end in zip(starts, ends.tolist(), strict=True)) <= (
                 LOAD_DATA_ROW_BYTES
             ):
-                return Batch(found, [], lines)
+                return found, lines, []
         text, ends = sql_text.write(sql_text.INSERT, columns, chunks)
-        return Batch(found, list(self._statements(text, ends.tolist())))
+        return found, b"", list(self._statements(text, ends.tolist()))
 
     def _statements(self, text: bytes, ends: list[int]) -> Iterator[bytes]:
         """INSERT statements of up to STATEMENT_BYTES, with at least one row each."""
@@ -130,36 +119,93 @@ class RowInserter:
                 start = end
             end = following
 
-    def insert_statement(self, statement: bytes) -> str | None:
-        """Runs an INSERT; returns the server's first warning.
-
-        Raises:
-            RowRefused: the server refuses a row.
-        """
+    def insert_statement(self, statement: bytes) -> None:
+        """Runs an INSERT; raises RowRefused if the server refuses a row."""
         if len(statement) > self._longest:
             raise RowRefused(
                 f"a row of table {self.table.name} takes {len(statement)} bytes as SQL, the"
                 f" server's max_allowed_packet allows {self._longest}"
             )
-        with self._refusals(), self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            return self._first_warning(cursor.warning_count)
 
-    def _insert_lines(self, lines: bytes) -> str | None:
-        with self._refusals():
-            return self._first_warning(self.connection.send_lines(self._load_data, lines))
+        def run() -> int:
+            with self.connection.cursor() as cursor:
+                cursor.execute(statement)
+                return int(cursor.warning_count)
 
-    def _first_warning(self, count: int) -> str | None:
-        return str(self.connection.show_warnings()[0][2]) if count else None
+        self._send(run)
 
-    @contextlib.contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turns the server's refusal of a row into a RowRefused with its reason."""
+    def _send(self, send: Callable[[], int]) -> None:
+        """Sends rows; keeps the first of the server's warnings, whose number `send` returns."""
         try:
-            yield
+            if send():
+                self.warning = str(self.connection.show_warnings()[0][2])
         except pymysql.err.Error as error:
             if translate(error):
                 raise
             raise RowRefused(
                 f"table {self.table.name}: the database refuses a row: {error.args[1]}"
             ) from error
+
+
+def insert_in_parts(
+    connection: Connection, rows: Sequence[RowT], insert: Callable[[Sequence[RowT]], str | None]
+) -> Iterator[tuple[RowT, str]]:
+    """Inserts rows; yields those that the table does not take, each with the reason.
+
+    Args:
+        connection: that inserts them.
+        rows: at least one.
+        insert: inserts all rows that it is given, or returns a reason against one of them.
+    """
+    execute(connection, "SAVEPOINT tried_rows")
+    reason = insert(rows)
+    if reason is None:
+        return
+    execute(connection, "ROLLBACK TO SAVEPOINT tried_rows")
+    if len(rows) == 1:
+        yield rows[0], reason
+        return
+    size = -(-len(rows) // PARTS)
+    for start in range(0, len(rows), size):
+        yield from insert_in_parts(connection, rows[start : start + size], insert)
+
+
+def insert_invalid_rows(
+    inserter: RowInserter, rows: Iterable[OriginalRow], progress: CountRows
+) -> dict[str, str]:
+    """Inserts the rows that the server accepts; returns its reason against others, by origin."""
+
+    def insert(batch: Sequence[OriginalRow]) -> str | None:
+        count = len(inserter.filled)
+        texts = [printed_row(inserter.filled, row[:count]) for _, row in batch]
+        statement = inserter.head + b",".join(texts)
+        if len(batch) == 1:
+            # SELECT stores NULL as an empty geometry, as VALUES does with several rows only.
+            statement = inserter.head.removesuffix(b"VALUES ") + b"SELECT " + texts[0][1:-1]
+        try:
+            inserter.insert_statement(statement)
+        except RowRefused as error:
+            return str(error)
+        (chunks,) = blocks_of(inserter.table.columns, batch)
+        inserter.digests = inserter.digests + digests(inserter.table.columns, chunks)
+        return None
+
+    refused = {}
+    for batch in _batches(rows):
+        for (origin, _), reason in insert_in_parts(inserter.connection, batch, insert):
+            refused[origin] = reason
+        progress(len(batch))
+    return refused
+
+
+def _batches(rows: Iterable[OriginalRow]) -> Iterator[list[OriginalRow]]:
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, TRIED_ROWS)):
+        yield batch
+
+
+def blocks_of(
+    columns: tuple[Column, ...], rows: Iterable[OriginalRow]
+) -> Iterator[list[ColumnChunk]]:
+    """The rows by column, some at a time."""
+    return (from_rows(columns, [row for _, row in batch]) for batch in _batches(rows))

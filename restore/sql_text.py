@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hiring.avro import mapping
-from hiring.avro.buffers import Mask, Part, joined, lay_out, part_of, pieces_of
+from hiring.avro.buffers import Part, is_utf8, joined, lay_out, part_of, pieces_of
 from hiring.avro.columns import ColumnChunk
-from hiring.avro.parsing import DECIMAL_DIGITS
+from hiring.avro.parsing import DECIMAL_DIGITS, Floats
 from hiring.avro.schema import Column
 from hiring.avro.times import MONTHS
-from hiring.mysql.packets import Bytes, Ints
+from hiring.mysql.packets import Ints
+from restore import json_text
+
+PrintedRow = Sequence[bytes | None]
+"""Values as MySQL prints them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ def write(
 ) -> tuple[bytes, Ints]:
     """Rows as text, and the end of each row in it."""
     rows = len(chunks[0].nulls)
-    parts = [_constant(style.begin, rows)] if style.begin else []
+    begin = np.frombuffer(style.begin, np.uint8)
+    parts = [Part(begin, np.zeros(rows, np.int64), np.full(rows, len(begin), np.int64))]
     for place, (column, each) in enumerate(zip(columns, chunks, strict=True)):
         after = style.separator if place < len(columns) - 1 else style.end
         parts += _parts(style, column, each, after)
@@ -51,42 +55,72 @@ def write(
 
 
 def _parts(style: Style, column: Column, chunk: ColumnChunk, after: bytes) -> list[Part]:
-    kind = column.type
-    if chunk.odd is not None:
+    kind, content, numbers = column.type, chunk.content, chunk.numbers
+    if content is not None and style.quote and column.mysql_type == "json":
+        part = joined([_json(piece) + after for piece in pieces_of(content)])
+    elif chunk.odd is not None:
         return _texts(style, style.quote, chunk, after)
-    if kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
-        return [_or_null(style, _times(style.quote, column, chunk, after), chunk.nulls, after)]
-    if chunk.numbers is None:
-        if kind in (mapping.STRING, mapping.BYTES):
-            binary = b"_binary" if kind is mapping.BYTES and style.quote else b""
-            return _texts(style, binary + style.quote, chunk, after)
-        return [_or_null(style, _decimals(column, chunk, after), chunk.nulls, after)]
-    if kind in (mapping.FLOAT, mapping.DOUBLE):
+    elif content is not None and kind in (mapping.STRING, mapping.BYTES):
+        binary = b"_binary" if kind is mapping.BYTES and style.quote else b""
+        return _texts(style, binary + style.quote, chunk, after)
+    elif numbers is None:
+        part = _decimals(column, chunk, after)
+    elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
+        part = _times(style.quote, column, chunk, after)
+    elif kind in (mapping.FLOAT, mapping.DOUBLE):
         # Unquoted, a number without an exponent would be a DECIMAL, and -0 would lose its sign.
         quote = style.quote.decode()
-        texts = [f"{quote}{value!r}{quote}".encode() + after for value in chunk.numbers.tolist()]
-        return [_or_null(style, joined(texts), chunk.nulls, after)]
-    # Quoted, 0 would be the YEAR 2000.
-    least = 4 if column.mysql_type.startswith("year") else 1
-    return [_or_null(style, _digits(chunk.numbers, after, least=least), chunk.nulls, after)]
-
-
-def _constant(text: bytes, rows: int) -> Part:
-    return Part(
-        np.frombuffer(text, np.uint8), np.zeros(rows, np.int64), np.full(rows, len(text), np.int64)
-    )
-
-
-def _or_null(style: Style, part: Part, nulls: Mask, after: bytes) -> Part:
-    """The part with the word for NULL in place of some pieces."""
-    if not nulls.any():
-        return part
+        part = joined([f"{quote}{each!r}{quote}".encode() + after for each in numbers.tolist()])
+    else:
+        # Quoted, 0 would be the YEAR 2000.
+        least = 4 if column.mysql_type.startswith("year") else 1
+        part = _digits(numbers, after, least=least)
+    if not chunk.nulls.any():
+        return [part]
     word = style.null + after
-    return Part(
-        np.append(part.source, np.frombuffer(word, np.uint8)),
-        np.where(nulls, len(part.source), part.starts),
-        np.where(nulls, len(word), part.lengths),
-    )
+    return [
+        Part(
+            np.append(part.source, np.frombuffer(word, np.uint8)),
+            np.where(chunk.nulls, len(part.source), part.starts),
+            np.where(chunk.nulls, len(word), part.lengths),
+        )
+    ]
+
+
+# Single values
+
+
+def printed_row(columns: Sequence[Column], printed: PrintedRow) -> bytes:
+    """A row of an invalid record, with values that Avro cannot hold: `('1','0000-00-00',NULL)`."""
+    pairs = zip(columns, printed, strict=True)
+    return b"(" + b",".join(_printed(column, value) for column, value in pairs) + b")"
+
+
+def _printed(column: Column, printed: bytes | None) -> bytes:
+    if printed is None or (column.is_geometry and not printed):
+        return b"NULL"  # MariaDB stores NULL as an empty geometry where it can't be NULL
+    if column.mysql_type == "json":
+        return _json(printed)
+    is_raw = column.type is mapping.STRING and printed.startswith(mapping.RAW)
+    value = printed.removeprefix(mapping.RAW) if is_raw else printed
+    if is_raw and column.has_members and value.isdigit():
+        return value
+    is_bytes = is_raw or column.type is mapping.BYTES or not is_utf8(joined([value]))
+    return b"_binary" + _quoted(value) if is_bytes else _quoted(value)
+
+
+def _json(printed: bytes) -> bytes:
+    """JSON as text; https://dev.mysql.com/doc/refman/8.4/en/json.html puts DECIMALs into it."""
+    literal = _quoted(printed)
+    if not (decimals := json_text.decimals(printed)):
+        return literal
+    places = [_quoted(path.encode()) + b"," + digits.encode() for path, digits in decimals]
+    return b"JSON_REPLACE(" + b",".join([literal, *places]) + b")"
+
+
+def _quoted(content: bytes) -> bytes:
+    # https://dev.mysql.com/doc/refman/8.4/en/string-literals.html: nothing else needs an escape.
+    return b"'" + content.replace(b"\\", b"\\\\").replace(b"'", b"''") + b"'"
 
 
 # Texts
@@ -94,22 +128,18 @@ def _or_null(style: Style, part: Part, nulls: Mask, after: bytes) -> Part:
 
 def _texts(style: Style, opening: bytes, chunk: ColumnChunk, after: bytes) -> list[Part]:
     assert chunk.content is not None
-    nulls, rows = chunk.nulls, len(chunk.nulls)
+    nulls = chunk.nulls
     content = _escaped(style.escaped, chunk.content)
-    closing = style.quote + after
-    parts = []
-    if nulls.any():
-        # The source holds the word for NULL and the opening; each row takes one of them.
-        source = np.frombuffer(style.null + opening, np.uint8)
-        starts = np.where(nulls, 0, len(style.null))
-        parts.append(Part(source, starts, np.where(nulls, len(style.null), len(opening))))
-        content = Part(content.source, content.starts, np.where(nulls, 0, content.lengths))
-        skipped = np.where(nulls, len(style.quote), 0)
-        ends = Part(np.frombuffer(closing, np.uint8), skipped, len(closing) - skipped)
-        return [*parts, content, ends]
-    if opening:
-        parts.append(_constant(opening, rows))
-    return [*parts, content, _constant(closing, rows)]
+    # Each row takes the word for NULL or the opening.
+    before = np.frombuffer(style.null + opening, np.uint8)
+    starts = np.where(nulls, 0, len(style.null))
+    closing = np.frombuffer(style.quote + after, np.uint8)
+    skipped = np.where(nulls, len(style.quote), 0)
+    return [
+        Part(before, starts, np.where(nulls, len(style.null), len(opening))),
+        Part(content.source, content.starts, np.where(nulls, 0, content.lengths)),
+        Part(closing, skipped, len(closing) - skipped),
+    ]
 
 
 def _escaped(escaped: bytes, part: Part) -> Part:
@@ -134,21 +164,8 @@ _POWERS = 10 ** np.arange(1, 20, dtype=np.uint64)
 """The smallest numbers with 2, 3, ... digits."""
 
 
-def _digits(
-    numbers: npt.NDArray[np.int64] | npt.NDArray[np.float64],
-    after: bytes,
-    *,
-    scale: int = 0,
-    least: int = 1,
-) -> Part:
-    """Whole numbers as text, with a point before the last `scale` digits.
-
-    Args:
-        numbers: to write.
-        after: text after each number.
-        scale: 2 writes 1234 as 12.34.
-        least: minimum number of digits, padded with zeros.
-    """
+def _digits(numbers: Ints | Floats, after: bytes, *, scale: int = 0, least: int = 1) -> Part:
+    """Whole numbers as text of at least so many digits; a scale of 2 writes 1234 as 12.34."""
     numbers = numbers.astype(np.int64, copy=False)
     negative = numbers < 0
     rest = np.where(negative, -numbers, numbers).view(np.uint64)
@@ -205,49 +222,32 @@ def _decimal(encoded: bytes, scale: int) -> bytes:
 # Times
 
 _PAIRS = np.frombuffer(b"".join(b"%02d" % number for number in range(100)), np.uint8).reshape(-1, 2)
-_EMPTY_DATE, _EMPTY_TIME, _EMPTY_FRACTION = b"0000-00-00", b" 00:00:00", b".000000"
-MONTH_DAYS = 146_097 / 4_800
-"""Mean length of a month of the Gregorian calendar, in days."""
-_DAY = 24 * 60 * 60 * 1_000_000
+_DATE, _TIME, _FRACTION = b"0000-00-00", b" 00:00:00", b".000000"
+_SECOND = 1_000_000
+_DAY = 24 * 60 * 60 * _SECOND
 
 
 def _times(quote: bytes, column: Column, chunk: ColumnChunk, after: bytes) -> Part:
     assert chunk.numbers is not None
-    numbers = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
-    template = _EMPTY_DATE
-    days, micros = numbers, None
+    days = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
+    template, pairs = _DATE, []
     if column.type is not mapping.DATE:
-        days = numbers // _DAY
-        micros = numbers - days * _DAY
-        template += _EMPTY_TIME
-        if (micros % 1_000_000).any():
-            template += _EMPTY_FRACTION
+        days, micros = np.divmod(days, _DAY)
+        seconds, fraction = np.divmod(micros, _SECOND)
+        template += _TIME
+        pairs = [(11, seconds // 3600), (14, seconds // 60 % 60), (17, seconds % 60)]
+        if fraction.any():
+            template += _FRACTION
+            pairs += [(20, fraction // 10_000), (22, fraction // 100 % 100), (24, fraction % 100)]
     if days.min() < MONTHS[0] or days.max() >= MONTHS[-1]:
         raise ValueError("a date is not between the years 1 and 9999")
+    first = days.astype("M8[D]").astype("M8[M]")
+    year, month = np.divmod(first.astype(np.int64) + 1970 * 12, 12)
+    day = days - first.astype("M8[D]").astype(np.int64)
+    pairs += [(0, year // 100), (2, year % 100), (5, month + 1), (8, day + 1)]
     text = np.frombuffer(quote + template + quote + after, np.uint8)
-    table = np.tile(text, (len(numbers), 1))
-    _write_date(table, len(quote), days)
-    if micros is not None:
-        _write_time(table, len(quote) + len(_EMPTY_DATE), micros, len(template))
-    return part_of(table, np.full(len(numbers), len(text)))
-
-
-def _write_date(table: Bytes, at: int, days: Ints) -> None:
-    month = ((days - MONTHS[0]) / MONTH_DAYS).astype(np.int64)
-    month -= MONTHS[month] > days
-    month += MONTHS[month + 1] <= days
-    year, of_year = month // 12 + 1, month % 12 + 1
-    table[:, at : at + 2] = _PAIRS[year // 100]
-    table[:, at + 2 : at + 4] = _PAIRS[year % 100]
-    table[:, at + 5 : at + 7] = _PAIRS[of_year]
-    table[:, at + 8 : at + 10] = _PAIRS[days - MONTHS[month] + 1]
-
-
-def _write_time(table: Bytes, at: int, micros: Ints, length: int) -> None:
-    seconds = micros // 1_000_000
-    for place, value in ((1, seconds // 3600), (4, seconds // 60 % 60), (7, seconds % 60)):
-        table[:, at + place : at + place + 2] = _PAIRS[value]
-    if length > len(_EMPTY_DATE) + len(_EMPTY_TIME):
-        fraction = micros - seconds * 1_000_000
-        for place, unit in ((10, 10_000), (12, 100), (14, 1)):
-            table[:, at + place : at + place + 2] = _PAIRS[fraction // unit % 100]
+    table = np.tile(text, (len(days), 1))
+    for place, value in pairs:
+        at = len(quote) + place
+        table[:, at : at + 2] = _PAIRS[value]
+    return part_of(table, np.full(len(days), len(text)))

@@ -10,13 +10,15 @@ import pymysql
 import db
 from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Misconfigured
+from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import MISCONFIGURED, translate
+from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import Settings
-from hiring.tables import TABLES
-from restore.plan import NEXT_ID, Plan, Unfinished
+from restore.plan import NEXT_ID, ImportPlan, Plan, RestorePlan, Unfinished
+from restore.transaction import check_empty, has_rows, missing_tables
 
 VARIABLES = {
     "explicit_defaults_for_timestamp": "ON",
@@ -28,7 +30,8 @@ VARIABLES = {
 
 With others, the server adds ON UPDATE or a column, or refuses a row format or a foreign key.
 """
-COLUMN = re.compile(r"`(?:[^`]|``)+`")
+NAME = re.compile(r"`(?:[^`]|``)+`")
+INDEX = re.compile(r"KEY (`(?:[^`]|``)+`) ")
 CHARACTER_SET = re.compile(r" CHARACTER SET (\w+)( COLLATE \w+)?")
 DEFAULT_COLLATIONS = """
 SELECT character_set_name, collation_name
@@ -38,42 +41,29 @@ WHERE is_default = 'Yes'
 REMOVAL_SECONDS = 60
 
 
-def missing_tables(connection: Connection) -> list[str]:
-    """The missing ones of the three tables, referenced ones first."""
-    there = {name for name, *_ in select(connection, db.TABLE_KINDS, TABLES)}
-    return [table for table in TABLES if table not in there]
-
-
 @contextlib.contextmanager
-def tables_created(
-    settings: Settings, deadline: Deadline, plan: Plan, statements: dict[str, str]
-) -> Iterator[None]:
+def tables_created(settings: Settings, deadline: Deadline, plan: Plan) -> Iterator[None]:
     """Creates the missing ones of the three tables; if the load inside fails, they go again.
 
-    Args:
-        settings: of the database.
-        deadline: when to give up.
-        plan: of the load.
-        statements: those of the plan that may run.
-
     Raises:
-        BadSource: there is no statement for a table.
+        BadSource: as `statement_of`.
         Misconfigured: the server refuses a statement, or makes another table of it.
     """
     created: list[str] = []
     try:
-        # Foreign keys may point to a table that is created later.
+        # Foreign keys may point to a table that is created later. They come first: MariaDB takes
+        # one that refers to columns without an index only while these do not exist.
         with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
             missing = missing_tables(connection)
             hindrances = _set_variables(connection) if missing else ""
-            for name in missing:
-                if name not in statements:
-                    raise BadSource(f"table {name} is missing, and {plan.origin} has no such table")
-                _create(connection, name, statements[name], plan.origin, hindrances)
+            for name in reversed(missing):
+                _create(connection, plan, name, hindrances)
                 created.append(name)
-            for name in created:
-                _compare(connection, name, statements[name], plan.printed_by, hindrances)
+            for name in missing:
+                _compare(connection, plan, name, hindrances)
                 status("table created", table=name)
+            db.check_base_tables(connection, "InnoDB", missing)
+            check_empty(connection, missing)
         yield
     except Unfinished:
         raise
@@ -81,6 +71,31 @@ def tables_created(
         if created:
             _remove(settings, created)
         raise
+
+
+def statement_of(plan: Plan, table: str) -> str:
+    """The statement that creates a missing table.
+
+    Raises:
+        BadSource: the source has none, or one that does more than that.
+    """
+    if table not in plan.statements:
+        raise BadSource(f"table {table} is missing, and {_origin(plan)} has no such table")
+    statement = plan.statements[table]
+    # What a bucket holds runs with the operator's rights.
+    fault = None if isinstance(plan, ImportPlan) else create_table.fault(table, statement)
+    if fault:
+        raise BadSource(
+            f"table {table} is missing, and {plan.address}schema.sql does not create it alone:"
+            f" {fault}; create the table, then load again"
+        )
+    return statement
+
+
+def _origin(plan: Plan) -> str:
+    if isinstance(plan, RestorePlan):
+        return f"the backup of a server {plan.backup.manifest.server_version}"
+    return "restore/schema.sql"
 
 
 def _set_variables(connection: Connection) -> str:
@@ -96,9 +111,8 @@ def _set_variables(connection: Connection) -> str:
     return f"; in the way may be what DB_USER may not set: {', '.join(left)}" if left else ""
 
 
-def _create(
-    connection: Connection, table: str, statement: str, origin: str, hindrances: str
-) -> None:
+def _create(connection: Connection, plan: Plan, table: str, hindrances: str) -> None:
+    statement = statement_of(plan, table)
     try:
         execute(connection, statement)
     except pymysql.err.Error as error:
@@ -106,72 +120,73 @@ def _create(
             raise
         raise Misconfigured(
             f"table {table} is missing, and this server ({connection.server_version}) refuses the"
-            f" statement of {origin}: {error.args[1]}{hindrances}; create the table, then load"
-            " again"
+            f" statement of {_origin(plan)}: {error.args[1]}{hindrances}; create the table, then"
+            " load again"
         ) from error
 
 
-def _compare(
-    connection: Connection, table: str, statement: str, printed_by: str | None, hindrances: str
-) -> None:
-    """Compares a table with the statement of a server that made it, but for AUTO_INCREMENT."""
-    if printed_by is None:
+def _compare(connection: Connection, plan: Plan, table: str, hindrances: str) -> None:
+    """Makes a new table what it was, and compares both statements, but for AUTO_INCREMENT."""
+    if not isinstance(plan, RestorePlan):
         return
-    differing = _differing(connection, table, statement)
-    for before, after in differing:
+    wanted, found = _lines(connection, plan.statements[table], table)
+    indexes = {index[1] for line in wanted if (index := INDEX.match(line))}
+    for line in found.copy() if is_mariadb(connection) else ():
+        # It adds an index for a foreign key, which may have lost it.
+        if (index := INDEX.match(line)) and index[1] not in indexes:
+            execute(connection, f"ALTER TABLE {quote(table)} DROP INDEX {index[1]}")
+            found.remove(line)
+    for before, after in zip(wanted, found, strict=False):
         # A column that lost its default prints none; a new one gets the default NULL.
-        if after.replace(" DEFAULT NULL", "", 1) == before and (column := COLUMN.match(before)):
+        lost_default = before != after and after.replace(" DEFAULT NULL", "", 1) == before
+        if lost_default and (column := NAME.match(before)):
             execute(connection, f"ALTER TABLE {quote(table)} ALTER {column[0]} DROP DEFAULT")
-    if differing:
-        differing = _differing(connection, table, statement)
-    if not differing:
+    pairs = itertools.zip_longest(
+        *_lines(connection, plan.statements[table], table), fillvalue="nothing"
+    )
+    before, after = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+    if before == after:
         return
-    before, after = differing[0]
-    if connection.server_version == printed_by:
+    if connection.server_version == plan.backup.manifest.server_version:
         raise Misconfigured(
-            f"table {table} is not created as it was: {before or 'nothing'!r} became"
-            f" {after or 'nothing'!r}{hindrances}"
+            f"table {table} is not created as it was: {before!r} became {after!r}{hindrances}"
         )
     status("table created otherwise", "WARNING", table=table, before=before, after=after)
 
 
-def _differing(connection: Connection, table: str, statement: str) -> list[tuple[str, str]]:
-    """The lines of a statement and of the table that was created by it, where they differ."""
-    ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    defaults = dict(select(connection, DEFAULT_COLLATIONS))
-    lines = itertools.zip_longest(
-        _lines(statement, defaults), _lines(created, defaults), fillvalue=""
-    )
-    return [pair for pair in lines if pair[0] != pair[1]]
+def _lines(connection: Connection, statement: str, table: str) -> tuple[list[str], list[str]]:
+    """The lines of a statement, and of the table that it created.
 
-
-def _lines(statement: str, defaults: dict[str, str]) -> list[str]:
-    """The lines of a statement, with every character set as its collation.
-
-    MySQL prints either or both, depending on the statement that made the column.
+    Every character set becomes its collation: MySQL prints either or both.
     """
-    if found := NEXT_ID.search(statement):
-        statement = statement[: found.start(1)] + statement[found.end(1) :]
-    statement = CHARACTER_SET.sub(
-        lambda found: found[2] or f" COLLATE {defaults.get(found[1], found[1])}", statement
-    )
-    return [line.strip().removesuffix(",") for line in statement.strip().splitlines()]
+    defaults = dict(select(connection, DEFAULT_COLLATIONS))
+    ((_, created),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+
+    def lines(text: str) -> list[str]:
+        if found := NEXT_ID.search(text):
+            text = text[: found.start(1)] + text[found.end(1) :]
+        text = CHARACTER_SET.sub(
+            lambda found: found[2] or f" COLLATE {defaults.get(found[1], found[1])}", text
+        )
+        return [line.strip().removesuffix(",") for line in text.strip().splitlines()]
+
+    return lines(statement), lines(created)
 
 
 def _remove(settings: Settings, tables: list[str]) -> None:
     """Removes created tables, unless somebody has written rows into them meanwhile."""
     locks = ", ".join(f"{quote(table)} WRITE" for table in tables)
+    stay, reason = tables, "they hold rows by now"
     try:
         with db.own_connection(
             settings, Deadline(REMOVAL_SECONDS), foreign_key_checks=0
         ) as connection:
             execute(connection, f"LOCK TABLES {locks}")
-            empty = [
-                quote(table)
-                for table in tables
-                if not select(connection, f"SELECT 1 FROM {quote(table)} LIMIT 1")
-            ]
-            if empty:
+            full = [table for table in tables if has_rows(connection, table)]
+            if empty := [quote(table) for table in tables if table not in full]:
                 execute(connection, f"DROP TABLE {', '.join(empty)}")
+            stay = full
     except (BundleError, pymysql.err.Error) as error:
-        status("created tables stay", "WARNING", tables=tables, reason=str(error))
+        reason = str(error)
+    if stay:
+        status("created tables stay", "WARNING", tables=stay, reason=reason)

@@ -1,13 +1,17 @@
-"""The transaction of a load: locks, the present rows, the commit."""
+"""The transaction of a load: checks, locks, the present rows, the commit.
+
+The checks see that the tables may be filled, and could take everything back.
+"""
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pymysql
 
 import db
 from hiring.deadline import Deadline
+from hiring.errors import Misconfigured
 from hiring.mysql.connection import Connection
 from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import execute, quote, select
@@ -15,11 +19,15 @@ from hiring.settings import Settings
 from hiring.tables import TABLES
 from restore import constraints
 from restore.plan import Plan, Unfinished, next_id
-from restore.table_checks import check_empty, check_loadable
 
 LOAD_SECONDS = 24 * 3600
 """Time limit of a load, which no platform limits; a load that works takes less than a day."""
 
+TRIGGERS = """
+SELECT event_object_table, trigger_name
+FROM information_schema.triggers
+WHERE event_object_schema = DATABASE() AND event_object_table IN %s
+"""
 COLUMN_DEFAULTS = """
 SELECT column_default
 FROM information_schema.columns
@@ -31,6 +39,55 @@ SEQUENCE = re.compile(
 """A text, or a sequence in MariaDB's printed form of a column's default."""
 
 
+def missing_tables(connection: Connection) -> list[str]:
+    """The missing ones of the three tables, referenced ones first."""
+    there = {name for name, *_ in select(connection, db.TABLE_KINDS, TABLES)}
+    return [table for table in TABLES if table not in there]
+
+
+def check_tables(connection: Connection, plan: Plan) -> list[str]:
+    """Checks the tables before anything is changed; returns those of the plan that exist.
+
+    Raises:
+        Misconfigured: the load would not be safe; the message says why.
+    """
+    missing = missing_tables(connection)
+    for name in missing:
+        if name not in plan.tables:
+            raise Misconfigured(
+                f"table {name} is missing, and --table {plan.tables[0]} neither creates nor"
+                " fills it: create it, or restore all three tables"
+            )
+    there = [name for name in plan.tables if name not in missing]
+    check_loadable(connection, [name for name in TABLES if name not in missing])
+    if not plan.replace:
+        check_empty(connection, there)
+    return there
+
+
+def check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+    """Checks that the tables keep inserted rows unchanged and can roll them back.
+
+    Raises:
+        Misconfigured: one is not of InnoDB, has a trigger, or a fourth table refers to it.
+    """
+    db.check_base_tables(connection, "InnoDB", tables)
+    for table, trigger in select(connection, TRIGGERS, TABLES):
+        raise Misconfigured(f"table {table} has a trigger, {trigger}, which a load would fire")
+    db.check_not_referenced(connection)
+
+
+def check_empty(connection: Connection, tables: Iterable[str]) -> None:
+    """Raises Misconfigured, which names them, if any of the tables hold rows."""
+    if full := [table for table in tables if has_rows(connection, table)]:
+        raise Misconfigured(f"{', '.join(full)} already hold rows; --replace replaces them")
+
+
+def has_rows(connection: Connection, table: str) -> bool:
+    """Whether a table holds any row."""
+    return bool(select(connection, f"SELECT EXISTS (SELECT 1 FROM {quote(table)})")[0][0])
+
+
 @contextlib.contextmanager
 def loading(
     settings: Settings, deadline: Deadline, sql_mode: str, plan: Plan
@@ -39,8 +96,7 @@ def loading(
 
     `SET autocommit = 0`, then LOCK TABLES: START TRANSACTION would release the locks
     (https://dev.mysql.com/doc/refman/8.4/en/lock-tables.html). An exception rolls back what was not
-    committed; the end of the block releases the locks. The server does not check foreign keys row
-    by row, so rows may come in any order; `constraints.check` checks them before the commit.
+    committed. Foreign keys are not checked row by row: `constraints.check` does, before the commit.
 
     Raises:
         Busy: the tables could not be locked in time.
@@ -59,10 +115,11 @@ def loading(
         db.lock_tables(connection, "WRITE", *parents, *_sequence_locks(connection))
         check_loadable(connection)
         try:
-            if plan.replace:
-                _empty(connection, plan.tables)
-            else:
+            if not plan.replace:
                 check_empty(connection, plan.tables)
+            for table in plan.tables if plan.replace else ():
+                # TRUNCATE would commit. No row of another table goes by ON DELETE CASCADE.
+                execute(connection, f"DELETE FROM {quote(table)}")
             yield connection
         except BaseException:
             with contextlib.suppress(pymysql.err.Error):
@@ -82,25 +139,10 @@ def _sequence_locks(connection: Connection) -> list[str]:
     return [f"{sequence} WRITE" for sequence in sorted(found)]
 
 
-def _empty(connection: Connection, tables: tuple[str, ...]) -> None:
-    """Deletes all rows of tables inside the transaction; TRUNCATE would commit it.
-
-    Rows of other tables stay, also those of a foreign key with ON DELETE CASCADE: the server does
-    not check foreign keys on this connection.
-    """
-    for table in tables:
-        execute(connection, f"DELETE FROM {quote(table)}")
-
-
 def commit(
     connection: Connection, next_ids: dict[str, int], committing: Callable[[], None]
 ) -> None:
-    """Commits, and sets the ids of the tables' next rows, which no transaction can.
-
-    Args:
-        connection: of `loading`.
-        next_ids: by table.
-        committing: called just before.
+    """Calls `committing`, commits, and sets the tables' next ids, which no transaction can.
 
     Raises:
         Unfinished: it is unknown whether the rows are committed, or a next id is not set.
@@ -115,15 +157,11 @@ def commit(
         ) from error
     for table, wanted in next_ids.items():
         try:
-            _set_next_id(connection, table, wanted)
+            ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
+            if next_id(create_table) != wanted:
+                execute(connection, f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", wanted)
         except Exception as error:
             raise Unfinished(
                 f"all rows are loaded, but the next id of {table} could not be set to {wanted}:"
                 f" {error.args[-1] if error.args else error!r}"
             ) from error
-
-
-def _set_next_id(connection: Connection, table: str, wanted: int) -> None:
-    ((_, create_table),) = select(connection, f"SHOW CREATE TABLE {quote(table)}")
-    if next_id(create_table) != wanted:
-        execute(connection, f"ALTER TABLE {quote(table)} AUTO_INCREMENT = %s", wanted)

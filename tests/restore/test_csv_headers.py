@@ -10,7 +10,7 @@ from support import content
 
 from hiring.errors import BadSource
 from hiring.storage.folders import LocalFolder
-from restore.csv_files import find_files, read_lines
+from restore.csv_files import read_lines
 
 Read = Callable[[str], list[tuple[int, list[str]]]]
 ROW = ["1", "Ana", "2021-01-01", "2", "3"]
@@ -21,8 +21,9 @@ def read(tmp_path: Path) -> Read:
     """Reads a file of employees: (line, fields) each."""
 
     def read(text: str) -> list[tuple[int, list[str]]]:
-        files = find_files(LocalFolder(csv_folder.write(tmp_path, text)))
-        return [(line.number, line.fields) for line in read_lines(files, "employees")]
+        folder = LocalFolder(csv_folder.write(tmp_path, text))
+        lines = read_lines(folder, "employees.csv", "employees")
+        return [(line.number, line.fields) for line in lines]
 
     return read
 
@@ -64,6 +65,7 @@ REFUSED = (
     ",Ana,2021-01-01,2,3",
     "'1',Ana,2021-01-01,2,3",
     " ",
+    "0,1,2,3,4",
 )
 
 
@@ -76,9 +78,9 @@ def test_a_header_that_is_not_understood_refuses_the_file(read: Read, line: str)
     assert expected in str(refused.value)
 
 
-@pytest.mark.parametrize("line", ["1,Ana,2021-01-01,2,3", "0,1,2,3,4", "1.0,1", "+1,", " 1 ,"])
+@pytest.mark.parametrize("line", ["1,Ana,2021-01-01,2,3", "0,1,2,3,5", "1.0,1", "+1,", " 1 ,"])
 def test_a_first_line_that_begins_with_a_whole_number_is_a_row(read: Read, line: str) -> None:
-    """A first line whose id is a whole number is a row, also where pandas made it a header."""
+    """A first line whose id is a whole number is a row."""
     assert read(line) == [(1, line.split(","))]
 
 
@@ -99,3 +101,18 @@ def test_a_header_alone_is_an_empty_table(
     """A file with nothing but a header fills its table with no row."""
     source = csv_folder.write(tmp_path, "id,name,datetime,department_id,job_id")
     assert run_import(source).outcomes["employees"] == (0, 0, 0, "")
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_column_numbers_are_no_row(
+    database: Database, run_import: Loader, tmp_path: Path, options: list[str]
+) -> None:
+    """pandas' header of columns without names is refused; under one, it is a row."""
+    numbers = "0,1\n1,Sales\n"
+    loaded = run_import(csv_folder.write(tmp_path, departments=numbers), *options)
+    assert (loaded.status, content(database)["departments"]) == (3, [])
+    assert "a row that begins with an id and does not just count from 0, but not '0,1'" in (
+        loaded.error
+    )
+    source = csv_folder.write(tmp_path, departments=f"id,department\n{numbers}")
+    assert run_import(source, *options).outcomes["departments"][:3] == (2, 2, 0)

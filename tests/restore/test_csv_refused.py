@@ -279,3 +279,32 @@ def test_exports_as_others_write_them(
     loaded = run_import(csv_folder.write(tmp_path, text), "--dry-run")
     found = loaded.outcomes["employees"][:3] if loaded.outcomes else None
     assert (loaded.status, found) == expected
+
+
+@pytest.mark.parametrize("column", ["VARCHAR(9)", "VARBINARY(9)"])
+def test_ids_in_text_are_kept_as_they_are(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path, column: str
+) -> None:
+    """An id in a column of text keeps its zeros, and only the same text refers to it."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute(f"ALTER TABLE departments MODIFY id {column} NOT NULL")
+    database.execute(f"ALTER TABLE employees MODIFY department_id {column} NOT NULL")
+    source = csv_folder.write(
+        tmp_path,
+        departments="007,Sales\n7,R&D\n+8,HR\n007,IT\n9 ,IT\n",
+        employees="1,Ana,2021-01-01,007,1\n2,Bo,2021-01-01,8,1\n3,Cy,2021-01-01,7,1\n",
+    )
+    loaded = run_import(source, *ALL_INVALID)
+    assert loaded.status == 0, loaded.error
+    ids = "SELECT CAST({} AS CHAR) FROM {} ORDER BY 1"
+    assert database.execute(ids.format("id", "departments")) == [
+        ("+8",),
+        ("007",),
+        ("7",),
+        ("9 ",),
+    ]
+    assert database.execute(ids.format("department_id", "employees")) == [("007",), ("7",)]
+    assert records(bucket, "departments") == {4: ["id is that of an earlier row: 007"]}
+    assert records(bucket, "employees") == {
+        2: ["department_id is not the id of a valid row of departments: 8"]
+    }

@@ -73,7 +73,7 @@ def test_rows_that_break_a_newer_foreign_key_are_refused(
     loaded = run_restore(backup, "--replace")
     assert loaded.status == 4
     assert loaded.error == (
-        "nothing was loaded: table employees: 1 rows of employees refer to a row of departments"
+        "nothing was loaded: table employees: 1 row of employees refers to a row of departments"
         " that is not there (foreign key employees_department), such as department_id 9"
     )
     assert content(database) == before
@@ -120,8 +120,8 @@ def test_rows_that_broke_a_check_are_restored_with_a_warning(
         assert loaded.status == 0, loaded.error
         assert content(target) == before
         assert warnings(loaded.log) == [
-            (RESTORED, "1 rows of employees break the CHECK constraint known"),
-            (RESTORED, "1 rows of jobs break the CHECK constraint job"),
+            (RESTORED, "1 row of employees breaks the CHECK constraint known"),
+            (RESTORED, "1 row of jobs breaks the CHECK constraint job"),
         ]
 
 
@@ -201,13 +201,9 @@ def test_document_ids_are_restored_into_empty_tables(
     loaded = run_restore(backup, DB_NAME=empty_database.name)
     assert loaded.status == 0, loaded.error
     assert content(empty_database) == before
-    for options in (["--replace"], ["--replace", "--dry-run"]):
-        loaded = run_restore(backup, *options)
-        assert loaded.status == 2
-        assert loaded.error == (
-            "nothing was loaded: table jobs has a full-text index on the column FTS_DOC_ID, which"
-            " takes no value a second time; truncate the table, then load without --replace"
-        )
+    loaded = run_restore(backup, "--replace")
+    assert (loaded.status, "table jobs: the database refuses a row: " in loaded.error) == (4, True)
+    assert content(database) == before
     for table in ("employees", "jobs", "departments"):
         with database.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SET foreign_key_checks = 0")

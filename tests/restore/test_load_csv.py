@@ -23,7 +23,7 @@ from werkzeug.test import Client
 from hiring.storage import folders
 from local import sample
 from restore.csv_check import Ids
-from restore.csv_reader import read_lines
+from restore.csv_files import parse
 
 TABLES = ("departments", "jobs", "employees")
 CHALLENGE = Path(os.environ.get("CHALLENGE", PROJECT.parent / "shared" / "challenge"))
@@ -388,6 +388,7 @@ def test_a_dry_run_of_csv_files_changes_nothing(
         loaded = run_import(source, "--dry-run", *ALL_INVALID, DB_NAME=name)
         assert loaded.status == 0
         assert loaded.outcomes["employees"] == (3, 1, 2, "not stored")
+        assert loaded.log[-1]["message"] == "dry run: nothing was changed"
         shown = [line for line in loaded.log if line["message"] == "invalid record"]
         assert [(line["file"], line["line"], len(line["reasons"])) for line in shown] == [
             ("employees.csv", 2, 1),
@@ -400,14 +401,16 @@ def test_a_dry_run_of_csv_files_changes_nothing(
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.integers(-5, 2000)
 
 
-@given(st.sets(NUMBERS))
-def test_a_set_of_ids_contains_what_was_added(added: set[int]) -> None:
-    """A set of ids contains exactly the numbers that were added."""
+@given(st.sets(NUMBERS), st.sets(st.from_regex("[+-]?0*[0-9]{1,3}", fullmatch=True)))
+def test_a_set_of_ids_contains_what_was_added(numbers: set[int], texts: set[str]) -> None:
+    """A set of ids contains exactly the numbers and other texts that were added."""
     ids = Ids()
-    for number in added:
-        ids.add(number)
-    around = {number + step for number in added for step in (-64, -1, 0, 1, 64)}
-    assert {number for number in around if number in ids} == added
+    added = {*map(str, numbers), *texts}
+    for text in added:
+        ids.add(text)
+    around = {str(number + step) for number in numbers for step in (-64, -1, 0, 1, 64)}
+    around |= {f"{before}{text}" for text in added for before in ("0", "+", "-")}
+    assert {text for text in around | added if text in ids} == added
 
 
 ROWS = st.lists(st.lists(st.text("aé五\u2028\u00a0\x1c ,\"\n\r'\\", max_size=7), min_size=2))
@@ -426,7 +429,7 @@ def test_rows_are_read_as_they_were_written(
         expected.append((1 + written.count("\n"), fields))
         writer.writerow(fields)
     raw = ("\ufeff" * has_mark + text.getvalue()).encode()
-    assert list(read_lines("x.csv", io.BytesIO(raw))) == expected
+    assert list(parse("x.csv", io.BytesIO(raw))) == expected
 
 
 # Compressed files

@@ -119,8 +119,9 @@ def refused(
 
 def lost(table: str, parent: str, rows: int, example: str, name: str) -> str:
     """The reason for rows of a table that break a foreign key."""
+    some = f"{rows} row of {table} refers" if rows == 1 else f"{rows} rows of {table} refer"
     return (
-        f"table {table}: {rows} rows of {table} refer to a row of {parent} that is not there"
+        f"table {table}: {some} to a row of {parent} that is not there"
         f" (foreign key {name}), such as {example}"
     )
 

@@ -134,7 +134,7 @@ def test_a_row_that_is_changed_is_named(
     )
     assert loaded.status == 4
     assert loaded.error == (
-        "nothing was loaded: table employees does not hold the rows that were inserted: 3 were"
-        f" inserted, 3 are there; {named}; the database gave no warning"
+        "nothing was loaded: table employees does not hold the rows that were inserted: 3"
+        f" inserted, 3 found; {named}; the database gave no warning"
     )
     assert content(empty_database) == before

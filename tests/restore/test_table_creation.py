@@ -196,3 +196,89 @@ def test_a_column_without_its_default_is_created_so(
     loaded = run_restore(backup)
     assert (loaded.status, loaded.log[-1]["severity"]) == (0, "INFO")
     assert created(database) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["ALTER TABLE employees DROP INDEX employees_job"],
+        ["ALTER TABLE jobs MODIFY id INT UNSIGNED NOT NULL, DROP PRIMARY KEY"],
+        ["ALTER TABLE employees DROP INDEX employees_department, DROP INDEX employees_job"],
+    ],
+)
+def test_a_foreign_key_without_its_index_is_created_so(
+    database: Database, take_backup: Backup, run_restore: Loader, change: list[str]
+) -> None:
+    """A foreign key of MariaDB whose index was dropped, here or there, has none again."""
+    if not database.server.is_mariadb:
+        pytest.skip("MySQL drops no such index")
+    database.execute("INSERT INTO jobs VALUES (1, 'Clerk')")
+    with database.connect(init_command="SET foreign_key_checks = 0") as connection:
+        for statement in change:
+            connection.query(statement)
+    before = created(database)
+    backup = take_backup()["backup"]
+    database.execute("DROP TABLE employees, jobs, departments")
+    loaded = run_restore(backup)
+    assert loaded.status == 0, loaded.error
+    assert created(database) == before
+
+
+def test_created_tables_with_rows_stay_and_are_named(
+    empty_database: Database,
+    run_restore: Loader,
+    take_backup: Backup,
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """A new table into which somebody writes rows is refused, stays, and is named in the log."""
+    compare = table_creation._compare
+
+    def write(*arguments: Any) -> None:
+        compare(*arguments)
+        empty_database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
+
+    environment.setattr(table_creation, "_compare", write)
+    for options in ([], ["--replace"]):
+        loaded = run_restore(take_backup()["backup"], *options, DB_NAME=empty_database.name)
+        assert (loaded.status, "jobs already hold rows" in loaded.error) == (2, True), loaded.error
+        (stay,) = (line for line in loaded.log if line["message"] == "created tables stay")
+        assert (stay["tables"], stay["reason"]) == (["jobs"], "they hold rows by now")
+        assert empty_database.execute("SHOW TABLES") == [("jobs",)]
+        assert empty_database.execute("SELECT * FROM jobs") == [(1, "Clerk")]
+        empty_database.execute("DROP TABLE jobs")
+
+
+def test_a_created_table_is_checked_at_once(
+    empty_database: Database,
+    run_restore: Loader,
+    take_backup: Backup,
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """A new table that became another engine's is refused and removed, before any row is read."""
+    compare = table_creation._compare
+
+    def change(*arguments: Any) -> None:
+        compare(*arguments)
+        if "employees" in arguments:
+            for key in ("employees_department", "employees_job"):
+                empty_database.execute(f"ALTER TABLE employees DROP FOREIGN KEY {key}")
+            empty_database.execute("ALTER TABLE employees ENGINE = MyISAM")
+
+    environment.setattr(table_creation, "_compare", change)
+    loaded = run_restore(take_backup()["backup"], DB_NAME=empty_database.name)
+    assert (loaded.status, "employees is not InnoDB but MyISAM" in loaded.error) == (2, True)
+    assert empty_database.execute("SHOW TABLES") == []
+
+
+@pytest.mark.parametrize("version", ["", "5.7.44", "restore/schema.sql"])
+def test_a_statement_that_does_more_is_refused_whatever_the_manifest_says(
+    empty_database: Database, run_restore: Loader, copy: Path, version: str
+) -> None:
+    """A CREATE TABLE that reads something does not run, whoever the manifest says printed it."""
+    schema = (copy / "schema.sql").read_text()
+    changed = schema.replace(";\n\n", "\nAS SELECT 1 AS id, 'Clerk' AS job;\n\n", 1)
+    stored_backup.rewrite(copy, "schema.sql", changed.encode())
+    for options in ([], ["--dry-run"]):
+        loaded = run_restore(from_version(copy, version), *options, DB_NAME=empty_database.name)
+        assert (loaded.status, created(empty_database)) == (3, [])
+        assert "schema.sql does not create it alone" in loaded.error
