@@ -1,4 +1,4 @@
-"""A backup by many workers at one moment, for tables that one function cannot read within its hour.
+"""A backup by many workers at one moment, for tables whose rows take one process too long.
 
     spark-submit jobs/distributed_backup.py [--workers N]
 
