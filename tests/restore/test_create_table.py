@@ -38,6 +38,7 @@ HOSTILE = {
     "without columns": "CREATE TABLE `jobs` SELECT 1",
     "like": "CREATE TABLE `jobs` LIKE `secret`.`rows`",
     "like inside": "CREATE TABLE `jobs` (LIKE `secret`.`rows`) ENGINE=InnoDB",
+    "like alone": "CREATE TABLE `jobs` (LIKE `rows`) ENGINE=InnoDB",
     "a path": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB DATA DIRECTORY='/srv/www'",
     "a path for a part": PLAIN.replace("MAXVALUE", "MAXVALUE DATA DIRECTORY '/srv/www'"),
     "others' rows": "CREATE TABLE `jobs` (`id` int) ENGINE=MERGE UNION=(`secret`)",
@@ -107,6 +108,8 @@ PHRASES = [
     "@x",
     "(SELECT 1)",
     "INTO OUTFILE '/x'",
+    "TABLE `t`",
+    "VALUES ROW(1)",
 ]
 
 
