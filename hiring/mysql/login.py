@@ -61,7 +61,7 @@ def connect(
     except BaseException as error:
         drop(connection)
         if isinstance(error, TimedOut):
-            raise _silent(settings) from error
+            raise _unavailable(f"it does not answer in time at {settings.address}") from error
         raise
     connection.deadline = deadline
     return connection
@@ -98,7 +98,7 @@ def _log_in(connection: Connection, settings: Settings) -> None:
         if error_number(error) in MISCONFIGURED:
             raise
         if isinstance(error.__context__, TimeoutError):
-            raise _silent(settings) from error
+            raise TimedOut from error
         raise _unavailable(unreached(error, settings.address)) from error
 
 
@@ -113,10 +113,6 @@ def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise _unavailable(f"it can't be reached at {settings.address}: {reason}") from error
-
-
-def _silent(settings: Settings) -> DatabaseUnavailable:
-    return _unavailable(f"it does not answer in time at {settings.address}")
 
 
 def _unavailable(reason: str) -> DatabaseUnavailable:
