@@ -66,7 +66,7 @@ check_settings() {
 deploy() {
     local parts=(reports backup truncation) who
     check_login
-    find_services_off "${SERVICES[@]}"
+    find_services_off
     # The instance can be looked up only if its service is enabled.
     if [[ " ${OFF[*]} " != *" sqladmin "* ]]; then
         check_instance

@@ -42,17 +42,10 @@ stage_source() {
     do_here cp deploy/requirements.lock "$SOURCE/requirements.txt"
 }
 
-# Sets VARIABLES, SECRETS and WAY: how an account gets to the database.
-describe_database() { # WHO
-    SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
-    VARIABLES=DB_NAME=$DB_NAME,DB_USER=$(db_user "$1"),GOOGLE_CLOUD_PROJECT=$PROJECT_ID
-    describe_way
-}
-
 # One revision has code, settings, password, and socket or network. Where one serves already, the new
 # one gets no traffic until it has answered. A function begins closed; open_functions lets people in.
 deploy_function() { # NAME ENTRY_POINT WHO VARIABLES LIMIT...
-    local name=$1 entry_point=$2 who=$3 variables=$4 begins=(--no-allow-unauthenticated)
+    local name=$1 entry_point=$2 who=$3 own=$4 begins=(--no-allow-unauthenticated)
     shift 4
     describe_database "$who"
     [[ -z ${READY_OF[$name]:-} ]] || begins=(--no-traffic --tag="$CANDIDATE")
@@ -62,7 +55,7 @@ deploy_function() { # NAME ENTRY_POINT WHO VARIABLES LIMIT...
         --image="$REGION-docker.pkg.dev/$PROJECT_ID/$REPOSITORY/$name" \
         --service-account="$(account "hiring-$who")" \
         --build-service-account="projects/$PROJECT_ID/serviceAccounts/$(account hiring-build)" \
-        --set-env-vars="$variables,$VARIABLES" --set-secrets="$SECRETS" \
+        --set-env-vars="$own,$VARIABLES" --set-secrets="$SECRETS" \
         "${WAY[@]}" "${begins[@]}" "$@"
     [[ -z ${READY_OF[$name]:-} ]] || take_over "$name"
 }

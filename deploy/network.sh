@@ -45,8 +45,11 @@ check_host() {
     fi
 }
 
-# Sets WAY, and adds to VARIABLES and SECRETS. The flags also remove the other way from a revision.
-describe_way() {
+# Sets VARIABLES, SECRETS and WAY: how an account gets to the database. The flags in WAY also remove the
+# other way from a revision.
+describe_database() { # WHO
+    SECRETS=DB_PASS=hiring-$1-password:${VERSION_OF[$1]}
+    VARIABLES=DB_NAME=$DB_NAME,DB_USER=$(db_user "$1"),GOOGLE_CLOUD_PROJECT=$PROJECT_ID
     if [[ -n $DB_HOST ]]; then
         VARIABLES+=,DB_HOST=$DB_HOST,DB_SSL_CA=$AUTHORITY_FILE
         SECRETS+=,$AUTHORITY_FILE=$AUTHORITY_SECRET:${VERSION_OF[authority]}

@@ -8,13 +8,13 @@ REPOSITORY=hiring
 declare -A VERSION_OF # of each secret that this run found or added
 PROTECTION=(--uniform-bucket-level-access --public-access-prevention)
 
-# Sets OFF to those of the services that are not enabled; under --dry-run, to all.
-find_services_off() { # NAME...
+# Sets OFF to those of SERVICES that are not enabled; under --dry-run, to all.
+find_services_off() {
     local name
     step "services"
     ask services list --enabled --format='value(config.name)'
     OFF=()
-    for name in "$@"; do
+    for name in "${SERVICES[@]}"; do
         [[ $'\n'$ANSWER$'\n' == *$'\n'"$name.googleapis.com"$'\n'* ]] || OFF+=("$name")
     done
 }

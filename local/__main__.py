@@ -40,7 +40,13 @@ MARK_DATABASE = "sample_data"
 MARK = f"{MARK_DATABASE}.loaded"
 SERVE_SECONDS = 30
 
-WELCOME = """
+
+def welcome(server: DatabaseServer, storage: str, port: int) -> str:
+    """What to do with the running stack."""
+    url, env = f"http://localhost:{port}", ENVIRONMENT.relative_to(PROJECT)
+    kind = f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}"
+    rows = server.execute(f"SELECT COUNT(*) FROM {DATABASE}.employees")[0][0]
+    return f"""
 The four functions, each with a line to try it:
 
     curl {url}/quarterly-hired
@@ -52,12 +58,12 @@ The last one only counts; without ?dry_run=true it empties the three tables, and
 empty. To get the rows of the newest backup back:
 
     source {env}    # the settings of the functions; again after each start
-    .local/venv/bin/python manage.py restore --replace gs://{gcs_path}/backups/
+    .local/venv/bin/python manage.py restore --replace gs://{GCS_PATH}/backups/
 
-To get the sample data back, stop this and remove {database}.
+To get the sample data back, stop this and remove {server.folder.relative_to(PROJECT)}.
 
-    database         {kind}, {rows:,} employees; log in as root through {socket}
-    Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {bucket}
+    database         {kind}, {rows:,} employees; log in as root through {server.socket}
+    Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {BUCKET}
 
 Ctrl-C stops everything; the data is kept.
 """
@@ -78,11 +84,7 @@ def stop_on_signals() -> None:
 
 
 def check_port(port: int) -> None:
-    """Checks that the functions can listen on a port.
-
-    Raises:
-        StackError: the port is in use or not allowed.
-    """
+    """Raises a `StackError` if the functions cannot listen on a port."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
@@ -92,15 +94,7 @@ def check_port(port: int) -> None:
 
 
 def load_sample_once(server: DatabaseServer, settings: dict[str, str]) -> None:
-    """Loads the sample data with manage.py, unless an earlier run did.
-
-    Args:
-        server: the server in the settings.
-        settings: of `manage.py`.
-
-    Raises:
-        StackError: the load failed.
-    """
+    """Loads the sample data with manage.py and its settings, unless an earlier run did."""
     server.create_database(MARK_DATABASE)
     server.execute(f"CREATE TABLE IF NOT EXISTS {MARK} (at DATETIME NOT NULL) ENGINE = InnoDB")
     if server.execute(f"SELECT 1 FROM {MARK}"):
@@ -180,18 +174,7 @@ def serve(port: int) -> NoReturn:
         )
         parts.callback(process.stop, functions)
         process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
-        welcome = WELCOME.format(
-            url=f"http://localhost:{port}",
-            database=server.folder.relative_to(Path.cwd()),
-            kind=f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}",
-            rows=server.execute(f"SELECT COUNT(*) FROM {DATABASE}.employees")[0][0],
-            env=ENVIRONMENT.relative_to(Path.cwd()),
-            socket=server.socket,
-            storage=emulator.url,
-            bucket=BUCKET,
-            gcs_path=GCS_PATH,
-        )
-        print(welcome, flush=True)
+        print(welcome(server, emulator.url, port), flush=True)
         while functions.poll() is None and server.is_running:
             time.sleep(0.5)
         raise StackError("the functions or the database server ended by themselves")

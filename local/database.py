@@ -90,19 +90,17 @@ class DatabaseServer:
         if self.data.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, so that an interrupted set-up never passes for a data folder.
-        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.folder))
-        try:
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=self.folder) as unfinished:
+            # Renamed when complete, so that an interrupted set-up never passes for a data folder.
+            data = Path(unfinished, "data")
+            command = [*self._initialise_command(data), *self._as_root]
+            # A private folder for temporary tables: see `start`.
+            environment = {**os.environ, "TMPDIR": unfinished}
             with self.log.open("ab") as log:
-                command = [*self._initialise_command(unfinished / "data"), *self._as_root]
-                # A private folder for temporary tables: see `start`.
-                environment = {**os.environ, "TMPDIR": str(unfinished)}
                 done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
             if done.returncode != 0:
                 raise self._failure("could not make its data folder")
-            (unfinished / "data").rename(self.data)
-        finally:
-            shutil.rmtree(unfinished)
+            data.rename(self.data)
 
     def _initialise_command(self, data: Path) -> list[str]:
         where = ["--no-defaults", f"--datadir={data}"]
@@ -168,22 +166,18 @@ class DatabaseServer:
         # MySQL listens for a moment even if its options are wrong.
         with contextlib.suppress(pymysql.OperationalError):
             # MariaDB creates root accounts for TCP too.
-            hosts = self.execute("SELECT host FROM mysql.user WHERE user = 'root'")
-            for (host,) in hosts:
-                if host != "localhost":
-                    self.execute("DROP USER root@%s", host)
+            others = "SELECT host FROM mysql.user WHERE user = 'root' AND host <> 'localhost'"
+            for (host,) in self.execute(others):
+                self.execute("DROP USER root@%s", host)
             return True
         return False
 
-    def stop(self) -> None:
-        """Shuts the server down cleanly; does nothing if it does not run."""
-        self._end(process.stop)
-
     def kill(self) -> None:
         """Ends the server at once, as a crash would; does nothing if it does not run."""
-        self._end(process.kill)
+        self.stop(process.kill)
 
-    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    def stop(self, how: Callable[[subprocess.Popen[bytes]], None] = process.stop) -> None:
+        """Shuts the server down cleanly; does nothing if it does not run."""
         if self._process is not None:
             how(self._process)
             self._process = None
@@ -199,14 +193,14 @@ class DatabaseServer:
         Raises:
             pymysql.OperationalError: the server does not answer.
         """
-        defaults = {
+        defaults: dict[str, Any] = {
             "unix_socket": str(self.socket),
             "user": "root",
             "charset": "utf8mb4",
             "autocommit": True,
             "ssl_disabled": True,  # TLS would take most of the time and protect nothing here
         }
-        return pymysql.connect(**{**defaults, **options})
+        return pymysql.connect(**defaults | options)
 
     def execute(self, sql: str, *values: Any) -> tuple[tuple[Any, ...], ...]:
         """Runs one statement as root, on a connection of its own; returns its rows."""

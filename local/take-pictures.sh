@@ -7,8 +7,12 @@
 # Installs fonts for every script of the sample data, and what makes the files small, with apt.
 set -euo pipefail
 
-take() {
-  "$PYTHON" - "$1" <<'PYTHON'
+main() {
+  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+  # shellcheck source=local/setup.sh
+  source local/setup.sh
+  install_packages fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji pngquant chromium
+  "$PYTHON" - "${1:-http://localhost:8080}" <<'PYTHON'
 import shutil, sys
 from playwright.sync_api import sync_playwright
 
@@ -29,14 +33,6 @@ with sync_playwright() as playwright:
             page.goto(f"{sys.argv[1]}/{path}")
             page.screenshot(path=f"docs/{name}{ending}.png", full_page=True)
 PYTHON
-}
-
-main() {
-  cd "$(dirname "${BASH_SOURCE[0]}")/.."
-  # shellcheck source=local/setup.sh
-  source local/setup.sh
-  install_packages fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji pngquant chromium
-  take "${1:-http://localhost:8080}"
   pngquant --force --ext=.png --strip docs/*.png
 }
 
