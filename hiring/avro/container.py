@@ -11,8 +11,8 @@ import io
 import json
 import secrets
 import zlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import fastavro
 
@@ -53,60 +53,50 @@ def decompress(content: bytes) -> bytes:
     """The inverse of `compress`.
 
     Raises:
-        ValueError: the content is damaged.
+        ValueError: the content is damaged, or is longer than any row.
     """
     if deflate:
         # libdeflate wants to know how large the result may be, and a block does not say it.
         with contextlib.suppress(deflate.DeflateError):
             return bytes(deflate.deflate_decompress(content, USUAL_BYTES))
-    _check_length(content)
-    decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        plain = decompressor.decompress(content)
-    except zlib.error as error:
-        raise ValueError(f"a block cannot be decompressed: {error}") from error
-    if not decompressor.eof or decompressor.unused_data:
-        raise ValueError("a block does not end where its compressed content does")
-    return plain
+    for _ in _pieces(content):
+        pass  # first counts, because a bomb must not take memory
+    return b"".join(_pieces(content))
 
 
-def _check_length(content: bytes) -> None:
-    """Counts what compressed content would become, in little memory."""
+def _pieces(content: bytes) -> Iterator[bytes]:
     decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
     left = MOST_ROW_BYTES
-    try:
-        while left >= 0 and not decompressor.eof:
-            some = decompressor.decompress(content, USUAL_BYTES)
-            content = decompressor.unconsumed_tail
-            left -= len(some)
-            if not some and not content:
-                break
-    except zlib.error as error:
-        raise ValueError(f"a block cannot be decompressed: {error}") from error
-    if left < 0:
-        raise ValueError(f"a block has more than {MOST_ROW_BYTES} bytes")
-
-
-class Output(Protocol):
-    """A stream to write a file to."""
-
-    def write(self, data: bytes, /) -> object: ...
+    while not decompressor.eof:
+        try:
+            piece = decompressor.decompress(content, USUAL_BYTES)
+        except zlib.error as error:
+            raise ValueError(f"a block cannot be decompressed: {error}") from error
+        content = decompressor.unconsumed_tail
+        left -= len(piece)
+        if left < 0:
+            raise ValueError(f"a block has more than {MOST_ROW_BYTES} bytes")
+        if not piece and not content:
+            break
+        yield piece
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("a block does not end where its compressed content does")
 
 
 class Writer:
     """Writes a file: the header at once, then its blocks.
 
     Args:
-        output: to write to.
+        write: called with the bytes of the file.
         schema: of a row.
     """
 
-    def __init__(self, output: Output, schema: dict[str, Any]) -> None:
-        self._output = output
+    def __init__(self, write: Callable[[bytes], object], schema: dict[str, Any]) -> None:
+        self._write = write
         self._sync = secrets.token_bytes(SYNC_BYTES)
         header = io.BytesIO()
         fastavro.writer(header, schema, [], codec=CODEC, sync_marker=self._sync)
-        output.write(header.getvalue())
+        write(header.getvalue())
 
     def write_block(self, rows: int, content: bytes) -> None:
         """Compresses and writes encoded rows.
@@ -114,17 +104,10 @@ class Writer:
         At least one: Avro's Java reader takes an empty block for the end.
         """
         compressed = compress(content)
-        self._output.write(_long(rows) + _long(len(compressed)) + compressed + self._sync)
-
-
-def _long(number: int) -> bytes:
-    """A number that is not negative, as Avro encodes a long."""
-    rest = number << 1
-    encoded = bytearray()
-    while rest > 0x7F:
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return bytes([*encoded, rest])
+        head = io.BytesIO()
+        fastavro.schemaless_writer(head, "long", rows)
+        fastavro.schemaless_writer(head, "long", len(compressed))
+        self._write(b"".join([head.getvalue(), compressed, self._sync]))
 
 
 def read(file: BinaryIO) -> tuple[tuple[Column, ...], Iterator[tuple[int, bytes]]]:
@@ -138,19 +121,15 @@ def read(file: BinaryIO) -> tuple[tuple[Column, ...], Iterator[tuple[int, bytes]
         raise ValueError("it is not an Avro file")
     metadata: dict[str, str] = {}
     while count := _read_long(file):
-        if count < 0:  # the bytes of these entries follow
-            _read_long(file)
-        for _ in range(abs(count)):
+        for _ in range(count):
             name = _header_text(file)
             if name not in METADATA or name in metadata:
                 raise ValueError("its header has an entry that no backup has")
             metadata[name] = _header_text(file)
-    codec = metadata.get("avro.codec", "null")
-    if codec not in (CODEC, "null"):
-        raise ValueError(f"its codec is {codec}")
+    if metadata.get("avro.codec") != CODEC:
+        raise ValueError(f"its codec is {metadata.get('avro.codec')}")
     sync = _exactly(file, SYNC_BYTES)
-    columns = read_columns(json.loads(metadata["avro.schema"]))
-    return columns, _blocks(file, codec, sync)
+    return read_columns(json.loads(metadata.get("avro.schema", ""))), _blocks(file, sync)
 
 
 def _header_text(file: BinaryIO) -> str:
@@ -160,7 +139,7 @@ def _header_text(file: BinaryIO) -> str:
     return _exactly(file, size).decode()
 
 
-def _blocks(file: BinaryIO, codec: str, sync: bytes) -> Iterator[tuple[int, bytes]]:
+def _blocks(file: BinaryIO, sync: bytes) -> Iterator[tuple[int, bytes]]:
     while first := file.read(1):
         rows, size = _read_long(file, first), _read_long(file)
         if rows < 0 or not 0 <= size <= MOST_ROW_BYTES:
@@ -168,7 +147,7 @@ def _blocks(file: BinaryIO, codec: str, sync: bytes) -> Iterator[tuple[int, byte
         content = _exactly(file, size)
         if _exactly(file, SYNC_BYTES) != sync:
             raise ValueError("a block does not end with the file's marker")
-        plain = decompress(content) if codec == CODEC else content
+        plain = decompress(content)
         if rows > len(plain):
             raise ValueError("a block has more rows than bytes")
         yield rows, plain

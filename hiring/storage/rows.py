@@ -61,7 +61,7 @@ def store_rows(
         output = opened.enter_context(folder.create(name, "application/avro"))
         compressing = opened.enter_context(Stage("compress", deadline))
         encoding_stage = opened.enter_context(Stage("encode", deadline))
-        writer = container.Writer(output, table.avro_schema)
+        writer = container.Writer(output.write, table.avro_schema)
 
         def encode(received: packets.Rows) -> None:
             nonlocal rows

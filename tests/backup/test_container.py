@@ -52,7 +52,7 @@ def encoded(jobs: list[str]) -> bytes:
 def file_of(*blocks: list[str]) -> bytes:
     """The content of a file with these blocks."""
     output = io.BytesIO()
-    writer = container.Writer(output, SCHEMA)
+    writer = container.Writer(output.write, SCHEMA)
     for block in blocks:
         writer.write_block(len(block), encoded(block))
     return output.getvalue()
@@ -74,13 +74,13 @@ def test_fastavro_reads_what_is_written(compressor: str) -> None:
     assert read(content)[0] == COLUMNS
 
 
-@given(rows=st.lists(st.text(max_size=20), min_size=1), codec=st.sampled_from(["null", "deflate"]))
+@given(rows=st.lists(st.text(max_size=20), min_size=1))
 @settings(max_examples=50)
-def test_what_fastavro_writes_is_read(rows: list[str], codec: str) -> None:
-    """A fastavro file of many small blocks with either codec is read: schema and encoded rows."""
+def test_what_fastavro_writes_is_read(rows: list[str]) -> None:
+    """A fastavro file of many small blocks is read: schema and encoded rows."""
     output = io.BytesIO()
     records = [{"job": row} for row in rows]
-    fastavro.writer(output, SCHEMA, records, codec=codec, sync_interval=30)
+    fastavro.writer(output, SCHEMA, records, codec="deflate", sync_interval=30)
     columns, blocks = read(output.getvalue())
     assert columns == COLUMNS
     assert sum(count for count, _ in blocks) == len(rows)
@@ -132,11 +132,12 @@ def test_a_file_that_is_not_avro_is_refused(content: bytes, reason: str) -> None
         read(content)
 
 
-def test_an_unknown_codec_is_refused() -> None:
+@pytest.mark.parametrize("codec", ["bzip2", "null"])
+def test_an_unknown_codec_is_refused(codec: str) -> None:
     """A file with a codec that this project never writes is refused, naming the codec."""
     output = io.BytesIO()
-    fastavro.writer(output, SCHEMA, [{"job": "Clerk"}], codec="bzip2")
-    with pytest.raises(ValueError, match="its codec is bzip2"):
+    fastavro.writer(output, SCHEMA, [{"job": "Clerk"}], codec=codec)
+    with pytest.raises(ValueError, match=f"its codec is {codec}"):
         read(output.getvalue())
 
 
