@@ -5,7 +5,6 @@ word: what decides is the row that is read back. A later row may use the id of a
 """
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -29,8 +28,6 @@ ABOUT_A_ROW_TOO = {None, 1118, 1292, 1364, 1411, 1690, 3140, 3751, 3752, 3819, 3
 
 Any other one, such as a failing disk, is not the row's fault, and fails the import.
 """
-NUMBER = re.compile("0|-?[1-9][0-9]*")
-"""Other ids are those of a column of text, where 007 is not 7."""
 
 Insert = Callable[[Sequence[Row]], Iterable[tuple[Row, str]]]
 
@@ -51,8 +48,8 @@ class Ids:
         self._pages[page] = self._pages.get(page, 0) | bit
 
     def _place(self, text: str) -> tuple[int | str, int]:
-        if not NUMBER.fullmatch(text):
-            return text, 1
+        if not text.isdecimal() or text[0] == "0":
+            return text, 1  # in a column of text, 007 is not 7
         number = int(text)
         return number >> 6, 1 << (number & 63)
 
@@ -74,6 +71,8 @@ class Checker:
         self.read = self.invalid = self.blanks = self.cut = 0
         self._kinds: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
+        columns = enumerate(column.name for column in table.columns)
+        self._names = [(place, name) for place, name in columns if name in NAME_COLUMNS]
 
     def add(self, batch: Sequence[Row]) -> list[tuple[Line, list[str]]]:
         """Inserts the valid rows of a batch; returns the invalid ones and their reasons."""
@@ -94,10 +93,10 @@ class Checker:
                 del tried[row.values["id"]]
             for number, row in tried.items():
                 self._ids.add(number)
-                for (name, value), field in zip(row.values.items(), row.line.fields, strict=True):
-                    if name in NAME_COLUMNS:
-                        self.blanks += field != field.strip()
-                        self.cut += field != value
+                for place, name in self._names:
+                    field = row.line.fields[place]
+                    self.blanks += field != field.strip()
+                    self.cut += field != row.values[name]
             left = repeated  # the table may have refused the rows whose ids they repeat
         self.read += len(batch)
         self.invalid += len(invalid)

@@ -93,14 +93,16 @@ def _number_rule(column: Column) -> Rule:
 
 def _name_rule(column: Column) -> Rule:
     """Texts that the column has room for, without the blanks that a CHAR column drops."""
-    found = re.fullmatch(r"(var)?char\((\d+)\)", column.mysql_type)
+    found = re.fullmatch(r"(?:var)?char\((\d+)\)", column.mysql_type)
+    most = int(found[1]) if found else None
+    is_char = column.mysql_type.startswith("char(")
 
     def name(field: str) -> str:
-        text = field.rstrip(" ") if found and not found[1] else field
+        text = field.rstrip(" ") if is_char else field
         if not text.strip():
             raise BrokenRule(f"{column.name} is empty")
-        if found and len(text) > int(found[2]):
-            raise BrokenRule(f"{column.name} is longer than {found[2]} characters: {len(text)}")
+        if most is not None and len(text) > most:
+            raise BrokenRule(f"{column.name} is longer than {most} characters: {len(text)}")
         return text
 
     return name

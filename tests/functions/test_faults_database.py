@@ -221,12 +221,9 @@ def test_the_server_is_killed_during_a_load(
     backup = take_backup()["backup"]
     insert = RowInserter.insert_statement
 
-    def killing(inserter: RowInserter, statement: bytes) -> str | None:
-        if database.server.is_running:
-            warning = insert(inserter, statement)
-            database.server.kill()
-            return warning
-        return insert(inserter, statement)
+    def killing(inserter: RowInserter, statement: bytes) -> None:
+        insert(inserter, statement)
+        database.server.kill()
 
     with environment.context() as patch:
         patch.setattr(RowInserter, "insert_statement", killing)
