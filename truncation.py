@@ -79,8 +79,8 @@ def truncate(
         return rows
 
 
-EVERYWHERE = re.compile(r"GRANT (.+) ON \*\.\* TO ")
-EXCEPT = re.compile(r"REVOKE (.+) ON `(.+)`\.\* FROM ")
+EVERYWHERE = re.compile(r"GRANT (.+, )?(REFERENCES|ALL PRIVILEGES)(, .+)? ON \*\.\* TO ")
+EXCEPT = re.compile(r"REVOKE (?:.+, )?REFERENCES(?:, .+)? ON `(.+)`\.\* FROM ")
 SYSTEM_SCHEMAS = {"mysql", "sys", "performance_schema", "information_schema"}
 
 
@@ -91,22 +91,14 @@ def _check_sees_foreign_keys(connection: Connection) -> None:
     active roles too: https://dev.mysql.com/doc/refman/8.4/en/show-grants.html
     """
     grants = [line for (line,) in select(connection, "SHOW GRANTS")]
-    granted = [right for line in grants for right in _rights(EVERYWHERE.match(line))]
-    hidden = [
-        found[2]
-        for found in map(EXCEPT.match, grants)
-        if found and "REFERENCES" in _rights(found) and found[2] not in SYSTEM_SCHEMAS
-    ]
-    if hidden or not {"REFERENCES", "ALL PRIVILEGES"}.intersection(granted):
+    revoked = [found[1] for found in map(EXCEPT.match, grants) if found]
+    hidden = [schema for schema in revoked if schema not in SYSTEM_SCHEMAS]
+    if hidden or not any(map(EVERYWHERE.match, grants)):
         where = f"`{hidden[0]}`" if hidden else "*"
         raise Misconfigured(
             "DB_USER may not see every foreign key that refers to the tables; an administrator can"
             f" GRANT REFERENCES ON {where}.* to it"
         )
-
-
-def _rights(found: re.Match[str] | None) -> list[str]:
-    return found[1].split(", ") if found else []
 
 
 READ_ONLY = """
