@@ -20,7 +20,6 @@ import pymysql
 from hiring.errors import TooManyRows
 from hiring.mysql.connection import Connection, limited
 from hiring.mysql.server_errors import SLOW
-from hiring.mysql.statements import select
 
 DEFAULT_YEAR = 2021
 FIRST_YEAR, LAST_YEAR = 1000, 9998
@@ -145,10 +144,10 @@ YEARS_BESIDE = 12
 NEAREST_YEARS = """
 SELECT
     (SELECT YEAR(MAX(datetime)) FROM employees
-     WHERE datetime >= '1000-01-01' AND datetime < %s
+     WHERE datetime >= '1000-01-01' AND datetime < %(start)s
          AND datetime < MAKEDATE(YEAR(UTC_DATE()) + 2, 1)),
     (SELECT YEAR(MIN(datetime)) FROM employees
-     WHERE datetime >= %s AND datetime < MAKEDATE(YEAR(UTC_DATE()) + 2, 1)),
+     WHERE datetime >= %(end)s AND datetime < MAKEDATE(YEAR(UTC_DATE()) + 2, 1)),
     YEAR(UTC_DATE()) + 1
 """
 """The nearest years with hires, before a day and from another on: each the end of an index range.
@@ -191,7 +190,9 @@ def run(
     rows = connection.stream(f"{statement} LIMIT {most + 1}", values)
     yield from itertools.islice(rows, most)
     if list(rows):
-        raise too_many(_count(connection, statement, values))
+        counting = f"SELECT COUNT(*) FROM ({statement}) AS counted"
+        counted = _within(COUNT_SECONDS, connection, counting, values)
+        raise too_many(counted[0] if counted else None)
 
 
 def period(first: int, last: int) -> dict[str, datetime.date]:
@@ -199,18 +200,19 @@ def period(first: int, last: int) -> dict[str, datetime.date]:
     return {"start": datetime.date(first, 1, 1), "end": datetime.date(last + 1, 1, 1)}
 
 
-def _count(connection: Connection, statement: str, values: dict[str, Any]) -> int | None:
-    """The number of rows of a statement, None where it is not known within COUNT_SECONDS."""
-    counting = limited(f"SELECT COUNT(*) FROM ({statement}) AS counted", COUNT_SECONDS)
+def _within(
+    seconds: float, connection: Connection, statement: str, values: dict[str, datetime.date]
+) -> tuple[Any, ...] | None:
+    """The one row of a statement; None where the server stops it after so many seconds."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute(counting, values)
-            ((rows,),) = cursor.fetchall()
+            cursor.execute(limited(statement, seconds), values)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            return row
     except pymysql.err.Error as error:
         if error.args[0] in SLOW:
             return None
         raise
-    return int(rows)
 
 
 def too_many(rows: int | None = None) -> TooManyRows:
@@ -228,23 +230,20 @@ def years_with_hires(connection: Connection, first: int, last: int) -> list[int]
 
     A hire counts whatever its department and job. None if it takes longer than YEARS_SECONDS.
     """
-    nearest = limited(NEAREST_YEARS, YEARS_SECONDS)
-    try:
-        ((before, after, latest),) = select(
-            connection, nearest, f"{first}-01-01", f"{last + 1}-01-01"
-        )
-        years = [*range(first, last + 1)]
-        if before is not None:
-            years += range(max(before - YEARS_BESIDE + 1, FIRST_YEAR), min(before, first - 1) + 1)
-        if after is not None:
-            years += range(after, min(after + YEARS_BESIDE - 1, latest) + 1)
-        questions = [HAS_HIRES.format(year=year, next_year=year + 1) for year in sorted(years)]
-        (answers,) = select(connection, limited(f"SELECT {','.join(questions)}", YEARS_SECONDS))
-    except pymysql.err.Error as error:
-        if error.args[0] in SLOW:
-            return None
-        raise
-    return [year for year, has_hires in zip(sorted(years), answers, strict=True) if has_hires]
+    values = period(first, last)
+    nearest = _within(YEARS_SECONDS, connection, NEAREST_YEARS, values)
+    if not nearest:
+        return None
+    before, after, latest = nearest
+    years = [*range(first, last + 1)]
+    if before is not None:
+        years += range(max(before - YEARS_BESIDE + 1, FIRST_YEAR), min(before, first - 1) + 1)
+    if after is not None:
+        years += range(after, min(after + YEARS_BESIDE - 1, latest) + 1)
+    years.sort()
+    questions = ",".join(HAS_HIRES.format(year=year, next_year=year + 1) for year in years)
+    answers = _within(YEARS_SECONDS, connection, f"SELECT {questions}", values)
+    return list(itertools.compress(years, answers)) if answers else None
 
 
 def as_json(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
