@@ -229,7 +229,7 @@ class CloudFolder(SourceFolder):
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**storage_client.limits(self._deadline))
-        return _listed(blob)
+            return _listed(blob)
 
     def delete(self, name: str, listed: ListedFile) -> str:
         """Deletes a listed generation; returns why it is still there, empty if it is gone."""
