@@ -96,7 +96,7 @@ class Connection(PyMySQLConnection):
         try:
             self._read_timeout = self._current_timeout = self.deadline.remaining()
         except TimedOut:
-            self._force_close()
+            self._sock.close()  # not the reader, whose read may have asked
             raise
         return self._current_timeout
 
