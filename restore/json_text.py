@@ -19,13 +19,19 @@ def normal(text: bytes) -> bytes:
     """JSON without spaces and the order of members, which a MySQL JSON column does not keep."""
     try:
         return json.dumps(_parsed(text), sort_keys=True, default=repr).encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def decimals(text: bytes) -> list[tuple[str, str]]:
-    """The path and the digits of each DECIMAL whose digits tell that it is one."""
-    return list(_decimals(_parsed(text), "$")) if MAY_BE_DECIMAL.search(text) else []
+    """The path and the digits of each DECIMAL whose digits tell that it is one.
+
+    Text that is no JSON has none: the server says what it does not take.
+    """
+    try:
+        return list(_decimals(_parsed(text), "$")) if MAY_BE_DECIMAL.search(text) else []
+    except (ValueError, RecursionError):
+        return []
 
 
 def _parsed(text: bytes) -> Any:

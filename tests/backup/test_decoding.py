@@ -455,6 +455,13 @@ def test_each_digit_of_a_decimal_in_json_is_kept(number: Decimal) -> None:
         assert found == []
 
 
+@pytest.mark.parametrize("text", ["no json 1.10", "1.10}", "[" * 100_000 + "1.10"])
+def test_text_that_is_no_json_has_no_decimals(text: str) -> None:
+    """Text that is no JSON, or nested too deeply, is left to the server."""
+    assert json_text.decimals(text.encode()) == []
+    assert json_text.normal(text.encode()) == text.encode()
+
+
 def test_odd_values_are_compared_as_printed() -> None:
     """Values that Avro cannot hold change the digest, beside each other and beside NULL."""
     table = table_of([("date", True), ("int", True)])
