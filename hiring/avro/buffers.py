@@ -26,12 +26,7 @@ SPARSE = 8
 class Part:
     """For each row a piece of one array of bytes.
 
-    Attributes:
-        source: the bytes.
-        starts: where each piece starts.
-        lengths: of the pieces.
-        stride: number of bytes from each start to the next, if the first start is 0 and all have
-            the same distance; else 0.
+    `stride` is the distance of the starts, if the first is 0 and all have the same; else 0.
     """
 
     source: Bytes
@@ -94,9 +89,13 @@ def _squeeze(parts: list[Part], widths: list[int]) -> bytes:
     start = 0
     for part, width in zip(parts, widths, strict=True):
         if width:
-            _column(cells[start:], rows, width, row_width)[:] = _pieces(part, width)
-            if part.lengths.min() < width:
-                _column(filled[start:], rows, width, row_width)[:] = _up_to(part.lengths, width)
+            column = _column(cells[start:], rows, width, row_width)
+            if part.stride:
+                column[:] = _column(part.source, rows, width, part.stride)
+            else:
+                column[:] = _windows(part.source, part.starts, width)
+        if part.lengths.min() < width:
+            _column(filled[start:], rows, width, row_width)[:] = _up_to(part.lengths, width)
         start += width
     return cells[filled.view(np.bool_)].tobytes()
 
@@ -104,13 +103,6 @@ def _squeeze(parts: list[Part], widths: list[int]) -> bytes:
 def _column(source: Bytes, rows: int, width: int, stride: int) -> Windows:
     """The first `width` bytes of each `stride` bytes, as they lie in the source."""
     return np.ndarray(rows, f"V{width}", source, strides=(stride,))
-
-
-def _pieces(part: Part, width: int) -> Windows:
-    """The pieces, each with what follows it up to the width."""
-    if part.stride:
-        return _column(part.source, len(part.starts), width, part.stride)
-    return _windows(part.source, part.starts, width)
 
 
 def _up_to(lengths: Ints, width: int) -> Windows:
@@ -139,8 +131,7 @@ def _join(parts: list[Part]) -> bytes:
     """Copies the pieces one by one."""
     pieces = []
     for part in parts:
-        source = part.source.data
-        ends = part.starts + part.lengths
+        source, ends = part.source.data, part.starts + part.lengths
         spans = zip(part.starts.tolist(), ends.tolist(), strict=True)
         pieces.append([source[start:end] for start, end in spans])
     return b"".join(itertools.chain.from_iterable(zip(*pieces, strict=True)))

@@ -47,12 +47,7 @@ def decode(columns: Sequence[Column], rows: int, content: bytes) -> list[ColumnC
 
 
 class _Varints:
-    """The variable-length numbers that can start at each byte.
-
-    Attributes:
-        before: number of numbers that end before each byte.
-        ends: where each number ends.
-    """
+    """Where each variable-length number ends, and for each byte how many end before it."""
 
     def __init__(self, encoded: Bytes) -> None:
         last = encoded < SIGN
@@ -61,12 +56,7 @@ class _Varints:
         self._encoded = encoded
 
     def read(self, at: Ints, wanted: Mask | None) -> tuple[Ints, Ints]:
-        """The numbers at these places, and where they end.
-
-        Args:
-            at: the places, one for each row.
-            wanted: the rows that have a number; the others get 0, which ends where it starts.
-        """
+        """The numbers at these places, and where they end; 0 where none is wanted."""
         # Where no number is wanted, none may follow: a NULL, then a float to the end of the block.
         ends = self.ends.take(self.before.take(at, mode="clip"), mode="clip").astype(np.int64)
         lengths = ends - at

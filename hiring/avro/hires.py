@@ -27,7 +27,7 @@ MOST_CELLS = 1_000_000
 MOST_SPAN = 200_000
 """Largest distance of the smallest id from the largest, for a table of 8 bytes an id."""
 MOST_ID = 2**62
-"""From here on, the difference of two ids may be larger than 64 bits."""
+"""Beyond it, the difference of two ids may take more than 64 bits."""
 MOST_NAME_BYTES = 1_000_000
 """Bytes of all names of departments, or of jobs."""
 
@@ -89,16 +89,15 @@ def read_names(connection: Connection, table: Table, name: str) -> RankedNames |
 
 
 def _has(table: Table, columns: dict[str, tuple[mapping.TypeMapping, ...]]) -> bool:
-    """Whether a table has columns of these types, or of any type where there are none.
-
-    A YEAR does not count: the server compares it by rules of its own.
-    """
-    found = {column.name.lower(): column for column in table.columns}
+    """Whether a table has columns of these types, or of any type where there are none."""
+    # Not a YEAR: the server compares it by rules of its own.
+    found = {
+        column.name.lower(): column.type
+        for column in table.columns
+        if not column.mysql_type.startswith("year")
+    }
     return all(
-        name in found
-        and (not types or found[name].type in types)
-        and not found[name].mysql_type.startswith("year")
-        for name, types in columns.items()
+        name in found and (not types or found[name] in types) for name, types in columns.items()
     )
 
 
@@ -112,11 +111,10 @@ def count_hires(connection: Connection, tables: dict[str, Table]) -> "HireCounts
 
 
 class HireCounts:
-    """Counts hires by year, department, job and quarter.
+    """Counts hires by year, department, job and quarter; place 0 is for those that do not exist.
 
-    Hires without an existing department count for department 0, those without an existing job for
-    job 0: others begin at 1. `possible` becomes False at what cannot be counted exactly: an invalid
-    row, whose date may belong to a year by the server's own rules, or more counts than MOST_CELLS.
+    `possible` becomes False at what cannot be counted exactly: an invalid row, whose date may
+    belong to a year by the server's own rules, or more counts than MOST_CELLS.
     """
 
     def __init__(self, employees: Table, departments: RankedNames, jobs: RankedNames) -> None:

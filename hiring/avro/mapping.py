@@ -15,9 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Primitive = int | float | str | bytes
-"""A value that fastavro writes without converting it."""
-
 RAW = b"\xff"
 """Precedes a value that its text does not tell, as `Column.expression` selects it.
 
@@ -42,14 +39,13 @@ def _decimal(printed: bytes) -> bytes:
     return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
 
 
-_EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 _EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - MySQL's DATETIME has no zone either
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def _date(printed: bytes) -> int:
     try:
-        return datetime.date.fromisoformat(printed.decode()).toordinal() - _EPOCH_DAY
+        return (datetime.date.fromisoformat(printed.decode()) - _EPOCH.date()).days
     except ValueError:
         raise InvalidValue(f"{printed.decode()} is not a date in Avro") from None
 
@@ -91,7 +87,7 @@ class TypeMapping:
     """
 
     avro: str | dict[str, Any]
-    convert: Callable[[bytes], Primitive]
+    convert: Callable[[bytes], Any]
 
     @property
     def primitive(self) -> str:

@@ -1,7 +1,6 @@
 """A table's columns, as the server describes them and as the Avro schema of its rows does."""
 
 import dataclasses
-import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -240,11 +239,11 @@ def _avro_names(names: list[str]) -> list[str]:
     avro_names = []
     for name in names:
         if not good.fullmatch(name):
-            base = re.sub("[^A-Za-z0-9_]", "_", name)
-            base = base if good.fullmatch(base) else f"_{base}"
-            numbered = (f"{base}_{number}" for number in itertools.count(2))
-            candidates = itertools.chain([base], numbered)
-            name = next(each for each in candidates if each.lower() not in taken)
+            name = base = re.sub("[^A-Za-z0-9_]|^(?=[0-9])", "_", name)
+            number = 1
+            while name.lower() in taken:
+                number += 1
+                name = f"{base}_{number}"
             taken.add(name.lower())
         avro_names.append(name)
     return avro_names

@@ -33,10 +33,7 @@ def times(column: Column, values: Values) -> tuple[Ints, Mask]:
 
 
 def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
-    """Times as in `times`, and a mask of those that have this width and are in the calendar.
-
-    The other times are 0.
-    """
+    """Times of this width that are in the calendar, 0 for all others; and which they are."""
     words, plain = _digits(values, width)
     plain &= values.lengths == width
     # At the place of each digit, the number that it makes with the next one.
@@ -61,12 +58,7 @@ def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
 
 
 def _digits(values: Values, width: int) -> tuple[list[Words], Mask]:
-    """The digits of the first bytes, 0 to 9 in a byte each, and which values have their form.
-
-    Returns:
-        Eight bytes in a word, the first lowest; and a mask of values with digits where times have
-        them, and the same characters as times between.
-    """
+    """The digits of the first bytes, eight in a word, the first lowest; and which are of a time."""
     count = -(-width // WORD_BYTES)
     table = cells_from(values.source, values.starts, count * WORD_BYTES).view("<u8")
     lowest = _LOWEST[:width].ljust(count * WORD_BYTES, b"\0")
