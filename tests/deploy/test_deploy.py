@@ -41,7 +41,7 @@ PASSWORDS = "first secret\nsecond secret\nthird secret\n"
 USERS = frozenset({"reader", "hiring_backup", "hiring_truncation"})
 ACCOUNTS = ("hiring-reports", "hiring-backup", "hiring-truncation")
 LOCK = (PROJECT / "deploy/requirements.lock").read_bytes()
-SECONDS = 600
+SECONDS = 1200
 
 pytestmark = pytest.mark.once
 
