@@ -1,9 +1,8 @@
 """Compares the rows that a table holds with the rows that were inserted.
 
-The digests of all inserted rows are compared with those of all stored rows, which are read as a
-backup reads them; see `digest`. The server's warnings are not enough: it cuts off fractions of a
-second and pads binary values without a warning. Only where the digests differ, both are read again
-to find the rows.
+The digests of all rows are compared; see `digest`. The server's warnings are not enough: it cuts
+off fractions of a second and pads binary values without one. Only where digests differ, both are
+read again to find the rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

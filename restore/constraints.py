@@ -1,8 +1,7 @@
-"""Finds rows that break a foreign key or a CHECK constraint after a load.
+"""Finds rows that break a foreign key, or a CHECK constraint of MariaDB, after a load.
 
-During a load the server checks no foreign key, so that rows may come in any order, and MariaDB
-checks no CHECK constraint. A constraint that was added while its checks were off may have rows that
-break it; a restore brings them back.
+The server checks neither during a load. A constraint that was added while its checks were off may
+have rows that break it; a restore brings them back.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,7 +1,6 @@
 """Finds the valid rows of CSV files: new ids, references to valid rows, rows that the table takes.
 
-In strict mode the server refuses most values that a column cannot hold. Some it changes without a
-word: what decides is the row that is read back. A later row may use the id of a refused one.
+Even in strict mode the server changes some values without a word: each row is read back.
 """
 
 import itertools

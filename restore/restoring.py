@@ -19,10 +19,7 @@ from restore.row_inserter import OriginalRow, RowInserter, blocks_of, insert_inv
 from restore.table_creation import statement_of, tables_created
 
 RESTORE_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
-"""Accepts everything that the tables could ever hold: an id of 0, dates that strict mode refuses.
-
-Not strict: reading the rows back shows whether the server changed a value.
-"""
+"""Accepts all that the tables could ever hold; what decides is the row that is read back."""
 
 
 def check(settings: Settings, plan: RestorePlan) -> list[Outcome]:

@@ -51,10 +51,7 @@ PARTS = 8
 class RowInserter:
     """Inserts rows into one table, inside `transaction.loading`.
 
-    Args:
-        connection: that holds the table's lock.
-        table: with the columns to fill, then those to compare that the server generates.
-        deadline: when to give up.
+    The table has the columns to fill, then those to compare that the server generates.
     """
 
     def __init__(self, connection: Connection, table: Table, deadline: Deadline) -> None:

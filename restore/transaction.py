@@ -1,7 +1,4 @@
-"""The transaction of a load: checks, locks, the present rows, the commit.
-
-The checks see that the tables may be filled, and could take everything back.
-"""
+"""The transaction of a load: checks that it is safe, locks, the present rows, the commit."""
 
 import contextlib
 import re
