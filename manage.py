@@ -11,11 +11,12 @@ the tables hold their former rows.
 import argparse
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable
 
 try:
     from hiring.errors import BundleError
-    from hiring.progress import status
+    from hiring.progress import is_job, status
     from hiring.settings import Settings, current_settings, storage_settings
     from hiring.tables import TABLES
     from hiring.terminal import Declined
@@ -57,6 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
         ended, reason = endings.INTERRUPTED, "not confirmed"
     except KeyboardInterrupt:
         ended, reason = endings.INTERRUPTED, "interrupted"
+    except Exception:
+        if not is_job():
+            raise
+        status("command failed", "ERROR", stack_trace=traceback.format_exc())
+        return BundleError.exit_status
     if options.command in ("restore", "import"):
         status("nothing was loaded", "ERROR", reason=reason)
     else:

@@ -39,7 +39,7 @@ def answer(*lines: str) -> None:
     Raises:
         BundleError: standard output cannot be written.
     """
-    if _is_job():
+    if is_job():
         for line in filter(None, lines):
             logs.event(line)
         return
@@ -59,13 +59,14 @@ def answer_json(value: object) -> None:
 
     Raises: as `answer`.
     """
-    if _is_job():
+    if is_job():
         logs.event("answer", answer=value)
     else:
         answer(*json.dumps(value, indent=2).splitlines())
 
 
-def _is_job() -> bool:
+def is_job() -> bool:
+    """Whether this command is a Cloud Run job, whose log takes one JSON object a line."""
     # https://cloud.google.com/run/docs/container-contract#jobs-env-vars
     return "CLOUD_RUN_JOB" in os.environ
 

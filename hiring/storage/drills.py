@@ -2,7 +2,6 @@
 
 import datetime
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from hiring.deadline import Deadline
@@ -20,14 +19,6 @@ RECORD_BYTES = 1024 * 1024
 """The longest record that is read; one has about a thousand bytes."""
 
 
-@dataclass(frozen=True)
-class Drill:
-    """A good drill that counts: of a fresh backup with rows."""
-
-    database: str
-    started: datetime.datetime
-
-
 def check_age(settings: Settings, max_age_days: int, deadline: Deadline) -> dict[str, Any]:
     """The newest good drill of a database that counts, and its age.
 
@@ -39,10 +30,10 @@ def check_age(settings: Settings, max_age_days: int, deadline: Deadline) -> dict
     folder = CloudFolder(settings.require_storage(), deadline).folder(DRILLS.rstrip("/"))
     for name, listed in sorted(folder.files().items(), reverse=True):
         drill = read_record(folder.read(name, listed)) if listed.bytes < RECORD_BYTES else None
-        if drill is None or drill.database != database:
+        if drill is None or drill[0] != database:
             continue
         # A clock that was ahead must not hide that drills are missing.
-        started = min(drill.started, listed.created or drill.started)
+        started = min(drill[1], listed.created or drill[1])
         age = datetime.datetime.now(datetime.UTC) - started
         days = round(age.total_seconds() / 86400, 2)
         found = f"{folder.address}{name}"
@@ -55,15 +46,14 @@ def check_age(settings: Settings, max_age_days: int, deadline: Deadline) -> dict
     raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
 
 
-def read_record(content: bytes) -> Drill | None:
-    """Reads a record; None unless it is of a good drill of a fresh backup with rows."""
+def read_record(content: bytes) -> tuple[str, datetime.datetime] | None:
+    """The database and the start of a good drill of a fresh backup with rows; None for others."""
     try:
         record = json.loads(content)
         taken = datetime.datetime.fromisoformat(record["taken_at"])
         started = datetime.datetime.fromisoformat(record["started_at"])
         counts = record["result"] == GOOD and sum(record["rows"].values()) > 0
-        return (
-            Drill(str(record["database"]), started) if counts and started - taken <= FRESH else None
-        )
+        fresh = started - taken <= FRESH
+        return (str(record["database"]), started) if counts and fresh else None
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # anyone who may write to the bucket may have put anything there

@@ -330,6 +330,6 @@ def test_only_a_good_drill_of_a_fresh_backup_with_rows_counts(
 ) -> None:
     """A failed drill, an empty or old backup, and a record that makes no sense do not count."""
     found = drills.read_record(json.dumps(GOOD | change).encode())
-    expected = drills.Drill("hiring", datetime.datetime(2026, 11, 23, 3, tzinfo=datetime.UTC))
+    expected = ("hiring", datetime.datetime(2026, 11, 23, 3, tzinfo=datetime.UTC))
     assert found == (expected if counts else None)
     assert drills.read_record(b"[" * 100_000) is None

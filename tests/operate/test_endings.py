@@ -143,6 +143,23 @@ def test_an_output_that_fails_is_no_traceback(
 # A Cloud Run job
 
 
+def test_an_unforeseen_error_is_one_line_of_a_jobs_log(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback is one JSON object in a job, with status 1; elsewhere it is raised."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("hiring.storage.catalog.read_all", fail)
+    done = run(bucket, "list", CLOUD_RUN_JOB="hiring-operate")
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["message"], line["severity"]) == (1, "command failed", "ERROR")
+    assert "RuntimeError: broken" in line["stack_trace"]
+    with pytest.raises(RuntimeError, match="broken"):
+        run(bucket, "list")
+
+
 def test_a_job_logs_one_json_object_a_line(
     bucket: Bucket, database: Database, tmp_path: Path
 ) -> None:
@@ -178,9 +195,10 @@ def test_a_job_logs_one_json_object_a_line(
     loads = (("import", folder), ("restore", address))
     for command in loads:
         for more in (["--dry-run"], []):
-            table = [each["message"] for each in lines(*command, "--replace", *more)][-5:]
-            assert table[0].startswith("table "), table
-            assert [each.split()[0] for each in table[2:]] == ["departments", "jobs", "employees"]
+            said = [each["message"] for each in lines(*command, "--replace", *more)]
+            begin = next(place for place, each in enumerate(said) if each.startswith("table   "))
+            table = [each.split()[0] for each in said[begin + 2 : begin + 5]]
+            assert table == ["departments", "jobs", "employees"]
     assert any(
         each["message"].startswith("bq ") for each in lines("bigquery", address, "--dataset=x")
     )
