@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from hiring.avro import mapping
+from hiring.avro.buffers import cells_from
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import Block
 from hiring.avro.schema import Table
 from hiring.mysql.connection import Connection
-from hiring.mysql.packets import Ints
+from hiring.mysql.packets import WORD_BYTES, Ints
 from hiring.mysql.statements import quote, select
 
 WHOLE = (mapping.INT, mapping.LONG)
@@ -68,7 +69,7 @@ class RankedNames:
         """The places of ids in this order, from 1 on; 0 for an id that is not in it."""
         assert ids.numbers is not None
         places = self._places.take(ids.numbers.view(np.int64) - self._before, mode="clip")
-        return np.where(ids.nulls, 0, places)
+        return np.where(ids.nulls, 0, places) if ids.nulls.any() else places
 
 
 def read_names(connection: Connection, table: Table, name: str) -> RankedNames | None:
@@ -121,7 +122,6 @@ class HireCounts:
         self._departments, self._jobs = departments, jobs
         names = [column.name.lower() for column in employees.columns]
         self._columns = [names.index(name) for name in HIRE]
-        self._time = mapping.NUMPY_TIMES[employees.columns[self._columns[0]].type.logical]
         self._shape = (len(departments.ids) + 1, len(jobs.ids) + 1, 4)
         # For each year the place of its counts; all years of no report share one.
         self._slots = np.full(YEARS.stop + 1, NO_YEAR, np.int64)
@@ -136,9 +136,7 @@ class HireCounts:
         if not self.possible:
             return
         times, departments, jobs = (block.chunks[place] for place in self._columns)
-        assert times.numbers is not None
-        months = times.numbers.view(self._time).astype("M8[M]").astype(np.int64)
-        years = np.where(times.nulls, 0, months // 12 + 1970)
+        years, quarters = _years_and_quarters(times)
         slots = self._slots.take(years)
         if slots.min() == NEW_YEAR:
             for year in np.unique(years[slots == NEW_YEAR]).tolist():
@@ -148,9 +146,12 @@ class HireCounts:
             self.possible = self._fits()
             if not self.possible:
                 return
-        cells = slots * self._shape[0] + self._departments.places(departments)
-        cells = cells * self._shape[1] + self._jobs.places(jobs)
-        cells = cells * 4 + months % 12 // 3
+        cells = slots * self._shape[0]
+        cells += self._departments.places(departments)
+        cells *= self._shape[1]
+        cells += self._jobs.places(jobs)
+        cells *= 4
+        cells += quarters
         np.add.at(self._counts, cells, np.uint32(1))
 
     def _fits(self) -> bool:
@@ -183,3 +184,17 @@ class HireCounts:
             above = np.flatnonzero(hired * np.count_nonzero(hired) > hired.sum())
             for place in above[np.argsort(-hired[above], kind="stable")].tolist():
                 yield year, departments.ids[place], departments.names[place], int(hired[place])
+
+
+_QUARTERS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], np.int64)
+"""By the month."""
+
+
+def _years_and_quarters(times: ColumnChunk) -> tuple[Ints, Ints]:
+    """The years and the quarters, 0 to 3, of printed times: `2021-07-...`. NULL has the year 0."""
+    assert times.content is not None
+    printed = cells_from(times.content.source, times.content.starts, WORD_BYTES).view("<u8")[:, 0]
+    digits = printed & np.uint64(0x000F0F000F0F0F0F)
+    pairs = (digits * np.uint64(10) + (digits >> np.uint64(8))).view(np.int64)
+    years = (pairs & 0xFF) * 100 + (pairs >> 16 & 0xFF)
+    return np.where(times.nulls, 0, years), _QUARTERS.take(pairs >> 40 & 0xFF, mode="clip")
