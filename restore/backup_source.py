@@ -22,6 +22,7 @@ from hiring.storage.invalid_records import printed
 from hiring.storage.manifest import StoredFile
 from hiring.storage.reader import BUFFER_BYTES, Reader
 from hiring.tables import TABLES
+from hiring.terminal import counted
 from restore.sql_text import PrintedRow
 
 
@@ -166,7 +167,8 @@ class Backup:
     def _check_rows(self, stored: StoredFile, rows: int) -> None:
         if rows != stored.rows:
             raise BadSource(
-                f"{self.address}{stored.name} has {rows} rows, its manifest says {stored.rows}"
+                f"{self.address}{stored.name} has {counted(rows, 'row')},"
+                f" its manifest says {stored.rows:,}"
             )
 
 
