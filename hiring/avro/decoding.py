@@ -13,7 +13,7 @@ import numpy as np
 from hiring.avro.buffers import Mask, Part, cells_from, is_utf8, pieces_of
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
-from hiring.avro.mapping import FLOATS, NUMPY_TIMES
+from hiring.avro.mapping import DATE, DATETIME, FLOATS, TIMESTAMP
 from hiring.avro.schema import Column
 from hiring.mysql.packets import Bytes, Ints
 
@@ -115,8 +115,9 @@ def python_values(column: Column, chunk: ColumnChunk) -> list[Any]:
         values = [_piece_value(column.type.avro, piece) for piece in pieces_of(chunk.content)]
     else:
         assert chunk.numbers is not None
-        kind = NUMPY_TIMES.get(column.type.logical, chunk.numbers.dtype)
-        values = chunk.numbers.astype(kind).tolist()
+        is_time = column.type in (DATE, DATETIME, TIMESTAMP)
+        unit = "D" if column.type == DATE else "us"
+        values = (chunk.numbers.astype(f"M8[{unit}]") if is_time else chunk.numbers).tolist()
     return [None if null else value for null, value in zip(chunk.nulls, values, strict=True)]
 
 

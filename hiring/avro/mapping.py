@@ -73,8 +73,6 @@ def _text(printed: bytes) -> str:
 
 FLOATS = {"float": "<f4", "double": "<f8"}
 """NumPy's types of Avro's floats."""
-NUMPY_TIMES = {"date": "M8[D]", "local-timestamp-micros": "M8[us]", "timestamp-micros": "M8[us]"}
-"""NumPy's types of Avro's times, by their logical type."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +91,6 @@ class TypeMapping:
     def primitive(self) -> str:
         """The Avro type without its logical type."""
         return self.avro if isinstance(self.avro, str) else str(self.avro["type"])
-
-    @property
-    def logical(self) -> str:
-        """The logical type; empty if there is none."""
-        return "" if isinstance(self.avro, str) else str(self.avro["logicalType"])
 
 
 INT = TypeMapping("int", int)
