@@ -11,10 +11,11 @@ checked first. Errors become answers in one place, `_answering`.
 
 import datetime
 import functools
+import io
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flask
@@ -27,10 +28,16 @@ from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import BadParameter, BundleError
 from hiring.mysql.connection import Connection
-from hiring.request import CHANGE_METHODS, REPORT_METHODS, Parameters, read_request, request_fields
+from hiring.request import (
+    CHANGE_METHODS,
+    REPORT_METHODS,
+    SWITCH,
+    Parameters,
+    read_request,
+    request_fields,
+)
 from hiring.settings import current_settings
 from pages import page
-from pages.answer import collect
 from pages.found import read
 from pages.query import CSV, FORMATS, HTML, JSON, NDJSON, REPORT_PARAMETERS, TEXT, read_query
 from pages.spreadsheet import as_csv
@@ -42,13 +49,7 @@ SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-# Parameters: each function converts the value of one parameter
-
-
-def _switch(name: str, value: str) -> bool:
-    if value in ("true", "false"):
-        return value == "true"
-    raise BadParameter(f"{name} takes true or false; for example {name}=true")
+# Parameters
 
 
 def _age(name: str, most: int, example: int, value: str) -> int:
@@ -61,14 +62,12 @@ def _age(name: str, most: int, example: int, value: str) -> int:
 
 
 BACKUP_PARAMETERS: Parameters = {
-    "dry_run": functools.partial(_switch, "dry_run"),
+    "dry_run": SWITCH,
     # A year at most.
     "max_age_hours": functools.partial(_age, "max_age_hours", 8760, 26),
     "max_drill_age_days": functools.partial(_age, "max_drill_age_days", 365, 35),
 }
-TRUNCATION_PARAMETERS: Parameters = {
-    name: functools.partial(_switch, name) for name in ("dry_run", "backup_first")
-}
+TRUNCATION_PARAMETERS: Parameters = {"dry_run": SWITCH, "backup_first": SWITCH}
 
 
 # Answers
@@ -158,7 +157,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
             most = reports.TEXT_ROWS if wanted == TEXT else reports.ANSWER_ROWS
             rows = reports.run(connection, report, query.first, query.last, most=most)
             pieces = SHOW[wanted](query.columns, rows)
-        content = collect(pieces, deadline)
+        content = _content(pieces, deadline)
     response = flask.Response(content, mimetype=wanted)
     if wanted == CSV:
         name = f"{report.name}-{query.years}.csv"
@@ -174,6 +173,16 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
     response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})
     return response
+
+
+def _content(pieces: Iterable[str], deadline: Deadline) -> bytes:
+    """An answer in UTF-8, made piece by piece, so that no part of it is there twice."""
+    content = io.BytesIO()
+    for piece in pieces:
+        deadline.remaining()
+        if content.write(piece.encode()) and content.tell() > reports.ANSWER_BYTES:
+            raise reports.too_many()
+    return content.getvalue()
 
 
 def _acceptable(request: flask.Request) -> str:

@@ -4,41 +4,39 @@
 are not operators read the messages: a message never holds a password, SQL or a traceback.
 """
 
+from typing import Any
+
 
 class BundleError(Exception):
-    """An error with HTTP status, headers and code, a command's exit status, and a message."""
+    """An error with HTTP status, headers and code, a command's exit status, and a message.
+
+    A subclass names those that differ: `class Busy(BundleError, status=409)`.
+    """
 
     status = 500
     code = "internal"
     exit_status = 1
     headers: dict[str, str] = {}  # noqa: RUF012 - a constant of the class, never changed
 
+    def __init_subclass__(cls, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            setattr(cls, name, value)
 
-class BadParameter(BundleError):
+
+class BadParameter(BundleError, status=400, code="bad_parameter"):
     """The request asks for something that this function does not take."""
 
-    status = 400
-    code = "bad_parameter"
 
-
-class TooManyRows(BadParameter):
+class TooManyRows(BadParameter, code="too_many_rows"):
     """The report has more rows, or is longer, than an answer may be."""
 
-    code = "too_many_rows"
 
-
-class PrefetchRefused(BundleError):
+class PrefetchRefused(BundleError, status=403, code="prefetch_refused"):
     """A browser prefetched the address of a function that changes something."""
 
-    status = 403
-    code = "prefetch_refused"
 
-
-class MethodNotAllowed(BundleError):
+class MethodNotAllowed(BundleError, status=405, code="method_not_allowed"):
     """The function does not answer the request's method, only those that are allowed."""
-
-    status = 405
-    code = "method_not_allowed"
 
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         methods = ", ".join(allowed)
@@ -46,32 +44,20 @@ class MethodNotAllowed(BundleError):
         self.headers = {"Allow": methods}
 
 
-class Busy(BundleError):
+class Busy(BundleError, status=409, code="busy", exit_status=5, headers={"Retry-After": "30"}):
     """The tables could not be locked in time: someone else reads or changes them."""
 
-    status = 409
-    code = "busy"
-    exit_status = 5
-    headers = {"Retry-After": "30"}  # noqa: RUF012
 
-
-class Misconfigured(BundleError):
+class Misconfigured(BundleError, code="misconfigured", exit_status=2):
     """A setting, table, column or privilege is missing or wrong; the message names it."""
 
-    code = "misconfigured"
-    exit_status = 2
 
-
-class NoCredentials(Misconfigured):
+class NoCredentials(Misconfigured, exit_status=5):
     """This process has no Google credentials, or they are malformed."""
 
-    exit_status = 5
 
-
-class PartlyEmptied(BundleError):
+class PartlyEmptied(BundleError, code="partly_emptied"):
     """A truncation failed after its first table was empty; `backup` is the one that it took."""
-
-    code = "partly_emptied"
 
     def __init__(
         self, empty: list[str], full: list[str], unknown: list[str], backup: str | None
@@ -83,54 +69,35 @@ class PartlyEmptied(BundleError):
         super().__init__("; ".join(["the truncation failed half way", *parts]))
 
 
-class StorageFailed(BundleError):
+class StorageFailed(BundleError, status=502, code="storage_failed", exit_status=5):
     """Cloud Storage refused a request, or failed after the client's retries."""
 
-    status = 502
-    code = "storage_failed"
-    exit_status = 5
 
-
-class DatabaseUnavailable(BundleError):
+class DatabaseUnavailable(
+    BundleError,
+    status=503,
+    code="database_unavailable",
+    exit_status=5,
+    headers={"Retry-After": "10"},
+):
     """The database server can't be reached, went away, or refuses the login."""
 
-    status = 503
-    code = "database_unavailable"
-    exit_status = 5
-    headers = {"Retry-After": "10"}  # noqa: RUF012
 
-
-class BackupMissing(BundleError):
+class BackupMissing(BundleError, status=503, code="backup_missing"):
     """No complete backup of the database is as young as the caller asks."""
 
-    status = 503
-    code = "backup_missing"
 
-
-class DrillMissing(BundleError):
+class DrillMissing(BundleError, status=503, code="drill_missing"):
     """No good drill of the database is as young as the caller asks."""
 
-    status = 503
-    code = "drill_missing"
 
-
-class TimedOut(BundleError):
+class TimedOut(BundleError, status=504, code="timed_out", exit_status=5):
     """A query, a backup or a truncation ran past its time limit and was stopped."""
 
-    status = 504
-    code = "timed_out"
-    exit_status = 5
 
-
-class BadSource(BundleError):
+class BadSource(BundleError, code="bad_source", exit_status=3):
     """The folder to load is missing, incomplete or damaged, or does not fit: manage.py alone."""
 
-    code = "bad_source"
-    exit_status = 3
 
-
-class RowRefused(BundleError):
+class RowRefused(BundleError, code="row_refused", exit_status=4):
     """The database refused or changed a row, or too many are invalid: manage.py alone."""
-
-    code = "row_refused"
-    exit_status = 4

@@ -13,8 +13,9 @@ from hiring.errors import BadParameter, MethodNotAllowed, PrefetchRefused
 REPORT_METHODS = ("GET", "HEAD")
 CHANGE_METHODS = ("GET", "POST")
 
-Parameters = Mapping[str, Callable[[str], Any]]
-"""By the name of each parameter, what converts its value or raises BadParameter."""
+Parameters = Mapping[str, Mapping[str, Any] | Callable[[str], Any]]
+"""By the name of each parameter, what its words mean; or what converts or refuses a value."""
+SWITCH = {"true": True, "false": False}
 
 
 def read_request(
@@ -42,9 +43,18 @@ def read_request(
             raise BadParameter(f"unknown parameter; this function takes: {', '.join(parameters)}")
         if len(words) > 1:
             raise BadParameter(f"{name} is given more than once")
-        values[name] = parameters[name](words[0])
+        values[name] = _converted(name, words[0], parameters[name])
     logs.request.set(logs.request.get({}) | {name: _cut(value) for name, value in values.items()})
     return values
+
+
+def _converted(name: str, value: str, meant: Mapping[str, Any] | Callable[[str], Any]) -> Any:
+    if callable(meant):
+        return meant(value)
+    if value in meant:
+        return meant[value]
+    words = list(meant)
+    raise BadParameter(f"{name} takes one of {', '.join(words)}; for example {name}={words[0]}")
 
 
 BODY_SECONDS = 5

@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 import reports
 from hiring.errors import BadParameter
+from hiring.request import Parameters
 from reports import Report
 
 TEXT, HTML, JSON, CSV = "text/plain", "text/html", "application/json", "text/csv"
@@ -152,15 +153,6 @@ def _years(value: str) -> tuple[int, int | None]:
     )
 
 
-def _one_of(name: str, *taken: str) -> Callable[[str], str]:
-    def convert(value: str) -> str:
-        if value in taken:
-            return value
-        raise BadParameter(f"{name} takes one of {', '.join(taken)}; for example {name}={taken[0]}")
-
-    return convert
-
-
 def _filter(value: str) -> str:
     if len(value) <= FILTER_CHARACTERS:
         return value.strip()
@@ -172,17 +164,13 @@ def _open(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(unquote(each) for each in value.split(",") if each))
 
 
-PAGE_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
-    "chart": _one_of("chart", "stacked", "quarters"),
+PAGE_PARAMETERS: Parameters = {
+    "chart": {"stacked": "stacked", "quarters": "quarters"},
     "order": lambda value: value or ReportQuery.order,
     "filter": _filter,
-    "jobs": _one_of("jobs", "shown", "folded"),
+    "jobs": {"shown": "shown", "folded": "folded"},
     "open": _open,
 }
 """The parameters that only the page accepts."""
 
-REPORT_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
-    "year": _years,
-    "format": lambda value: FORMATS[_one_of("format", *FORMATS)(value)],
-    **PAGE_PARAMETERS,
-}
+REPORT_PARAMETERS: Parameters = {"year": _years, "format": FORMATS, **PAGE_PARAMETERS}

@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import fastavro
+
 from hiring.avro import container
 from hiring.avro.columns import ColumnChunk
-from hiring.avro.decoding import decode, python_values
+from hiring.avro.decoding import decode
 from hiring.avro.schema import Column, Table
 from hiring.errors import BadSource, BundleError
 from hiring.mysql.statements import quote
@@ -99,12 +101,8 @@ class Backup:
     def records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
         """The rows of an Avro file, by the names of their fields; errors are those of `check`."""
         with self._open(stored) as stream:
-            columns, blocks = self._read(stored, stream)
-            names = [column.avro_name for column in columns]
-            for chunks in blocks:
-                values = map(python_values, columns, chunks)
-                for row in zip(*values, strict=True):
-                    yield dict(zip(names, row, strict=True))
+            for record in fastavro.reader(stream):
+                yield dict(record)
 
     def invalid_rows(self, table: Table) -> Iterator[tuple[str, PrintedRow]]:
         """A table's invalid records, (origin, values) each; errors are those of `check`."""

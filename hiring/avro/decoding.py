@@ -5,15 +5,13 @@ group of columns. Everything else is a few NumPy operations on all rows of a blo
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 
-from hiring.avro.buffers import Mask, Part, cells_from, is_utf8, pieces_of
+from hiring.avro.buffers import Mask, Part, cells_from, is_utf8
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
-from hiring.avro.mapping import DATE, DATETIME, FLOATS, TIMESTAMP
+from hiring.avro.mapping import FLOATS
 from hiring.avro.schema import Column
 from hiring.mysql.packets import Bytes, Ints
 
@@ -106,26 +104,6 @@ def _column(
     if primitive == "string" and not is_utf8(content):
         raise ValueError("a text is not UTF-8")
     return ColumnChunk(nulls, None, content), ends
-
-
-def python_values(column: Column, chunk: ColumnChunk) -> list[Any]:
-    """A decoded column as Python's values: times without a zone, in UTC where they had one."""
-    values: list[Any]
-    if chunk.content:
-        values = [_piece_value(column.type.avro, piece) for piece in pieces_of(chunk.content)]
-    else:
-        assert chunk.numbers is not None
-        is_time = column.type in (DATE, DATETIME, TIMESTAMP)
-        unit = "D" if column.type == DATE else "us"
-        values = (chunk.numbers.astype(f"M8[{unit}]") if is_time else chunk.numbers).tolist()
-    return [None if null else value for null, value in zip(chunk.nulls, values, strict=True)]
-
-
-def _piece_value(avro: Any, piece: bytes) -> str | bytes | Decimal:
-    if isinstance(avro, dict):
-        unscaled = int.from_bytes(piece, "big", signed=True)
-        return Decimal(f"{unscaled}E-{avro['scale']}")
-    return piece.decode() if avro == "string" else piece
 
 
 # Where rows start

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hiring.avro.buffers import lay_out, pieces_of
 from hiring.avro.columns import ColumnChunk, from_rows
-from hiring.avro.decoding import decode, python_values
+from hiring.avro.decoding import decode
 from hiring.avro.mapping import BYTES as BLOB
 from hiring.avro.mapping import DOUBLE, FLOAT, INT, STRING, TypeMapping, read_type, type_mapping
 from hiring.avro.schema import Column, Table, read_columns
@@ -189,24 +189,6 @@ def test_noise_is_decoded_as_fastavro_does_or_refused(
     names = [column.avro_name for column in table.columns]
     expected = [[as_bytes(row[name]) for row in rows] for name in names]
     assert repr([values_of(chunk) for chunk in chunks]) == repr(expected)
-
-
-@given(made=tables())
-def test_decoded_values_are_those_of_fastavro(made: tuple[Table, Rows]) -> None:
-    """Decoded columns are the same Python values that fastavro reads, times without their zone."""
-    table, rows = made
-    schema, content = fastavro.parse_schema(table.avro_schema), io.BytesIO(encode(table, rows))
-    columns = read_columns(table.avro_schema)
-    records = [fastavro.schemaless_reader(content, schema, None) for _ in rows]
-    found = list(map(python_values, columns, decoded(table, rows)))
-    expected = [
-        [without_zone(record[column.avro_name]) for record in records] for column in columns
-    ]
-    assert found == expected
-
-
-def without_zone(value: Any) -> Any:
-    return value.replace(tzinfo=None) if isinstance(value, datetime.datetime) else value
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_bad_parameters_error_names_what_is_accepted(client: Client) -> None:
         "/quarterly-hired?format=pdf": (
             "format takes one of text, html, json, ndjson, csv; for example format=text"
         ),
-        "/truncate-tables?dry_run=1": "dry_run takes true or false; for example dry_run=true",
+        "/truncate-tables?dry_run=1": "dry_run takes one of true, false; for example dry_run=true",
         "/backup-data?x=<script>": (
             "unknown parameter; this function takes: dry_run, max_age_hours, max_drill_age_days"
         ),
