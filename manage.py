@@ -15,13 +15,14 @@ import traceback
 from collections.abc import Callable
 
 try:
+    from hiring.deadline import Deadline
     from hiring.errors import BundleError
     from hiring.progress import is_job, status
     from hiring.settings import Settings, current_settings, storage_settings
     from hiring.tables import TABLES
     from hiring.terminal import Declined
     from hiring.version import VERSION
-    from operate import backing_up, bigquery, checking, drill, endings, listing, loading, pruning
+    from operate import backups, bigquery, drill, endings, loading
     from restore.plan import Unfinished
 except ModuleNotFoundError as error:
     sys.stderr.write(
@@ -32,8 +33,8 @@ except ModuleNotFoundError as error:
     )
     sys.exit(2)
 
-Run = Callable[[Settings, argparse.Namespace], int]
-"""Does what a command does, and returns its exit status.
+Run = Callable[[Settings, argparse.Namespace, Deadline], int]
+"""Does what a command does before a deadline, and returns its exit status.
 
 It raises BundleError where it fails, Declined if the operator does not confirm, and Unfinished if a
 load fails at or after its commit.
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _read_arguments(arguments)
     endings.tolerate_any_text()
     try:
-        done: int = options.run(options.settings(), options)
+        settings: Settings = options.settings()
+        done: int = options.run(settings, options, settings.command_deadline())
         return done
     except Unfinished as error:
         with endings.output_may_fail():
@@ -88,11 +90,11 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         made.set_defaults(run=run, settings=settings)
         return made
 
-    command("backup", backing_up.run, "take a backup, as the function does")
-    listed = command("list", listing.run, "show every folder among the backups, newest first")
+    command("backup", backups.run_backup, "take a backup, as the function does")
+    listed = command("list", backups.run_list, "show every folder among the backups, newest first")
     listed.add_argument("--long", action="store_true", help="all that the manifest tells")
     listed.add_argument("--json", action="store_true", help="for programs")
-    checked = command("check", checking.run, "compare backups with their manifests")
+    checked = command("check", backups.run_check, "compare backups with their manifests")
     which = checked.add_mutually_exclusive_group()
     which.add_argument(
         "address",
@@ -104,7 +106,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     checked.add_argument(
         "--quick", action="store_true", help="names, sizes and checksums only; read no object"
     )
-    pruned = command("prune", pruning.run, "remove backups of DB_NAME that no rule keeps")
+    pruned = command("prune", backups.run_prune, "remove backups of DB_NAME that no rule keeps")
     for name, metavar, what in (
         ("--keep-last", "N", "so many of the newest stay"),
         ("--keep-days", "D", "those within so many days of the newest stay"),
@@ -169,6 +171,7 @@ settings, in the environment:
                                the database; for all but list, check, prune and bigquery
   KEEP_BACKUPS_DAYS, KEEP_BACKUPS_WEEKS, KEEP_BACKUPS_MONTHS
                                what backup prunes, and why list keeps
+  TASK_TIMEOUT_SECONDS         the time limit; every command stops itself 30 s before it
 
 exit statuses:
 {textwrap.indent(endings.MEANINGS, "  ")}

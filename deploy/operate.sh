@@ -6,8 +6,8 @@ JOBS=(hiring-operate hiring-drill hiring-backup)
 DRILL_JOB=hiring-drill-monthly
 DRILL_AGE_JOB=backup-data-drill-age
 OLDEST_DRILL_DAYS=35
-# The commands stop themselves after a day, a backup after a week. Nothing is repeated by itself.
-JOB_LIMITS=(--tasks=1 --max-retries=0 --task-timeout=25h --memory=1Gi --cpu=2)
+JOB_LIMITS=(--tasks=1 --max-retries=0 --memory=1Gi --cpu=2) # nothing is repeated by itself
+DAY=86400
 
 operate() {
     local parts=(operate drill) may_delete=${OPERATE_MAY_DELETE:-} who
@@ -28,22 +28,21 @@ operate() {
     do_here cp deploy/Dockerfile "$WORK/image"
     do_here cp deploy/requirements.lock "$WORK/image/requirements.txt"
     build_image "operate:$(date -u +%Y%m%d-%H%M%S)" "$WORK/image"
-    deploy_job operate "${may_delete:+$KEEP_BACKUPS}" --args=list
-    deploy_job drill "" --args=drill
-    deploy_job backup "$KEEP_BACKUPS" --args=backup --task-timeout=168h
+    deploy_job operate list "$DAY" "${may_delete:+$KEEP_BACKUPS}"
+    deploy_job drill drill "$DAY" ""
+    deploy_job backup backup "$((7 * DAY))" "$KEEP_BACKUPS"
 }
 
-deploy_job() { # WHO MORE_VARIABLES FLAG...
-    local who=$1 more=$2
-    shift 2
+deploy_job() { # WHO COMMAND SECONDS MORE_VARIABLES; the command stops itself before Cloud Run does
+    local who=$1 command=$2 seconds=$3 more=$4
     describe_database "$who"
     # A job has no flag that clears its instances.
     WAY=("${WAY[@]/--clear-cloudsql-instances/--set-cloudsql-instances=}")
     step "job hiring-$who"
     run run jobs deploy "hiring-$who" --region="$REGION" --image="$IMAGE" \
         --service-account="$(account "hiring-$who")" --set-secrets="$SECRETS" \
-        --set-env-vars="GCS_PATH=$GCS_PATH,$VARIABLES$more" \
-        "${WAY[@]}" "${JOB_LIMITS[@]}" "$@"
+        --set-env-vars="GCS_PATH=$GCS_PATH,TASK_TIMEOUT_SECONDS=$seconds,$VARIABLES$more" \
+        "${WAY[@]}" "${JOB_LIMITS[@]}" --task-timeout="$seconds" --args="$command"
 }
 
 # Has Scheduler start the drill on the first of each month, and ask every day how old the newest is.

@@ -20,5 +20,5 @@ class Deadline:
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"stopped after {self._seconds:.0f} s, this function's time limit")
+            raise TimedOut(f"stopped after {self._seconds:.0f} s, the time limit")
         return left

@@ -11,11 +11,15 @@ from hiring.deadline import Deadline
 from hiring.errors import Misconfigured
 
 RESERVED_SECONDS = 30
-"""Seconds of the function's time limit that a backup or a truncation reserves for clean-up."""
+"""Seconds of the time limit that a backup, a truncation or a command reserves for clean-up."""
 SOCKET_PATH_BYTES = 107
 """Linux allows 108 bytes, the final zero byte included: unix(7)."""
 DEFAULT_FUNCTION_SECONDS = 3600
 """The longest time limit that an HTTP function can have; assumed if the platform names none."""
+DEFAULT_TASK_SECONDS = 24 * 3600
+"""The time limit of a command of manage.py where no setting says otherwise."""
+LONGEST_TASK_SECONDS = 7 * 24 * 3600
+"""The longest time limit that a task of a Cloud Run job can have."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Settings:
     authorities: str | None = field(repr=False)
     storage: StorageLocation | None
     function_seconds: int
+    task_seconds: int
     keep_backups_days: int | None
     keep_backups_weeks: int | None
     keep_backups_months: int | None
@@ -57,6 +62,10 @@ class Settings:
     def deadline(self) -> Deadline:
         """The deadline of a backup or a truncation that starts now."""
         return Deadline(self.function_seconds - RESERVED_SECONDS)
+
+    def command_deadline(self) -> Deadline:
+        """The deadline of a command of manage.py that starts now."""
+        return Deadline(self.task_seconds - RESERVED_SECONDS)
 
 
 @functools.cache
@@ -113,6 +122,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         storage=_storage_location(text("GCS_PATH")),
         function_seconds=number("CLOUD_RUN_TIMEOUT_SECONDS", RESERVED_SECONDS + 1, longest, longest)
         or longest,
+        task_seconds=number("TASK_TIMEOUT_SECONDS", 61, LONGEST_TASK_SECONDS, DEFAULT_TASK_SECONDS)
+        or DEFAULT_TASK_SECONDS,
         keep_backups_days=number("KEEP_BACKUPS_DAYS", 1, 36500, 30),
         keep_backups_weeks=number("KEEP_BACKUPS_WEEKS", 1, 36500, 8),
         keep_backups_months=number("KEEP_BACKUPS_MONTHS", 1, 36500, 12),

@@ -1,1 +1,1 @@
-"""The operator's commands: backup, list, check, prune, drill, bigquery; what a load shows."""
+"""The operator's commands: what they do, show and ask, and how they end."""

@@ -5,6 +5,7 @@ https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-avro
 
 import argparse
 
+from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import answer
 from hiring.settings import Settings
@@ -20,9 +21,9 @@ LOAD = (
 )
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:  # noqa: ARG001 - of every command
+def run(_: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Prints the lines for one backup; returns the exit status."""
-    folder = find_in_cloud(options.address)
+    folder = find_in_cloud(options.address, deadline)
     found = catalog.read_one(folder)
     manifest = found.manifest
     if not manifest:

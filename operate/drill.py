@@ -38,7 +38,6 @@ from hiring.version import WRITER
 from restore import restoring
 from restore.backup_source import Backup
 from restore.plan import RestorePlan, find_backup, plan_restore
-from restore.transaction import LOAD_SECONDS
 
 SCRATCH = "_drill"
 
@@ -49,11 +48,10 @@ SEQUENCE_DEFAULT = re.compile(r" DEFAULT (?P<call>(?:next|last)val\((?:`(?:[^`]|
 """Lines and parts of SHOW CREATE TABLE, which has each definition in a line of its own."""
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:
+def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Drills, prints the record, and returns the exit status."""
     location = settings.require_storage()
     address = options.address or f"gs://{location.bucket}/{location.prefix}{BACKUPS}"
-    deadline = Deadline(LOAD_SECONDS)
     with _scratch_database(settings, deadline) as (scratch, keeper):
         started = datetime.datetime.now(datetime.UTC)
         where = {"scratch_database": scratch.database, "server_address": scratch.address}
@@ -66,7 +64,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             "seconds": {},
         }
         try:
-            backup = find_backup(address, settings.database)
+            backup = find_backup(address, settings.database, deadline)
             manifest = backup.manifest
             is_own = newest.is_of(manifest, settings.database)
             record |= {
@@ -102,7 +100,7 @@ def _scratch_database(
     scratch = dataclasses.replace(settings, database=f"{settings.database}{SCRATCH}")
     # An account without rights on any existing database may use this one.
     anywhere = dataclasses.replace(settings, database="information_schema")
-    with db.own_connection(anywhere, deadline, wait_timeout=LOAD_SECONDS) as keeper:
+    with db.own_connection(anywhere, deadline, wait_timeout=settings.task_seconds) as keeper:
         if select(keeper, "SELECT GET_LOCK(%s, 0)", scratch.database) != [(1,)]:
             raise Busy(f"another drill uses database {scratch.database}")
         execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
@@ -125,7 +123,7 @@ def _drill(scratch: Settings, backup: Backup, record: dict[str, Any], deadline: 
     """
     plan, record["left_out"] = _within_the_three(plan_restore(backup))
     with _timed(record, "restore"):
-        outcomes = restoring.restore(scratch, plan)
+        outcomes = restoring.restore(scratch, plan, deadline)
     for each in outcomes:
         if each.invalid:
             invalid = counted(each.invalid, "row")

@@ -17,16 +17,17 @@ from hiring.terminal import age_in_words, confirm, printable, table_lines
 from operate import endings
 from restore import importing, restoring
 from restore.plan import Outcome, Plan, find_backup, plan_import, plan_restore
-from restore.transaction import LOAD_SECONDS, missing_tables
+from restore.transaction import missing_tables
 
 PlanT = TypeVar("PlanT", bound=Plan)
 
 
-def run_restore(settings: Settings, options: argparse.Namespace) -> int:
+def run_restore(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Restores a backup, and prints what became of each table; returns the exit status."""
-    into, now = _look(settings)
+    into, now = _look(settings, deadline)
     tables = (options.table,) if options.table else TABLES
-    backup = find_backup(options.source, options.from_database or settings.database, tables)
+    database = options.from_database or settings.database
+    backup = find_backup(options.source, database, deadline, tables)
     plan = plan_restore(backup, tables, replace=options.replace)
     _show(
         into | {"source": plan.address},
@@ -35,44 +36,45 @@ def run_restore(settings: Settings, options: argparse.Namespace) -> int:
         now,
         {name: backup.manifest.all_rows([name]) for name in tables},
     )
-    return _load(settings, options, plan, restoring.check, restoring.restore)
+    return _load(settings, options, deadline, plan, restoring.check, restoring.restore)
 
 
-def run_import(settings: Settings, options: argparse.Namespace) -> int:
+def run_import(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Imports CSV files, and prints what became of each table; returns the exit status."""
-    into, now = _look(settings)
-    plan = plan_import(options.source, options.max_invalid, replace=options.replace)
+    into, now = _look(settings, deadline)
+    plan = plan_import(options.source, options.max_invalid, deadline, replace=options.replace)
     _show(into | {"source": plan.address}, {}, now, dict.fromkeys(plan.tables))
-    return _load(settings, options, plan, importing.check, importing.import_files)
+    return _load(settings, options, deadline, plan, importing.check, importing.import_files)
 
 
 def _load(
     settings: Settings,
     options: argparse.Namespace,
+    deadline: Deadline,
     plan: PlanT,
-    check: Callable[[Settings, PlanT], Sequence[Outcome]],
-    fill: Callable[[Settings, PlanT, Callable[[], None]], Sequence[Outcome]],
+    check: Callable[[Settings, PlanT, Deadline], Sequence[Outcome]],
+    fill: Callable[[Settings, PlanT, Deadline, Callable[[], None]], Sequence[Outcome]],
 ) -> int:
     """Asks, then fills the tables, or in a dry run checks whether that could be done."""
     if options.dry_run:
-        _answer("valid", check(settings, plan))
+        _answer("valid", check(settings, plan, deadline))
         status("dry run: nothing was changed")
         return 0
     if plan.replace and not options.yes:
         only = "" if plan.tables == TABLES else f".{plan.tables[0]}"
         confirm(f"Replace the rows of {settings.database}{only}?")
-    outcomes = fill(settings, plan, endings.hold_off_interrupts)
+    outcomes = fill(settings, plan, deadline, endings.hold_off_interrupts)
     with endings.output_may_fail():
         _answer("loaded", outcomes)
     return 0
 
 
-def _look(settings: Settings) -> tuple[dict[str, str], dict[str, int | None]]:
+def _look(settings: Settings, deadline: Deadline) -> tuple[dict[str, str], dict[str, int | None]]:
     """The database, its server, and the present rows; None for a missing table.
 
     It logs in before the source is read, which may take minutes.
     """
-    with db.own_connection(settings, Deadline(LOAD_SECONDS)) as connection:
+    with db.own_connection(settings, deadline) as connection:
         missing = missing_tables(connection)
         there = db.count_rows(connection, [name for name in TABLES if name not in missing])
         kind = "MariaDB" if is_mariadb(connection) else "MySQL"

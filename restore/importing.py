@@ -29,13 +29,13 @@ SHOWN_RECORDS = 20
 """Invalid records of a file that a dry run shows; it stores none."""
 
 
-def check(settings: Settings, plan: ImportPlan) -> list[Outcome]:
+def check(settings: Settings, plan: ImportPlan, deadline: Deadline) -> list[Outcome]:
     """What the import would do, if the table takes each row; no invalid record is stored.
 
     Raises:
         BundleError: the import would fail; the message says why.
     """
-    tables = _check_tables(settings, plan)
+    tables = _check_tables(settings, plan, deadline)
     valid: dict[str, Ids] = {}
     checkers = [Checker(tables.get(name) or missing_table(name), valid) for name in plan.tables]
     for checker in checkers:
@@ -50,7 +50,10 @@ def check(settings: Settings, plan: ImportPlan) -> list[Outcome]:
 
 
 def import_files(
-    settings: Settings, plan: ImportPlan, committing: Callable[[], None] = lambda: None
+    settings: Settings,
+    plan: ImportPlan,
+    deadline: Deadline,
+    committing: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Fills the tables from CSV files, all valid rows or nothing; see `restoring.restore`.
 
@@ -60,8 +63,7 @@ def import_files(
         Unfinished: it is unknown whether the rows are loaded.
     """
     location = settings.require_storage()
-    _check_tables(settings, plan)
-    deadline = Deadline(transaction.LOAD_SECONDS)
+    _check_tables(settings, plan, deadline)
     with (
         tables_created(settings, deadline, plan),
         transaction.loading(settings, deadline, CSV_SQL_MODE, plan) as connection,
@@ -85,9 +87,9 @@ def import_files(
     return outcomes
 
 
-def _check_tables(settings: Settings, plan: ImportPlan) -> dict[str, Table]:
+def _check_tables(settings: Settings, plan: ImportPlan, deadline: Deadline) -> dict[str, Table]:
     """The tables that exist, with the columns that the files fill."""
-    with db.own_connection(settings, Deadline(transaction.LOAD_SECONDS)) as connection:
+    with db.own_connection(settings, deadline) as connection:
         names = transaction.check_tables(connection, plan)
         return {name: fit(read_table(connection, name)) for name in names}
 

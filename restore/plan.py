@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.storage import folders, newest
 from hiring.storage.folders import SourceFolder
@@ -87,19 +88,22 @@ def next_id(create_table: str) -> int:
     return int(found[2]) if found else 1
 
 
-def find_backup(address: str, database: str, tables: tuple[str, ...] = TABLES) -> Backup:
+def find_backup(
+    address: str, database: str, deadline: Deadline, tables: tuple[str, ...] = TABLES
+) -> Backup:
     """The backup at an address, or the newest one with rows of the tables in a folder of backups.
 
     Args:
         address: of a backup, or of a folder of backups.
         database: whose backups count in a folder of backups.
+        deadline: ends each request, also when the backup is read later.
         tables: that are to be restored.
 
     Raises:
         BadSource: there is no backup, or none that counts.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder = folders.find(address)
+    folder = folders.find(address, deadline)
     found = newest.find(folder, database, tables)
     if found is None and csv_files.are_in(folder):
         raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
@@ -120,14 +124,16 @@ def plan_restore(
     return RestorePlan(backup.address, tables, replace, backup.statements(), backup)
 
 
-def plan_import(address: str, most_invalid: int, *, replace: bool = False) -> ImportPlan:
+def plan_import(
+    address: str, most_invalid: int, deadline: Deadline, *, replace: bool = False
+) -> ImportPlan:
     """Plans an import of a folder of CSV files.
 
     Raises:
         BadSource: a file is missing, or two are for the same table.
         StorageFailed: Cloud Storage refused or failed.
     """
-    folder = folders.find(address)
+    folder = folders.find(address, deadline)
     files = csv_files.find_files(folder)
     statements = csv_files.statements()
     return ImportPlan(address, TABLES, replace, statements, folder, files, most_invalid)

@@ -22,13 +22,13 @@ RESTORE_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 """Accepts all that the tables could ever hold; what decides is the row that is read back."""
 
 
-def check(settings: Settings, plan: RestorePlan) -> list[Outcome]:
+def check(settings: Settings, plan: RestorePlan, deadline: Deadline) -> list[Outcome]:
     """What the restore would do, if the server stores no invalid record as it was.
 
     Raises:
         BundleError: the restore would fail; the message says why.
     """
-    _check(settings, plan)
+    _check(settings, plan, deadline)
     return [_outcome(plan.backup, name) for name in plan.tables]
 
 
@@ -42,7 +42,10 @@ def _outcome(backup: Backup, table: str, invalid: int | None = None) -> Outcome:
 
 
 def restore(
-    settings: Settings, plan: RestorePlan, committing: Callable[[], None] = lambda: None
+    settings: Settings,
+    plan: RestorePlan,
+    deadline: Deadline,
+    committing: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Fills the tables from a backup, all or nothing; calls `committing` before the commit.
 
@@ -50,8 +53,7 @@ def restore(
         BundleError: nothing was loaded; the message says why.
         Unfinished: all rows are loaded but a next id is not set, or it is unknown whether they are.
     """
-    fields = _check(settings, plan)
-    deadline = Deadline(transaction.LOAD_SECONDS)
+    fields = _check(settings, plan, deadline)
     with (
         tables_created(settings, deadline, plan),
         transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection,
@@ -66,11 +68,13 @@ def restore(
     return outcomes
 
 
-def _check(settings: Settings, plan: RestorePlan) -> dict[str, tuple[Column, ...]]:
+def _check(
+    settings: Settings, plan: RestorePlan, deadline: Deadline
+) -> dict[str, tuple[Column, ...]]:
     """Checks the backup, then the tables; returns the columns of the backup's tables."""
     with Progress("checking", plan.backup.manifest.all_rows(plan.tables)) as progress:
         fields = plan.backup.check(progress, plan.tables)
-    with db.own_connection(settings, Deadline(transaction.LOAD_SECONDS)) as connection:
+    with db.own_connection(settings, deadline) as connection:
         there = transaction.check_tables(connection, plan)
         for name in plan.tables:
             if name in there:

@@ -17,9 +17,6 @@ from hiring.tables import TABLES
 from restore import constraints
 from restore.plan import Plan, Unfinished, next_id
 
-LOAD_SECONDS = 24 * 3600
-"""Time limit of a load, which no platform limits; a load that works takes less than a day."""
-
 TRIGGERS = """
 SELECT event_object_table, trigger_name
 FROM information_schema.triggers

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import status
-from hiring.settings import Settings
+from hiring.settings import LONGEST_TASK_SECONDS, Settings
 from hiring.storage.folders import CloudFolder, ListedFile, SourceFolder
 from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, printed, read_manifest
 from hiring.tables import TABLES
@@ -39,8 +39,8 @@ MANIFEST_READERS = 16
 
 EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
-LONGEST_BACKUP = datetime.timedelta(days=7)
-"""No backup takes longer, since Cloud Run ends a job after 168 hours.
+LONGEST_BACKUP = datetime.timedelta(seconds=LONGEST_TASK_SECONDS)
+"""No backup takes longer, since LONGEST_TASK_SECONDS ends it.
 
 Its manifest is stored that long after `taken_at` at most. A folder without one that got an object
 within this time may be under way.

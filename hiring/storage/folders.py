@@ -30,9 +30,6 @@ READ_CHUNK_BYTES = 2 * 1024 * 1024
 MOST_SMALL_BYTES = 16 * 1024 * 1024
 """The longest manifest or schema.sql that is read; this project's are shorter."""
 
-COMMAND_SECONDS = 24 * 3600
-"""How long a command reads, unless it has another deadline."""
-
 LEVELS = 3
 """How deep a local folder is listed: backups/20261122T151624.123456Z/reports/quarterly.json."""
 
@@ -267,16 +264,18 @@ def _listed(blob: Blob) -> ListedFile:
     )
 
 
-def find(address: str) -> SourceFolder:
+def find(address: str, deadline: Deadline) -> SourceFolder:
     """The folder at an address: a path, or `gs://bucket/path`.
 
     Raises:
         BadSource: the address is malformed.
     """
-    return find_in_cloud(address) if address.startswith("gs://") else LocalFolder(Path(address))
+    if address.startswith("gs://"):
+        return find_in_cloud(address, deadline)
+    return LocalFolder(Path(address))
 
 
-def find_in_cloud(address: str) -> CloudFolder:
+def find_in_cloud(address: str, deadline: Deadline) -> CloudFolder:
     """The folder at an address in Cloud Storage.
 
     Raises:
@@ -288,4 +287,4 @@ def find_in_cloud(address: str) -> CloudFolder:
             f"{address} is no folder in Cloud Storage, such as gs://my-bucket/hiring/backups/"
         )
     path = f"{found[2]}/" if found[2] else ""
-    return CloudFolder(StorageLocation(found[1], path), Deadline(COMMAND_SECONDS))
+    return CloudFolder(StorageLocation(found[1], path), deadline)

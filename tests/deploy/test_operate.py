@@ -216,8 +216,10 @@ def test_the_life_of_the_jobs(
     }
     for name, job in project.run_jobs.items():
         task = job["spec"]["template"]["spec"]["template"]["spec"]
-        hours = 168 if name == "hiring-backup" else 25
-        assert (task["maxRetries"], task["timeoutSeconds"]) == (0, f"{hours * 3600}")
+        seconds = f"{(7 if name == 'hiring-backup' else 1) * 86400}"
+        assert (task["maxRetries"], task["timeoutSeconds"]) == (0, seconds)
+        variables = functions.variables_of({"spec": task})
+        assert variables["TASK_TIMEOUT_SECONDS"] == seconds
 
     assert get(client, "/truncate-tables")[0] == 200
     assert count(database) == dict.fromkeys(ROWS, 0)

@@ -308,7 +308,7 @@ def test_a_backup_past_the_functions_time_limit(
     assert get(client, "/backup-data") == (
         504,
         "timed_out",
-        "stopped after 1 s, this function's time limit",
+        "stopped after 1 s, the time limit",
     )
     assert bucket.blobs() == {}
 

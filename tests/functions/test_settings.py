@@ -27,6 +27,7 @@ def test_defaults() -> None:
         authorities=None,
         storage=None,
         function_seconds=3600,
+        task_seconds=86400,
         keep_backups_days=None,
         keep_backups_weeks=None,
         keep_backups_months=None,
@@ -46,6 +47,7 @@ def test_everything_set(tmp_path: Path) -> None:
             "DB_SSL_CA": str(authority.file),
             "GCS_PATH": "gs://my-bucket/a/b/",
             "CLOUD_RUN_TIMEOUT_SECONDS": "60",
+            "TASK_TIMEOUT_SECONDS": "604800",
             "KEEP_BACKUPS_DAYS": "30",
             "KEEP_BACKUPS_WEEKS": "8",
             "KEEP_BACKUPS_MONTHS": "12",
@@ -60,6 +62,7 @@ def test_everything_set(tmp_path: Path) -> None:
         authorities=authority.file.read_text(),
         storage=StorageLocation("my-bucket", "a/b/"),
         function_seconds=60,
+        task_seconds=604800,
         keep_backups_days=30,
         keep_backups_weeks=8,
         keep_backups_months=12,
@@ -137,6 +140,9 @@ def test_gcs_path(path: str, location: tuple[str, str]) -> None:
         ("CLOUD_RUN_TIMEOUT_SECONDS", "30"),
         ("CLOUD_RUN_TIMEOUT_SECONDS", "3601"),
         ("CLOUD_RUN_TIMEOUT_SECONDS", "1h"),
+        ("TASK_TIMEOUT_SECONDS", "60"),
+        ("TASK_TIMEOUT_SECONDS", "604801"),
+        ("TASK_TIMEOUT_SECONDS", "24h"),
     ],
 )
 def test_malformed_settings_are_named(name: str, value: str) -> None:

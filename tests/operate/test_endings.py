@@ -25,6 +25,17 @@ from hiring.storage.catalog import LONGEST_BACKUP
 
 Backup = Callable[..., dict[str, Any]]
 MANAGE = str(PROJECT / "manage.py")
+COMMANDS = [
+    ("backup",),
+    ("list",),
+    ("check",),
+    ("check", "BACKUP"),
+    ("prune", "--keep-last=1", "--keep-days=0", "--yes"),
+    ("restore", "BACKUP"),
+    ("import", "CSV"),
+    ("drill",),
+    ("bigquery", "BACKUP", "--dataset=x"),
+]
 
 
 def start(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
@@ -100,8 +111,36 @@ def test_an_ignored_signal_stays_ignored(bucket: Bucket, database: Database) -> 
     assert done.returncode == 0, log
 
 
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_every_command_stops_itself_before_its_time_limit(
+    bucket: Bucket,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    """Where the reserve leaves no time, each command ends with status 5 and changes nothing."""
+    name = write_backup(bucket, NOW, database.name)
+    csv_folder.write(tmp_path, departments="1,Sales\n")
+    places = {"BACKUP": f"gs://{bucket.name}/hiring/backups/{name}/", "CSV": str(tmp_path)}
+    before = set(bucket.blobs())
+    monkeypatch.setattr("hiring.settings.RESERVED_SECONDS", 61)
+    given = [places.get(each, each) for each in arguments]
+    done = run(bucket, *given, **database.environment, TASK_TIMEOUT_SECONDS="61")
+    assert (done.returncode, "stopped after 0 s, the time limit" in done.stderr) == (5, True)
+    assert set(bucket.blobs()) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"),
+    [({}, 86370), ({"TASK_TIMEOUT_SECONDS": "604800"}, LONGEST_BACKUP.total_seconds() - 30)],
+)
 def test_a_backup_stops_itself_before_its_folder_may_be_pruned(
-    bucket: Bucket, database: Database, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: dict[str, str],
+    most: float,
 ) -> None:
     """The command's time limit is shorter than the time for which its folder may be under way."""
     left: list[float] = []
@@ -111,8 +150,8 @@ def test_a_backup_stops_itself_before_its_folder_may_be_pruned(
         return {}
 
     monkeypatch.setattr(backup, "take", take)
-    assert run(bucket, "backup", **database.environment).returncode == 0
-    assert 3 * 86400 < left[0] < LONGEST_BACKUP.total_seconds()
+    assert run(bucket, "backup", **database.environment, **setting).returncode == 0
+    assert most - 5 < left[0] < most
 
 
 # Outputs

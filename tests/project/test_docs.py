@@ -161,6 +161,7 @@ def test_settings() -> None:
         "DB_HOST": settings.host,
         "DB_PORT": str(settings.port),
         "CLOUD_RUN_TIMEOUT_SECONDS": str(settings.function_seconds),
+        "TASK_TIMEOUT_SECONDS": str(settings.task_seconds),
     }
 
 
