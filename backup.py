@@ -20,8 +20,7 @@ from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
 from hiring.mysql import create_table
-from hiring.mysql.connection import Connection, plain_version
-from hiring.mysql.session import is_mariadb
+from hiring.mysql.connection import Connection, is_mariadb, plain_version
 from hiring.mysql.statements import quote, select
 from hiring.settings import Settings, StorageLocation
 from hiring.storage import catalog, retention

@@ -11,8 +11,7 @@ from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, PartlyEmptied
 from hiring.mysql import login
-from hiring.mysql.connection import Connection
-from hiring.mysql.session import is_mariadb
+from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES

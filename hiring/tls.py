@@ -1,5 +1,6 @@
 """Verifies the server with DB_SSL_CA: the authorities, the TLS context, the reasons of failures."""
 
+import contextlib
 import functools
 import ipaddress
 import ssl
@@ -27,7 +28,7 @@ def read_authorities(path: str) -> str:
     except OSError as error:
         raise Misconfigured(f"DB_SSL_CA names no file that can be read; {EXAMPLE}") from error
     try:
-        _context(authorities, True)
+        verifying_context(authorities, "")
     except (ssl.SSLError, ValueError) as error:
         raise Misconfigured(
             f"DB_SSL_CA names a file without a whole certificate; {EXAMPLE}"
@@ -35,25 +36,17 @@ def read_authorities(path: str) -> str:
     return authorities
 
 
-def verifying_context(authorities: str | None, host: str) -> ssl.SSLContext | None:
-    """The context that requires TLS and verifies the server; None without authorities.
+@functools.cache
+def verifying_context(authorities: str, host: str) -> ssl.SSLContext:
+    """The context that requires TLS and verifies the server.
 
     One of the authorities must have signed the server's certificate, itself or through others. The
     certificate must be for a host that is a name; Cloud SQL issues none for an address.
     """
-    if not authorities:
-        return None
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _context(authorities, True)
-    return _context(authorities, False)
-
-
-@functools.cache
-def _context(authorities: str, has_name: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = has_name
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        context.check_hostname = False
     # A shared authority's certificate is itself signed by another, which need not be in the file.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=authorities)

@@ -25,7 +25,7 @@ from hiring.mysql.statements import ping, select
 from hiring.settings import Settings
 
 LOCKING_SECONDS = 60
-"""How long the first task tries to lock the tables, `session.LOCK_WAIT_SECONDS` at a time."""
+"""How long the first task tries to lock the tables, `login.LOCK_WAIT_SECONDS` at a time."""
 LOCK_PAUSE_SECONDS = 10
 """Between two tries, so that writers who waited behind the first one get through."""
 LOCK_IDLE_SECONDS = 10

@@ -9,7 +9,7 @@ from typing import TypeVar
 import db
 from hiring import logs
 from hiring.deadline import Deadline
-from hiring.mysql.session import is_mariadb
+from hiring.mysql.connection import is_mariadb
 from hiring.progress import answer, status
 from hiring.settings import Settings
 from hiring.tables import TABLES

@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hiring.errors import RowRefused
-from hiring.mysql.connection import Connection
-from hiring.mysql.session import is_mariadb
+from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.tables import TABLES

@@ -11,9 +11,8 @@ import db
 from hiring.deadline import Deadline
 from hiring.errors import BadSource, BundleError, Misconfigured
 from hiring.mysql import create_table
-from hiring.mysql.connection import Connection
+from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.server_errors import MISCONFIGURED, translate
-from hiring.mysql.session import is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import Settings

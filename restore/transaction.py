@@ -9,8 +9,7 @@ import pymysql
 import db
 from hiring.deadline import Deadline
 from hiring.errors import Misconfigured
-from hiring.mysql.connection import Connection
-from hiring.mysql.session import is_mariadb
+from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.statements import execute, quote, select
 from hiring.settings import Settings
 from hiring.tables import TABLES

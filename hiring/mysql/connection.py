@@ -191,6 +191,11 @@ def plain_version(version: str) -> str:
     return version.removeprefix("5.5.5-")
 
 
+def is_mariadb(connection: Connection) -> bool:
+    """Whether the server is MariaDB, not MySQL."""
+    return "MariaDB" in connection.server_version
+
+
 @functools.cache
 def _unverified() -> ssl.SSLContext:
     # No authority of the system signs a Cloud SQL server's own certificate.

@@ -1,4 +1,9 @@
-"""Logs in to the database server, in bounded time, with TLS where it is asked for or offered."""
+"""Opens a connection: logs in, in bounded time, and sets what a session depends on.
+
+TLS is used where it is asked for or offered. A server's global defaults and its `init_connect`
+reach every new session. Some of them would lose rows, keep a transaction open, read what is later
+rolled back, or hide a table.
+"""
 
 import contextlib
 import socket
@@ -6,23 +11,55 @@ from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
+from pymysql.cursors import Cursor
 
 from hiring import bounded
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, DatabaseUnavailable, Misconfigured, TimedOut
-from hiring.mysql import session
-from hiring.mysql.connection import Connection
-from hiring.mysql.server_errors import ACCESS_DENIED, MISCONFIGURED, error_number, unreached
+from hiring.mysql.connection import Connection, is_mariadb
+from hiring.mysql.server_errors import (
+    ACCESS_DENIED,
+    MISCONFIGURED,
+    error_number,
+    translate,
+    unreached,
+)
 from hiring.settings import Settings
+from hiring.tables import TABLES
 from hiring.tls import verifying_context
 
 CONNECT_SECONDS = 10
+LOCK_WAIT_SECONDS = 5
+DEFAULTS = {
+    "time_zone": "+00:00",
+    "sql_mode": "",
+    # PyMySQL sends autocommit only if the server does not report it already, which can be wrong.
+    "autocommit": 1,
+    "completion_type": 0,
+    "sql_select_limit": 2**64 - 1,
+    "sql_big_selects": 1,
+    "sql_safe_updates": 0,
+    "sql_auto_is_null": 0,
+    "sql_quote_show_create": 1,
+    "unique_checks": 1,
+    "div_precision_increment": 4,
+    # Without it, LOCK TABLES does not wait for row locks.
+    "innodb_table_locks": 1,
+}
+MYSQL_DEFAULTS = {"transaction_isolation": "REPEATABLE-READ", "max_execution_time": 0}
+MARIADB_DEFAULTS = {
+    "tx_isolation": "REPEATABLE-READ",
+    "max_statement_time": 0,
+    "idle_transaction_timeout": 0,
+    "idle_readonly_transaction_timeout": 0,
+    "idle_write_transaction_timeout": 0,
+}
 
 
 def connect(
     settings: Settings, deadline: Deadline, *, multi_statements: bool = False, **variables: Any
 ) -> Connection:
-    """Opens a connection under the rules of `session.begin`, in CONNECT_SECONDS.
+    """Opens a connection in CONNECT_SECONDS.
 
     PyMySQL requires TLS with DB_SSL_CA, and else uses it where the server offers it, on unix
     sockets too.
@@ -35,14 +72,14 @@ def connect(
 
     Raises:
         DatabaseUnavailable: the server can't be reached or refuses the login.
-        Misconfigured: DB_HOST is malformed, or a temporary table hides a table.
+        Misconfigured: DB_HOST is malformed, or `init_connect` hides a table by a temporary one.
         pymysql.err.Error: there is no such database, or DB_USER may not use it.
     """
     connection = Connection(
         unix_socket=settings.socket,
         host=settings.host,
         port=settings.port,
-        ssl=verifying_context(settings.authorities, settings.host),
+        ssl=settings.authorities and verifying_context(settings.authorities, settings.host),
         user=settings.user,
         # PyMySQL would encode a str as Latin-1; MySQL expects UTF-8.
         password=settings.password.encode(),
@@ -57,7 +94,7 @@ def connect(
     connection.deadline = Deadline(CONNECT_SECONDS)
     try:
         _log_in(connection, settings)
-        session.begin(connection, settings.database, variables)
+        _begin(connection, settings.database, variables)
     except BaseException as error:
         drop(connection)
         if isinstance(error, TimedOut):
@@ -117,3 +154,37 @@ def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
 
 def _unavailable(reason: str) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"the database server is not available: {reason}")
+
+
+def _begin(connection: Connection, database: str, variables: dict[str, Any]) -> None:
+    """Sets the variables, uses the database, and ends what `init_connect` may have begun."""
+    of_server = MARIADB_DEFAULTS if is_mariadb(connection) else MYSQL_DEFAULTS
+    waits = {"lock_wait_timeout": LOCK_WAIT_SECONDS, "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS}
+    values = DEFAULTS | of_server | waits | variables
+    assignments = ", ".join(f"SESSION {name} = %s" for name in values)
+    if is_mariadb(connection):
+        # A global one would show the rows of a system-versioned table as they were.
+        assignments += ", SESSION system_versioning_asof = DEFAULT"
+    with connection.cursor() as cursor:
+        # A global completion_type would end the connection, or begin the next transaction.
+        cursor.execute("ROLLBACK AND NO CHAIN NO RELEASE")
+        cursor.execute("UNLOCK TABLES")
+        cursor.execute(f"SET {assignments}", tuple(values.values()))
+        connection.select_db(database)
+        for table in TABLES:
+            _check_not_hidden(cursor, table)
+
+
+def _check_not_hidden(cursor: Cursor, table: str) -> None:
+    """Checks that no temporary table hides a table: nothing but `init_connect` makes one."""
+    try:
+        cursor.execute(f"SHOW CREATE TABLE {table}")
+    except pymysql.err.Error as error:
+        refusal = translate(error)
+        if refusal and not isinstance(refusal, Misconfigured):
+            raise
+        return  # missing, or not to be seen: a session always sees its own temporary tables
+    if cursor.fetchall()[0][1].startswith("CREATE TEMPORARY "):
+        raise Misconfigured(
+            f"a temporary table hides {table} from DB_USER; the server's init_connect makes it"
+        )

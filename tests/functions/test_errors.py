@@ -18,7 +18,7 @@ from werkzeug.test import Client
 
 import db
 import reports
-from hiring.mysql import login, session
+from hiring.mysql import login
 from hiring.storage import storage_client
 from local.database import DatabaseServer
 
@@ -258,8 +258,8 @@ def test_a_locked_table_is_busy(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """A table locked by somebody else makes each function 409 after the lock wait."""
-    assert session.LOCK_WAIT_SECONDS == 5
-    environment.setattr(session, "LOCK_WAIT_SECONDS", 1)
+    assert login.LOCK_WAIT_SECONDS == 5
+    environment.setattr(login, "LOCK_WAIT_SECONDS", 1)
     with database.connect() as other:
         other.cursor().execute("LOCK TABLES employees WRITE")
         for url in URLS:

@@ -21,7 +21,7 @@ from werkzeug.test import Client
 
 import truncation
 from hiring.deadline import Deadline
-from hiring.mysql import login, packets, session
+from hiring.mysql import login, packets
 from hiring.mysql.statements import keep_alive, select
 from hiring.settings import read_settings
 from hiring.tables import TABLES
@@ -299,7 +299,7 @@ def test_a_truncation_waits_for_seconds_only(
     client: Client, database: Database, table: str, environment: pytest.MonkeyPatch
 ) -> None:
     """An open transaction on one table makes a truncation 409 within seconds; every row stays."""
-    environment.setattr(session, "LOCK_WAIT_SECONDS", 1)
+    environment.setattr(login, "LOCK_WAIT_SECONDS", 1)
     with database.connect() as other:
         other.begin()
         other.cursor().execute(f"UPDATE {table} SET id = id")
@@ -362,7 +362,7 @@ def test_a_backup_during_a_truncation(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """A backup or report during a truncation is 409 within seconds; the truncation succeeds."""
-    environment.setattr(session, "LOCK_WAIT_SECONDS", 1)
+    environment.setattr(login, "LOCK_WAIT_SECONDS", 1)
     with Paused(environment, lambda: get(client, f"{TRUNCATE}?backup_first=true")) as truncation:
         for url in ("/backup-data", "/quarterly-hired", TRUNCATE):
             started = time.monotonic()

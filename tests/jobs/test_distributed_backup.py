@@ -26,7 +26,7 @@ from werkzeug.test import Client
 
 from hiring.deadline import Deadline
 from hiring.errors import Busy, Misconfigured
-from hiring.mysql import session
+from hiring.mysql import login
 from hiring.settings import read_settings
 from jobs import command
 from local import process
@@ -448,7 +448,7 @@ def test_a_lock_that_its_client_forgets_is_let_go(
 def test_tables_that_cannot_be_locked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """An open transaction makes the job give up after several tries, and says so."""
     one_moment = importlib.import_module("jobs.one_moment")
-    monkeypatch.setattr(session, "LOCK_WAIT_SECONDS", 1)
+    monkeypatch.setattr(login, "LOCK_WAIT_SECONDS", 1)
     monkeypatch.setattr(one_moment, "LOCKING_SECONDS", 3)
     monkeypatch.setattr(one_moment, "LOCK_PAUSE_SECONDS", 1)
     fill(database, 10)
