@@ -11,9 +11,8 @@ import numpy as np
 import pymysql
 
 from hiring.avro.buffers import Part
-from hiring.avro.columns import ColumnChunk, from_values
+from hiring.avro.columns import ColumnChunk, from_values, split
 from hiring.avro.encoding import keep_freed_memory
-from hiring.avro.parsing import split
 from hiring.avro.schema import Column
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection

@@ -11,8 +11,7 @@ import numpy as np
 
 from hiring.avro import mapping
 from hiring.avro.buffers import Part, is_utf8, joined, lay_out, part_of, pieces_of
-from hiring.avro.columns import ColumnChunk
-from hiring.avro.parsing import DECIMAL_DIGITS, Floats
+from hiring.avro.columns import DECIMAL_DIGITS, ColumnChunk, Floats
 from hiring.avro.schema import Column
 from hiring.avro.times import MONTHS
 from hiring.mysql.packets import Ints

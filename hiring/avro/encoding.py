@@ -4,7 +4,7 @@ A Python loop over rows costs microseconds a row: more than the server needs to 
 compressor to pack it. So each step is a few NumPy operations on all rows of a megabyte:
 
 1. `packets` finds where each row starts.
-2. `parsing` finds where each value lies, and computes numbers; `times` computes dates and times.
+2. `columns` finds where each value lies, and computes numbers; `times` computes dates and times.
 3. This module encodes each column as Avro does, and `buffers` puts their pieces in row order.
    https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
@@ -19,8 +19,7 @@ import numpy as np
 
 from hiring.avro import mapping
 from hiring.avro.buffers import Part, is_utf8, lay_out, part_of
-from hiring.avro.columns import ColumnChunk, from_values
-from hiring.avro.parsing import Values, are_utf8, one_by_one, split
+from hiring.avro.columns import ColumnChunk, Values, are_utf8, from_values, one_by_one, split
 from hiring.avro.schema import Column, Table
 from hiring.mysql.packets import Ints, Rows
 

@@ -5,34 +5,20 @@ Eight printed bytes are one number of 64 bits, so that one operation takes the p
 
 import numpy as np
 
-from hiring.avro.buffers import Mask, cells_from
-from hiring.avro.parsing import Values, one_by_one
-from hiring.avro.schema import Column
+from hiring.avro.buffers import Mask, Part, cells_from
 from hiring.mysql.packets import WORD_BYTES, Bytes, Ints, Words
 
 MONTHS = np.arange("0001-01", "10000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
 """The first day of each month from January of year 1 on, in days since 1970-01-01."""
 _DATE, _TIME, _TIME_AND_POINT = 10, 19, 20
 """Lengths of `2021-07-27`, `2021-07-27 16:02:08` and `2021-07-27 16:02:08.`."""
-_WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))
+WIDTHS = (_DATE, _TIME, *range(_TIME_AND_POINT + 1, _TIME_AND_POINT + 7))
 _LOWEST = b"0000-00-00 00:00:00.000000"
 
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 
-def times(column: Column, values: Values) -> tuple[Ints, Mask]:
-    """Days since 1970-01-01 for a DATE, else microseconds, NULL is 0; and which are invalid."""
-    width = int(values.lengths.max())
-    numbers = np.zeros(len(values.starts), np.int64)
-    plain, invalid = np.zeros((2, len(values.starts)), np.bool_)
-    if width in _WIDTHS:
-        numbers, plain = plain_times(values, width)
-    for row, value in one_by_one(column, values, ~plain & ~values.nulls):
-        numbers[row], invalid[row] = value or 0, value is None
-    return numbers, invalid
-
-
-def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
+def plain_times(values: Part, width: int) -> tuple[Ints, Mask]:
     """Times of this width that are in the calendar, 0 for all others; and which they are."""
     words, plain = _digits(values, width)
     plain &= values.lengths == width
@@ -57,7 +43,7 @@ def plain_times(values: Values, width: int) -> tuple[Ints, Mask]:
     return numbers, plain
 
 
-def _digits(values: Values, width: int) -> tuple[list[Words], Mask]:
+def _digits(values: Part, width: int) -> tuple[list[Words], Mask]:
     """The digits of the first bytes, eight in a word, the first lowest; and which are of a time."""
     count = -(-width // WORD_BYTES)
     table = cells_from(values.source, values.starts, count * WORD_BYTES).view("<u8")

@@ -26,7 +26,7 @@ from werkzeug.test import Client
 
 from bench.stack import fill, peak_megabytes
 from hiring.avro import buffers, encoding, mapping
-from hiring.avro.parsing import Values, are_utf8, split
+from hiring.avro.columns import Values, are_utf8, split
 from hiring.avro.schema import Column, Table, read_table
 from hiring.avro.times import plain_times
 from hiring.deadline import Deadline
