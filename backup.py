@@ -20,7 +20,7 @@ from hiring.avro.schema import Table, columns_without_avro, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BundleError, Misconfigured, StorageFailed, TimedOut
 from hiring.mysql import create_table
-from hiring.mysql.connection import Connection, is_mariadb, plain_version
+from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.statements import quote, select
 from hiring.settings import Settings, StorageLocation
 from hiring.storage import catalog, retention
@@ -48,8 +48,7 @@ def row_counts(entries: list[dict[str, Any]]) -> dict[str, int]:
 
 
 SERVER = """
-SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), VERSION(), DATABASE(),
-    @@lower_case_table_names
+SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ'), DATABASE(), @@lower_case_table_names
 """
 BINLOG_PLACE = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 BINLOG_POSITION = "SELECT BINLOG_GTID_POS(%s, %s)"
@@ -123,7 +122,7 @@ def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]
         Misconfigured: a table is not a base table of InnoDB.
     """
     # First, because the next statements open the view: neither may be later than the view.
-    ((taken_at, version, database, lower_case),) = select(connection, SERVER)
+    ((taken_at, database, lower_case),) = select(connection, SERVER)
     place = _read_place(connection) if is_mariadb(connection) and not locked else None
     position = "" if place else _read_position(connection)
     if not locked:
@@ -138,7 +137,7 @@ def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]
         **({"gtid": position} if position else {}),
         "database": database,
         "lower_case_table_names": lower_case,
-        "server_version": plain_version(version),
+        "server_version": connection.server_version,
     }
 
 

@@ -84,12 +84,7 @@ def _pieces(content: bytes) -> Iterator[bytes]:
 
 
 class Writer:
-    """Writes a file: the header at once, then its blocks.
-
-    Args:
-        write: called with the bytes of the file.
-        schema: of a row.
-    """
+    """Writes a file with `write`: the header, with a row's schema, at once, then its blocks."""
 
     def __init__(self, write: Callable[[bytes], object], schema: dict[str, Any]) -> None:
         self._write = write

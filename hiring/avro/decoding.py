@@ -22,12 +22,7 @@ SIGN = 0x80
 
 
 def decode(columns: Sequence[Column], rows: int, content: bytes) -> list[ColumnChunk]:
-    """The columns of encoded rows.
-
-    Args:
-        columns: of a row.
-        rows: number of rows in the content, at least one.
-        content: the rows, one after the other.
+    """The columns of some rows, at least one, which the content holds one after the other.
 
     Raises:
         ValueError, IndexError: the content does not hold exactly these rows.

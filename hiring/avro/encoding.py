@@ -41,14 +41,7 @@ class InvalidRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Encoded rows, and the invalid rows.
-
-    Attributes:
-        rows: the number of encoded rows.
-        content: the rows as Avro.
-        invalid: the rows that Avro cannot hold.
-        chunks: the columns of all rows.
-    """
+    """The number of encoded rows, and their Avro; the invalid rows; the columns of all rows."""
 
     rows: int
     content: bytes
@@ -67,11 +60,7 @@ def keep_freed_memory() -> None:
 
 
 def encode(table: Table, rows: Rows) -> Block:
-    """Encodes rows as one block.
-
-    Args:
-        table: whose columns the rows have.
-        rows: at least one.
+    """Encodes rows of a table, at least one, as one block.
 
     Raises:
         pymysql.err.InternalError: a row has more or fewer columns than the table.

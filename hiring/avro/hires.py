@@ -72,12 +72,8 @@ class RankedNames:
         return np.where(ids.nulls, 0, places) if ids.nulls.any() else places
 
 
-def read_names(connection: Connection, table: Table, name: str) -> RankedNames | None:
-    """Reads departments or jobs; `name` is the column of their names.
-
-    Returns:
-        None if the ids are no whole numbers that each occur once, or there are too many names.
-    """
+def _read_names(connection: Connection, table: Table, name: str) -> RankedNames | None:
+    """None if the ids are no whole numbers that each occur once, or there are too many names."""
     if not _has(table, {"id": WHOLE, name: ()}):
         return None
     parts = {"table": quote(table.name), "name": quote(name)}
@@ -104,8 +100,8 @@ def _has(table: Table, columns: dict[str, tuple[mapping.TypeMapping, ...]]) -> b
 
 def count_hires(connection: Connection, tables: dict[str, Table]) -> "HireCounts | None":
     """What counts the hires of a backup; None where only the server can."""
-    departments = read_names(connection, tables["departments"], "department")
-    jobs = read_names(connection, tables["jobs"], "job")
+    departments = _read_names(connection, tables["departments"], "department")
+    jobs = _read_names(connection, tables["jobs"], "job")
     if departments is None or jobs is None or not _has(tables["employees"], HIRE):
         return None
     return HireCounts(tables["employees"], departments, jobs)

@@ -105,41 +105,32 @@ class Column:
         return field
 
 
-def _column_of(field: dict[str, Any]) -> Column:
-    """The column of a field of an Avro schema."""
-    match field["type"]:
-        case ["null", avro]:
-            nullable = True
-        case avro:
-            nullable = False
-    return Column(
-        name=field["mysqlName"],
-        avro_name=field["name"],
-        mysql_type=field["mysqlType"],
-        type=read_type(avro),
-        nullable=nullable,
-        generated=bool(field.get("mysqlGenerated")),
-        invisible=bool(field.get("mysqlInvisible")),
-    )
-
-
 def read_columns(schema: Any) -> tuple[Column, ...]:
     """The columns of a backup's Avro schema, without comments and character sets.
 
     Raises:
         ValueError: no backup has such a schema; a row of another might take no byte.
     """
-    try:
-        columns = tuple(_column_of(field) for field in schema["fields"])
-        texts = [schema["name"]]
-        for column in columns:
-            texts += [column.name, column.avro_name, column.mysql_type]
-        is_table = schema["type"] == "record" and all(isinstance(text, str) for text in texts)
-    except (AttributeError, KeyError, TypeError):
-        is_table = False
-    if not is_table or not columns:
-        raise ValueError("its schema is not that of a table")
-    return columns
+    match schema:
+        case {"type": "record", "name": str(), "fields": [_, *_] as fields}:
+            return tuple(map(_column_of, fields))
+    raise ValueError("its schema is not that of a table")
+
+
+def _column_of(field: Any) -> Column:
+    match field:
+        case {"name": str(avro_name), "mysqlName": str(name), "mysqlType": str(kind), "type": avro}:
+            nullable = isinstance(avro, list) and len(avro) == 2 and avro[0] == "null"
+            return Column(
+                name=name,
+                avro_name=avro_name,
+                mysql_type=kind,
+                type=read_type(avro[1] if nullable else avro),
+                nullable=nullable,
+                generated=bool(field.get("mysqlGenerated")),
+                invisible=bool(field.get("mysqlInvisible")),
+            )
+    raise ValueError("its schema is not that of a table")
 
 
 @dataclass(frozen=True)

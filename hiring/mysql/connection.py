@@ -77,7 +77,8 @@ class Connection(PyMySQLConnection):
         """
         self._secure = private
         self.connect(connected)
-        self.server_version = plain_version(self.server_version)
+        # The prefix by which MariaDB passes for an old MySQL.
+        self.server_version = self.server_version.removeprefix("5.5.5-")
 
     @property
     def _rfile(self) -> io.BufferedReader | None:
@@ -184,11 +185,6 @@ def limited(select: str, seconds: float) -> str:
     hint = f"SELECT /*+ MAX_EXECUTION_TIME({max(1, round(seconds * 1000))}) */"
     limit = f"/*M! SET STATEMENT max_statement_time={seconds:.3f} FOR */ "
     return limit + select.replace("SELECT", hint, 1)
-
-
-def plain_version(version: str) -> str:
-    """A server's version without the prefix by which MariaDB passes for an old MySQL."""
-    return version.removeprefix("5.5.5-")
 
 
 def is_mariadb(connection: Connection) -> bool:

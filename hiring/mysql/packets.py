@@ -13,7 +13,6 @@ Only rows that are long, or hold null characters, are looked at one by one.
 
 import itertools
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,7 +36,6 @@ RECEIVE_BYTES = 256 * 1024
 """Maximum number of bytes that a socket returns at a time."""
 
 HEADER_BYTES = 4
-_HEADER = struct.Struct("<I")
 LENGTH = 0xFFFFFF
 """The largest length that three bytes hold; the next packet continues a packet of this length."""
 END, ERROR = 0xFE, 0xFF
@@ -133,8 +131,7 @@ def _find_packets(buffer: bytearray, filled: int) -> tuple[Ints, int]:
 
 
 def _length(buffer: bytes | bytearray, head: int) -> int:
-    length: int = _HEADER.unpack_from(buffer, head)[0] & LENGTH
-    return length
+    return int.from_bytes(buffer[head : head + 3], "little")
 
 
 def _may_end(buffer: bytearray, filled: int) -> bool:

@@ -21,8 +21,7 @@ def quote(name: str) -> str:
 
 def execute(connection: Connection, statement: str, *parameters: object) -> None:
     """Runs a statement without a result."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
+    select(connection, statement, *parameters)
 
 
 def select(connection: Connection, statement: str, *parameters: object) -> list[Any]:
