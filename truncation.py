@@ -176,14 +176,13 @@ def _empty(
         if not empty and connection.open:
             raise  # the server refused the first statement and ran none of the others
         # A lost connection says nothing about the statements that were under way.
-        holds_rows = _hold_rows(settings, connection, tables[len(empty) :])
-        empty += [table for table, holds in holds_rows.items() if holds is False]
-        full = [table for table, holds in holds_rows.items() if holds]
-        unknown = [table for table, holds in holds_rows.items() if holds is None]
-        if not empty and not unknown:
+        hold_rows = dict.fromkeys(empty, False) | _hold_rows(
+            settings, connection, tables[len(empty) :]
+        )
+        if all(hold_rows.values()):
             raise
-        if full or unknown:
-            raise PartlyEmptied(empty, full, unknown, backup) from error
+        if any(holds is not False for holds in hold_rows.values()):
+            raise PartlyEmptied(hold_rows, backup) from error
 
 
 def _hold_rows(

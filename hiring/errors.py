@@ -57,16 +57,19 @@ class NoCredentials(Misconfigured, exit_status=5):
 
 
 class PartlyEmptied(BundleError, code="partly_emptied"):
-    """A truncation failed after its first table was empty; `backup` is the one that it took."""
+    """A truncation failed after its first table was empty.
 
-    def __init__(
-        self, empty: list[str], full: list[str], unknown: list[str], backup: str | None
-    ) -> None:
-        states = {"empty": empty, "still full": full, "empty or full": unknown}
-        parts = [f"{state}: {', '.join(tables)}" for state, tables in states.items() if tables]
+    `hold_rows` says which tables hold rows, None if unknown; `backup` is the one that it took.
+    """
+
+    def __init__(self, hold_rows: dict[str, bool | None], backup: str | None) -> None:
+        parts = ["the truncation failed half way"]
+        for state, held in {"empty": False, "still full": True, "empty or full": None}.items():
+            if tables := [table for table, holds in hold_rows.items() if holds is held]:
+                parts.append(f"{state}: {', '.join(tables)}")
         if backup:
             parts.append(f"all rows are in the backup {backup}")
-        super().__init__("; ".join(["the truncation failed half way", *parts]))
+        super().__init__("; ".join(parts))
 
 
 class StorageFailed(BundleError, status=502, code="storage_failed", exit_status=5):

@@ -4,15 +4,13 @@ Names come from buckets and databases, which others may write to. A control char
 hide or forge lines on a terminal, or end a comment that a shell reads.
 """
 
-import bisect
 import datetime
-import itertools
 import shlex
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import tabulate
+import wcwidth
 
 
 class Declined(Exception):
@@ -30,11 +28,8 @@ def printable(text: str) -> str:
 
 def fitted(text: str, columns: int) -> str:
     """A printable text, cut to a number of columns; some letters of East Asia take two."""
-    widths = (1 + (unicodedata.east_asian_width(each) in "WF") for each in printable(text))
-    ends = list(itertools.accumulate(widths))
-    if not ends or ends[-1] <= columns:
-        return printable(text)
-    return printable(text)[: bisect.bisect_right(ends, columns - 3)] + "..."
+    text = printable(text)
+    return text if wcwidth.width(text) <= columns else wcwidth.clip(text, 0, columns - 3) + "..."
 
 
 def for_shell(words: Iterable[str]) -> str:
