@@ -49,9 +49,6 @@ SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-# Parameters
-
-
 def _age(name: str, most: int, example: int, value: str) -> int:
     short = value.isascii() and value.isdigit() and len(value) <= 4
     if short and 1 <= int(value) <= most:

@@ -5,20 +5,13 @@ only. So it is imported without it here, and `connection.py` adds it when a logi
 imports PyMySQL first, as `db.py` does in a function, has to take it from here.
 """
 
-import importlib
 import sys
 
-
-def _import_without(package: str, name: str) -> None:
-    if package in sys.modules:
-        return
-    sys.modules[package] = None  # type: ignore[assignment] # so that an import of it fails
+if "cryptography" in sys.modules:
+    import pymysql as pymysql
+else:
+    sys.modules["cryptography"] = None  # type: ignore[assignment] # so that an import of it fails
     try:
-        importlib.import_module(name)
+        import pymysql as pymysql
     finally:
-        del sys.modules[package]
-
-
-_import_without("cryptography", "pymysql")
-
-import pymysql as pymysql  # noqa: E402
+        del sys.modules["cryptography"]
