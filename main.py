@@ -1,10 +1,5 @@
 """The four HTTP functions: what a request may ask and what an answer looks like.
 
-    quarterly_hired        GET HEAD   hires per department and job in each quarter
-    hiring_by_department   GET HEAD   departments that hired more than the mean
-    backup_data            GET POST   backs the tables up to Cloud Storage
-    truncar_tablas         GET POST   empties the tables
-
 functions-framework calls a function for every method and path, so each function has the request
 checked first. Errors become answers in one place, `_answering`.
 """

@@ -20,20 +20,18 @@ LOCKED_FOR_READING = 1099
 EMPTY_SECONDS = 25
 """Time limit for emptying one table: shorter than the time that a function reserves."""
 
-WhileLocked = Callable[[Connection, dict[str, int]], str | None]
-"""Called under the locks with the rows of each table; returns the address of a backup, if any."""
-
 
 def truncate(
     settings: Settings,
     deadline: Deadline,
     *,
     dry_run: bool,
-    while_locked: WhileLocked | None = None,
+    while_locked: Callable[[Connection, dict[str, int]], str] | None = None,
 ) -> dict[str, int]:
     """Empties the three tables, restarts their ids at 1, and returns the rows that each had.
 
     The order: every check, every lock, `while_locked`, then the tables. Writers wait meanwhile.
+    `while_locked` gets the rows of each table, and returns the address of a backup.
     Without autocommit, LOCK TABLES takes InnoDB's own table locks too, which wait for a prepared XA
     transaction that no session holds any more.
 

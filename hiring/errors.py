@@ -85,6 +85,9 @@ class DatabaseUnavailable(
 ):
     """The database server can't be reached, went away, or refuses the login."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database server is not available: {reason}")
+
 
 class BackupMissing(BundleError, status=503, code="backup_missing"):
     """No complete backup of the database is as young as the caller asks."""

@@ -98,7 +98,8 @@ def connect(
     except BaseException as error:
         drop(connection)
         if isinstance(error, TimedOut):
-            raise _unavailable(f"it does not answer in time at {settings.address}") from error
+            reason = f"it does not answer in time at {settings.address}"
+            raise DatabaseUnavailable(reason) from error
         raise
     connection.deadline = deadline
     return connection
@@ -136,7 +137,7 @@ def _log_in(connection: Connection, settings: Settings) -> None:
             raise
         if isinstance(error.__context__, TimeoutError):
             raise TimedOut from error
-        raise _unavailable(unreached(error, settings.address)) from error
+        raise DatabaseUnavailable(unreached(error, settings.address)) from error
 
 
 def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
@@ -149,11 +150,7 @@ def _reach(settings: Settings, deadline: Deadline) -> socket.socket:
         raise Misconfigured("DB_HOST is malformed; for example DB_HOST=10.1.2.3") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise _unavailable(f"it can't be reached at {settings.address}: {reason}") from error
-
-
-def _unavailable(reason: str) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"the database server is not available: {reason}")
+        raise DatabaseUnavailable(f"it can't be reached at {settings.address}: {reason}") from error
 
 
 def _begin(connection: Connection, database: str, variables: dict[str, Any]) -> None:

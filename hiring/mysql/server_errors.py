@@ -50,7 +50,6 @@ NO_SUCH_TABLE = 1146
 DISK_FULL = {20, 1021, 1114, 1878, 3675}
 NO_SPACE = re.compile(r"No space left|\b(errno|error|errcode):? 28\b", re.IGNORECASE)
 """A full disk in the message of an error that may have other causes."""
-FULL = "its disk is full, or a table has reached its limit"
 ACCOUNT = re.compile(r"'.*'@'.*?'", re.DOTALL)
 """An account in a message, such as `'hiring'@'10.1.2.3'`: no caller of a public report reads it."""
 
@@ -88,9 +87,8 @@ def translate(error: pymysql.err.Error) -> BundleError | None:
     https://mariadb.com/kb/en/mariadb-error-code-reference/
     """
     number = error_number(error)
-    unavailable = "the database server is not available: "
     if number in DISK_FULL or NO_SPACE.search(str(error.args[-1:])):
-        return DatabaseUnavailable(unavailable + FULL)
+        return DatabaseUnavailable("its disk is full, or a table has reached its limit")
     if number in BUSY:
         return Busy("could not lock the tables in time; try again later")
     if number in SLOW:
@@ -98,9 +96,9 @@ def translate(error: pymysql.err.Error) -> BundleError | None:
     if number in MISCONFIGURED:
         return Misconfigured(f"the database refuses: {ACCOUNT.sub('DB_USER', error.args[1])}")
     if number in UNAVAILABLE:
-        return DatabaseUnavailable(unavailable + UNAVAILABLE[number])
+        return DatabaseUnavailable(UNAVAILABLE[number])
     if isinstance(error.__context__, TimeoutError):
         return TimedOut("the database server did not answer in time")
     if isinstance(error, pymysql.err.InterfaceError) or number is None or 2000 <= number < 3000:
-        return DatabaseUnavailable(f"{unavailable}the connection was lost")
+        return DatabaseUnavailable("the connection was lost")
     return None
