@@ -91,10 +91,7 @@ def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 
 
 def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
-    """The contents that a backup would have; stores nothing.
-
-    Returns:
-        The rows of each table, and the columns whose type has no Avro type.
+    """The rows that a backup would have, and the columns without Avro type; stores nothing.
 
     Raises:
         BundleError: the tables cannot be read.
@@ -114,9 +111,8 @@ def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]:
     """The manifest's entries on what is backed up: time, position, database and server.
 
-    Args:
-        connection: in a snapshot whose view this opens, or holding locks on the tables.
-        locked: whether nobody can commit meanwhile, so that the server's position is exact.
+    This opens the view of the connection's snapshot, unless it holds locks on the tables. `locked`:
+    nobody can commit meanwhile, so the server's position is exact.
 
     Raises:
         Misconfigured: a table is not a base table of InnoDB.
@@ -147,12 +143,7 @@ def folder_path(taken_at: str) -> str:
 
 
 def store(connection: Connection, location: StorageLocation, deadline: Deadline) -> dict[str, Any]:
-    """Backs up what the connection sees, which must be one consistent view of the tables.
-
-    Args:
-        connection: in a snapshot, or holding locks on the tables.
-        location: to store into.
-        deadline: when to give up.
+    """Backs up what the connection sees: in a snapshot, or holding locks on the tables.
 
     Returns, Raises: as `take`.
     """
@@ -218,10 +209,7 @@ def store_reports(
 ) -> list[dict[str, Any]]:
     """Stores the reports on every year; returns the manifest's entries.
 
-    Args:
-        connection: to read on where the server has to count.
-        folder: to store into.
-        hires: the counts of all rows of employees, if there are any.
+    The server counts where there are no counts of all rows of employees in `hires`.
     """
     stored = []
     for report in reports.REPORTS:

@@ -215,12 +215,12 @@ def backup_data(request: flask.Request) -> flask.Response:
     deadline = settings.deadline()
     # Imported here: the Cloud Storage client is slow to import, and a report does not need it.
     import backup
-    from hiring.storage import drills, newest
+    from hiring.storage import newest
 
     if "max_age_hours" in asked:
         return _json(newest.check_age(settings, asked["max_age_hours"], deadline))
     if "max_drill_age_days" in asked:
-        return _json(drills.check_age(settings, asked["max_drill_age_days"], deadline))
+        return _json(newest.check_drill_age(settings, asked["max_drill_age_days"], deadline))
     if asked.get("dry_run", False):
         return _json(backup.preview(settings, deadline))
     return _json(backup.take(settings, deadline))

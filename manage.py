@@ -20,9 +20,8 @@ try:
     from hiring.progress import is_job, status
     from hiring.settings import Settings, current_settings, storage_settings
     from hiring.tables import TABLES
-    from hiring.terminal import Declined
     from hiring.version import VERSION
-    from operate import backups, bigquery, drill, endings, loading
+    from operate import backups, drill, endings, loading
     from restore.plan import Unfinished
 except ModuleNotFoundError as error:
     sys.stderr.write(
@@ -36,8 +35,8 @@ except ModuleNotFoundError as error:
 Run = Callable[[Settings, argparse.Namespace, Deadline], int]
 """Does what a command does before a deadline, and returns its exit status.
 
-It raises BundleError where it fails, Declined if the operator does not confirm, and Unfinished if a
-load fails at or after its commit.
+It raises BundleError where it fails, KeyboardInterrupt also if the operator does not confirm, and
+Unfinished if a load fails at or after its commit.
 """
 WITHOUT_DATABASE = ("list", "check", "prune", "bigquery")
 
@@ -56,10 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         return endings.UNFINISHED
     except BundleError as error:
         ended, reason = error.exit_status, str(error)
-    except Declined:
-        ended, reason = endings.INTERRUPTED, "not confirmed"
-    except KeyboardInterrupt:
-        ended, reason = endings.INTERRUPTED, "interrupted"
+    except KeyboardInterrupt as error:
+        ended, reason = endings.INTERRUPTED, str(error) or "interrupted"
     except Exception:
         if not is_job():
             raise
@@ -157,7 +154,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="?",
         help="of a backup; by default the newest one with rows of DB_NAME",
     )
-    exported = command("bigquery", bigquery.run, "print the bq lines that load a backup")
+    exported = command("bigquery", backups.run_bigquery, "print the bq lines that load a backup")
     exported.add_argument("address", metavar="ADDRESS", help="of one backup, gs://...")
     exported.add_argument("--dataset", required=True, help="of BigQuery, also as project:dataset")
     return parser.parse_args(arguments)

@@ -10,15 +10,10 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 
 def connect_unix(path: str, seconds: float) -> socket.socket:
-    """A connection to a unix socket, made in time.
-
-    Raises:
-        OSError: nothing answers there in time.
-    """
+    """A connection to a unix socket; raises OSError where nothing answers there in time."""
     connected = socket.socket(socket.AF_UNIX)
     try:
         connected.settimeout(seconds)
@@ -32,10 +27,7 @@ def connect_unix(path: str, seconds: float) -> socket.socket:
 def connect(host: str, port: int, seconds: float) -> socket.socket:
     """A connection over TCP, made in time: the lookup of the name and all its addresses together.
 
-    Args:
-        host: a name or an address.
-        port: of the server.
-        seconds: limit of the whole. An attempt that takes longer ends in its thread, unnoticed.
+    An attempt that takes longer ends in its thread, unnoticed.
 
     Raises:
         OSError: there is no such name, or no address answers in time.
@@ -80,12 +72,6 @@ def reading_ends(connected: socket.socket | None, seconds: float) -> Iterator[No
         timer.cancel()
 
 
-class _Raw(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
-
-    def close(self) -> None: ...
-
-
 class BoundedReader(io.RawIOBase):
     """Reads a socket; sets the socket's timeout before each read.
 
@@ -96,14 +82,13 @@ class BoundedReader(io.RawIOBase):
     """
 
     def __init__(
-        self, stream: _Raw, connected: socket.socket, seconds: Callable[[], float | None]
+        self, stream: io.RawIOBase, connected: socket.socket, seconds: Callable[[], float | None]
     ) -> None:
         self._stream = stream
         self._socket = connected
         self._seconds = seconds
 
     def readable(self) -> bool:
-        """Returns True: io.BufferedReader asks."""
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
@@ -112,7 +97,6 @@ class BoundedReader(io.RawIOBase):
         return self._stream.readinto(buffer)
 
     def close(self) -> None:
-        """Closes the stream too."""
         if not self.closed:
             self._stream.close()
         super().close()

@@ -27,9 +27,7 @@ AHEAD = 2
 class Stage:
     """A thread that runs submitted tasks in order until one fails or the `with` block is left.
 
-    Args:
-        name: of the thread.
-        deadline: after which waiting for the thread raises TimedOut.
+    Waiting for it raises TimedOut after the deadline.
     """
 
     def __init__(self, name: str, deadline: Deadline) -> None:
@@ -60,15 +58,9 @@ class Stage:
         self._pending.append(task)
 
     def drain(self, meanwhile: Callable[[], None], seconds: float) -> None:
-        """Waits until all tasks are done.
+        """Waits until all tasks are done; calls `meanwhile` every so many seconds.
 
-        Args:
-            meanwhile: called whenever so many seconds have passed.
-            seconds: between two such calls.
-
-        Raises:
-            TimedOut: the deadline has passed.
-            Exception: what the first task that failed raised.
+        Raises: as `submit`.
         """
         while self._pending:
             if not self._collect(min(seconds, self._deadline.remaining())):
@@ -96,10 +88,7 @@ def read_ahead(
 ) -> Generator[T, None, None]:
     """The items; each is made in a thread while the one before it is being used.
 
-    Args:
-        items: such as blocks of rows that are read.
-        connection: kept alive while an item takes long.
-        deadline: after which waiting for an item raises TimedOut.
+    The connection is kept alive while an item takes long; TimedOut after the deadline.
     """
     made: list[T] = []
 

@@ -13,10 +13,6 @@ import tabulate
 import wcwidth
 
 
-class Declined(Exception):
-    """The operator did not confirm; nothing was changed."""
-
-
 def printable(text: str) -> str:
     """A text as one line of visible characters; others become escapes such as `\\x1b`."""
     if text.isprintable():
@@ -75,11 +71,11 @@ def confirm(question: str) -> None:
     """Asks before something is lost, if a person can answer on a terminal.
 
     Raises:
-        Declined: the answer is not yes.
+        KeyboardInterrupt: the answer is not yes.
     """
     if not sys.stdin.isatty():
         return
     sys.stderr.write(f"{printable(question)} Type yes to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() != "yes":
-        raise Declined
+        raise KeyboardInterrupt("not confirmed")

@@ -1,4 +1,4 @@
-"""`manage.py backup`, `list`, `check` and `prune`: take backups, show, compare and remove them."""
+"""The commands on backups: `backup`, `list`, `check`, `prune` and `bigquery`."""
 
 import argparse
 import datetime
@@ -9,8 +9,9 @@ from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import Progress, answer, answer_json, status
 from hiring.settings import Settings
-from hiring.storage import catalog, folders, newest, retention
-from hiring.terminal import age_in_words, confirm, counted, fitted, table_lines
+from hiring.storage import catalog, folders, newest, retention, storage_client
+from hiring.tables import TABLES
+from hiring.terminal import age_in_words, confirm, counted, fitted, for_shell, table_lines
 from operate import endings
 from restore.backup_source import Backup
 
@@ -19,6 +20,12 @@ TERMINAL_WIDTH = 80
 NO_RULE = "no rule of KEEP_BACKUPS_DAYS, _WEEKS or _MONTHS is set: all of them stay"
 
 HEADERS = ("backup", "database", "server", "taken at", "age", "rows", "bytes", "invalid", "state")
+
+LOAD = (
+    *("load", "--source_format=AVRO", "--use_avro_logical_types"),
+    # BigQuery takes the first type that holds a column's digits.
+    *(f"--decimal_target_types={each}" for each in ("NUMERIC", "BIGNUMERIC", "STRING")),
+)
 
 
 def run_backup(settings: Settings, _: argparse.Namespace, deadline: Deadline) -> int:
@@ -29,16 +36,16 @@ def run_backup(settings: Settings, _: argparse.Namespace, deadline: Deadline) ->
 
 def run_list(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Prints every folder, newest first, and what the function's next prune would do with it."""
-    place, found = catalog.read_all(settings, deadline)
+    backups = newest.read_all(settings, deadline)
     rules = retention.rules_of_function(settings)
-    entries = [_entry(each) for each in retention.decide(found, settings.database, rules)]
+    entries = [_entry(each) for each in retention.decide(backups, rules)]
     if options.json:
         answer_json(entries)
     elif options.long:
         answer(*table_lines([_details(each) for each in entries], HEADERS))
     else:
         answer(
-            f"{counted(len(entries), 'folder')} in {place.address}",
+            f"{counted(len(entries), 'folder')} in {backups.place.address}",
             *([NO_RULE] if entries and not rules else []),
             *map(_line, entries),
         )
@@ -121,16 +128,16 @@ def _chosen(
         if not folder.files:
             raise BadSource(f"{folder.address} holds no backup")
         return [folder]
-    place, found = catalog.read_all(settings, deadline)
-    own = newest.of_database(found, settings.database)
+    backups = newest.read_all(settings, deadline)
     if options.all:
         # A folder without a manifest that can be read may be of this database.
-        chosen = [*own, *(each for each in found if not each.manifest and each.own_files)]
+        unknown = [each for each in backups.folders if not each.manifest and each.own_files]
+        chosen = backups.own + unknown
     else:
-        full = [each for each in own if each.rows()]
-        chosen = [newest.choose(full)] if full else own[:1]
+        full = [each for each in backups.own if each.rows()]
+        chosen = [newest.choose(full)] if full else backups.own[:1]
     if not chosen:
-        raise BadSource(newest.none_counts(found, place.address, settings.database))
+        raise BadSource(backups.none_counts())
     return chosen
 
 
@@ -147,21 +154,51 @@ def _faults_of_content(folder: catalog.BackupFolder) -> list[str]:
 
 def run_prune(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Removes the backups that no rule keeps, and prints why the others stay."""
-    place, found = catalog.read_all(settings, deadline)
+    backups = newest.read_all(settings, deadline)
     rules = retention.Rules(
         options.keep_last, options.keep_days, options.keep_weekly, options.keep_monthly
     )
-    decisions = retention.decide(found, settings.database, rules)
+    decisions = retention.decide(backups, rules)
     answer(*(f"{'stays' if x.stays else 'goes':<6} {x.folder.address} {x.why}" for x in decisions))
     going = [each.folder for each in decisions if not each.stays]
     if options.dry_run:
         return 0
     if going and not options.yes:
-        confirm(f"Remove {counted(len(going), 'folder')} of {place.address}?")
+        confirm(f"Remove {counted(len(going), 'folder')} of {backups.place.address}?")
     objects = sum(len(each.own_files) for each in going)
     with Progress("removing", objects, "object") as progress:
-        gone, left = retention.remove(place, going, progress)
+        gone, left = retention.remove(going, progress)
     for address, why in left.items():
         status("not removed", "ERROR", object=address, reason=why)
     answer(f"{len(gone)} of {counted(len(going), 'folder')} removed")
     return endings.UNFINISHED if left else 0
+
+
+def run_bigquery(_: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
+    """Prints the `bq` commands that load one backup into BigQuery.
+
+    https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-avro
+    """
+    folder = folders.find_in_cloud(options.address, deadline)
+    found = catalog.read_one(folder)
+    manifest = found.manifest
+    if not manifest:
+        raise BadSource(f"{folder.address} is not a backup: {found.faults[0]}")
+    with storage_client.translated(folder.bucket):
+        bucket = storage_client.client().get_bucket(
+            folder.bucket, timeout=storage_client.TIMEOUT_SECONDS
+        )
+    place = bucket.location or "US"
+    answer(
+        f"# Backup of database {manifest.database}, taken at {manifest.taken_at}.",
+        f"# The dataset must be in the location of bucket {folder.bucket}: {place}.",
+    )
+    for name in TABLES:
+        table = manifest.tables[name]
+        answer("", f"# Table {name}: {counted(table.rows, 'row')}.")
+        if table.invalid_rows:
+            answer(f"# Not in it: {counted(table.invalid_rows, 'invalid record')}, in invalid/.")
+        addresses = ",".join(folder.address + stored.name for stored in table.objects)
+        command = ["bq", f"--location={place}", *LOAD, f"{options.dataset}.{name}", addresses]
+        answer(for_shell(command))
+    return 0

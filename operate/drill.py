@@ -29,8 +29,8 @@ from hiring.progress import answer_json, status
 from hiring.settings import Settings
 from hiring.storage import newest
 from hiring.storage.catalog import BACKUPS
-from hiring.storage.drills import DRILLS, GOOD
 from hiring.storage.manifest import StoredFile
+from hiring.storage.newest import DRILLS, GOOD
 from hiring.storage.objects import OutputFolder
 from hiring.tables import TABLES
 from hiring.terminal import counted

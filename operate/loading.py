@@ -95,9 +95,8 @@ def _show(
 
     Args:
         where: `into` which database of which `server`, from which `source`.
-        backup: `database`, `taken_at` and `age` of a backup.
-        now: rows of each table.
-        filled: rows afterwards of the tables to fill; None if only reading the files shows it.
+        backup: its `database`, `taken_at` and `age`; empty for CSV files.
+        now, filled: rows of each table before and after; None if only reading the files shows it.
     """
     if not sys.stderr.isatty():
         tables, afterwards = [*filled], now | filled

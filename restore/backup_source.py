@@ -20,9 +20,9 @@ from hiring.errors import BadSource, BundleError
 from hiring.mysql.statements import quote
 from hiring.progress import CountRows
 from hiring.storage.catalog import BackupFolder
-from hiring.storage.invalid_records import printed
 from hiring.storage.manifest import StoredFile
 from hiring.storage.reader import BUFFER_BYTES, Reader
+from hiring.storage.rows import printed
 from hiring.tables import TABLES
 from hiring.terminal import counted
 from restore.sql_text import PrintedRow

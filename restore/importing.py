@@ -14,8 +14,8 @@ from hiring.errors import RowRefused
 from hiring.pipeline import read_ahead
 from hiring.progress import CountRows, Progress, status
 from hiring.settings import Settings
-from hiring.storage.invalid_records import RecordWriter
 from hiring.storage.objects import OutputFolder
+from hiring.storage.rows import RecordWriter
 from restore import constraints, transaction
 from restore.csv_check import Checker, Ids, insert_rows
 from restore.csv_files import fit, missing_table, read_lines

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import status
-from hiring.settings import LONGEST_TASK_SECONDS, Settings
-from hiring.storage.folders import CloudFolder, ListedFile, SourceFolder
+from hiring.settings import LONGEST_TASK_SECONDS
+from hiring.storage.folders import ListedFile, SourceFolder
 from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, printed, read_manifest
 from hiring.tables import TABLES
 
@@ -134,25 +133,6 @@ class BackupFolder:
             for name, listed in self.files.items()
             if name in named or OWN_NAMES.fullmatch(name)
         }
-
-
-def read_all(settings: Settings, deadline: Deadline) -> tuple[CloudFolder, list[BackupFolder]]:
-    """The folder of all backups, and what is in it, newest first.
-
-    Warns if that is nothing, since GCS_PATH may be wrong.
-
-    Raises:
-        Misconfigured: GCS_PATH is not set.
-        StorageFailed, TimedOut: as `read`.
-    """
-    above = CloudFolder(settings.require_storage(), deadline)
-    place = above.folder(BACKUPS.rstrip("/"))
-    folders = read(place)
-    if not folders:
-        rest = "has other objects" if any(above.entries()) else "has no object at all"
-        reason = f"GCS_PATH is {above.address}, which {rest}"
-        status("no backups", "WARNING", place=place.address, reason=reason)
-    return place, folders
 
 
 def read(place: SourceFolder) -> list[BackupFolder]:

@@ -78,11 +78,7 @@ class SourceFolder(ABC):
     def open(
         self, name: str, listed: ListedFile | None = None
     ) -> contextlib.AbstractContextManager[Reader]:
-        """Opens a file's content, from its beginning.
-
-        Args:
-            name: its path in the folder.
-            listed: the file as it was listed; Cloud Storage is not asked again then.
+        """Opens a file's content; Cloud Storage is not asked again about a listed file.
 
         Raises:
             BadSource: the file does not exist or can't be read.
@@ -90,12 +86,7 @@ class SourceFolder(ABC):
         """
 
     def read(self, name: str, listed: ListedFile | None = None) -> bytes:
-        """The content of a small file.
-
-        Raises:
-            BadSource: it is longer than MOST_SMALL_BYTES; or as `open`.
-            StorageFailed: as `open`.
-        """
+        """The content of a small file; raises as `open`, BadSource where it is too long."""
         with self.open(name, listed) as reader:
             content = io.BufferedReader(reader, BUFFER_BYTES).read(MOST_SMALL_BYTES + 1)
             if len(content) > MOST_SMALL_BYTES:
@@ -150,9 +141,7 @@ class LocalFolder(SourceFolder):
 class CloudFolder(SourceFolder):
     """A folder in Cloud Storage: the objects whose names begin with its path.
 
-    Args:
-        location: bucket and path.
-        deadline: ends each request.
+    The deadline ends each request.
     """
 
     def __init__(self, location: StorageLocation, deadline: Deadline) -> None:
@@ -217,12 +206,7 @@ class CloudFolder(SourceFolder):
             )
 
     def look_up(self, name: str) -> ListedFile:
-        """An object as Cloud Storage holds it now.
-
-        Raises:
-            BadSource: it is not there.
-            StorageFailed, TimedOut: as they say.
-        """
+        """An object as Cloud Storage holds it now; raises BadSource where it is not there."""
         blob = self._bucket.blob(self._path + name)
         with self._errors_translated(name):
             blob.reload(**storage_client.limits(self._deadline))
@@ -237,7 +221,7 @@ class CloudFolder(SourceFolder):
                     if_generation_match=listed.generation, **storage_client.limits(self._deadline)
                 )
         except BadSource:  # another one removed it
-            return ""
+            pass
         except (StorageFailed, TimedOut) as error:
             return storage_client.reason(error)
         return ""
@@ -265,11 +249,7 @@ def _listed(blob: Blob) -> ListedFile:
 
 
 def find(address: str, deadline: Deadline) -> SourceFolder:
-    """The folder at an address: a path, or `gs://bucket/path`.
-
-    Raises:
-        BadSource: the address is malformed.
-    """
+    """The folder at an address: a path, or `gs://bucket/path`; raises as `find_in_cloud`."""
     if address.startswith("gs://"):
         return find_in_cloud(address, deadline)
     return LocalFolder(Path(address))

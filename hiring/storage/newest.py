@@ -1,40 +1,102 @@
-"""Which backups of a database count, and which of them is the newest.
+"""The newest backup and the newest drill that count, and how old they are.
 
 A backup counts if it is whole and holds rows. One without rows, such as that of the night after a
 truncation, neither hides that backups are missing nor takes the place of one with rows.
 """
 
-from collections.abc import Iterable, Sequence
+import datetime
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from hiring.deadline import Deadline
-from hiring.errors import BackupMissing, BadSource
+from hiring.errors import BackupMissing, BadSource, DrillMissing
 from hiring.progress import status
 from hiring.settings import Settings
-from hiring.storage.catalog import (
-    FOLDER_NAME,
-    BackupFolder,
-    pass_over,
-    read,
-    read_all,
-    read_one,
-)
+from hiring.storage.catalog import BACKUPS, FOLDER_NAME, BackupFolder, pass_over, read, read_one
 from hiring.storage.folders import CloudFolder, SourceFolder
 from hiring.storage.manifest import MANIFEST, Manifest
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, counted
 
+DRILLS = "drills/"
+"""The folder of the records of drills, below the prefix of GCS_PATH."""
+GOOD = "good"
+"""The result of a drill whose comparisons all held."""
+FRESH = datetime.timedelta(days=2)
+"""A drill of a backup that was older at the time says nothing about the newest ones."""
+RECORD_BYTES = 1024 * 1024
+"""The longest record that is read; one has about a thousand bytes."""
 
-def of_database(folders: Iterable[BackupFolder], database: str) -> list[BackupFolder]:
-    """The complete backups of a database, in the order given.
 
-    Names are compared as the server that was backed up compares them. A manifest that does not say
-    how is compared without case, unless the folder has backups of both spellings.
-    https://dev.mysql.com/doc/refman/8.4/en/identifier-case-sensitivity.html
-    """
-    complete = [(each, each.manifest) for each in folders if each.manifest]
-    spellings = {manifest.database for _, manifest in complete}
-    has_both = [each.lower() for each in spellings].count(database.lower()) > 1
-    return [each for each, manifest in complete if is_of(manifest, database, has_both=has_both)]
+@dataclass(frozen=True)
+class Backups:
+    """The folders in a place, newest first, and which of them count for a database."""
+
+    place: SourceFolder
+    folders: list[BackupFolder]
+    database: str
+
+    @functools.cached_property
+    def own(self) -> list[BackupFolder]:
+        """The complete backups of the database.
+
+        Names are compared as the server that was backed up compares them. A manifest that does not
+        say how is compared without case, unless there are backups of both spellings.
+        https://dev.mysql.com/doc/refman/8.4/en/identifier-case-sensitivity.html
+        """
+        complete = [(each, each.manifest) for each in self.folders if each.manifest]
+        spellings = {manifest.database for _, manifest in complete}
+        has_both = [each.lower() for each in spellings].count(self.database.lower()) > 1
+        return [each for each, found in complete if is_of(found, self.database, has_both=has_both)]
+
+    @functools.cached_property
+    def counting(self) -> list[BackupFolder]:
+        """Those of the database that are whole and hold rows."""
+        return [each for each in self.own if each.rows() and not each.faults]
+
+    def newest(self, tables: Sequence[str] = TABLES) -> BackupFolder | None:
+        """The newest that counts, which must hold a row of the tables; None without a manifest.
+
+        Raises:
+            BadSource: none counts, or it has no such row.
+        """
+        if not any(each.manifest or each.unreadable for each in self.folders):
+            return None
+        for each in self.own[: self.own.index(self.counting[0]) if self.counting else None]:
+            pass_over(each, each.faults[0] if each.faults else "it holds no rows")
+        if not self.counting:
+            hint = "give the address of one backup, or --from-database"
+            raise BadSource(f"{self.none_counts()}; {hint}")
+        found = choose(self.counting)
+        if not found.rows(tables):
+            message = f"the newest backup, {found.address}, holds no rows of {', '.join(tables)}"
+            if older := next((each for each in self.counting if each.rows(tables)), None):
+                age = age_in_words(older.age)
+                message += f"; the newest one with rows is {older.address}, {age} old"
+            raise BadSource(f"{message}; give the address of the backup that you mean")
+        status("backup found", backup=found.address)
+        return found
+
+    def none_counts(self) -> str:
+        """Says that no backup of the database counts, and what is there instead."""
+        address = self.place.address
+        if not self.folders:
+            return f"{address} does not exist"
+        if self.own:
+            newest = self.own[0]
+            why = f"is not whole: {newest.faults[0]}" if newest.faults else "holds no rows"
+            return (
+                f"{address} holds no whole backup with rows of database {self.database};"
+                f" the newest, {newest.address}, {why}"
+            )
+        if others := sorted({each.manifest.database for each in self.folders if each.manifest}):
+            names = ", ".join(others)
+            return f"{address} holds no backup of database {self.database}, only of {names}"
+        unreadable = next((f": {each.unreadable}" for each in self.folders if each.unreadable), "")
+        return f"{address} holds no readable backup{unreadable}"
 
 
 def is_of(manifest: Manifest, database: str, *, has_both: bool = False) -> bool:
@@ -44,11 +106,6 @@ def is_of(manifest: Manifest, database: str, *, has_both: bool = False) -> bool:
     return manifest.database == database or (
         not with_case and manifest.database.lower() == database.lower()
     )
-
-
-def with_rows(folders: Iterable[BackupFolder]) -> list[BackupFolder]:
-    """Those that count: whole, and with rows; in the order given."""
-    return [each for each in folders if each.rows() and not each.faults]
 
 
 def choose(counting: list[BackupFolder]) -> BackupFolder:
@@ -69,6 +126,23 @@ def choose(counting: list[BackupFolder]) -> BackupFolder:
             " give its address if that is the one you mean",
         )
     return chosen
+
+
+def read_all(settings: Settings, deadline: Deadline) -> Backups:
+    """All backups; warns if there are none, since GCS_PATH may be wrong.
+
+    Raises:
+        Misconfigured: GCS_PATH is not set.
+        StorageFailed, TimedOut: as `read`.
+    """
+    above = CloudFolder(settings.require_storage(), deadline)
+    place = above.folder(BACKUPS.rstrip("/"))
+    folders = read(place)
+    if not folders:
+        rest = "has other objects" if any(above.entries()) else "has no object at all"
+        reason = f"GCS_PATH is {above.address}, which {rest}"
+        status("no backups", "WARNING", place=place.address, reason=reason)
+    return Backups(place, folders, settings.database)
 
 
 def find(place: SourceFolder, database: str, tables: Sequence[str] = TABLES) -> BackupFolder | None:
@@ -96,61 +170,15 @@ def find(place: SourceFolder, database: str, tables: Sequence[str] = TABLES) -> 
     # Otherwise the objects of a whole bucket would be listed.
     if isinstance(place, CloudFolder) and not any(map(FOLDER_NAME.fullmatch, folders)):
         return None
-    return _newest(read(place), place.address, database, tables)
+    return Backups(place, read(place), database).newest(tables)
 
 
 def find_newest(settings: Settings, deadline: Deadline) -> BackupFolder:
-    """The newest backup that counts of the settings' database.
-
-    Raises: as `find`.
-    """
-    place, folders = read_all(settings, deadline)
-    found = _newest(folders, place.address, settings.database, TABLES)
-    if not found:
-        raise BadSource(none_counts(folders, place.address, settings.database))
-    return found
-
-
-def _newest(
-    folders: list[BackupFolder], address: str, database: str, tables: Sequence[str]
-) -> BackupFolder | None:
-    if not any(each.manifest or each.unreadable for each in folders):
-        return None
-    own = of_database(folders, database)
-    counting = with_rows(own)
-    for each in own[: own.index(counting[0]) if counting else None]:
-        pass_over(each, each.faults[0] if each.faults else "it holds no rows")
-    if not counting:
-        hint = "give the address of one backup, or --from-database"
-        raise BadSource(f"{none_counts(folders, address, database)}; {hint}")
-    found = choose(counting)
-    if not found.rows(tables):
-        raise BadSource(_without_rows(counting, tables))
-    status("backup found", backup=found.address)
-    return found
-
-
-def none_counts(folders: list[BackupFolder], address: str, database: str) -> str:
-    """Says that no backup of a database counts, and what is there instead."""
-    if not folders:
-        return f"{address} does not exist"
-    if own := of_database(folders, database):
-        why = f"is not whole: {own[0].faults[0]}" if own[0].faults else "holds no rows"
-        return (
-            f"{address} holds no whole backup with rows of database {database};"
-            f" the newest, {own[0].address}, {why}"
-        )
-    if others := sorted({each.manifest.database for each in folders if each.manifest}):
-        return f"{address} holds no backup of database {database}, only of {', '.join(others)}"
-    unreadable = next((f": {each.unreadable}" for each in folders if each.unreadable), "")
-    return f"{address} holds no readable backup{unreadable}"
-
-
-def _without_rows(counting: list[BackupFolder], tables: Sequence[str]) -> str:
-    message = f"the newest backup, {counting[0].address}, holds no rows of {', '.join(tables)}"
-    if older := next((each for each in counting if each.rows(tables)), None):
-        message += f"; the newest one with rows is {older.address}, {age_in_words(older.age)} old"
-    return f"{message}; give the address of the backup that you mean"
+    """The newest backup that counts of the settings' database; raises as `find`."""
+    backups = read_all(settings, deadline)
+    if found := backups.newest():
+        return found
+    raise BadSource(backups.none_counts())
 
 
 def check_age(settings: Settings, max_age_hours: int, deadline: Deadline) -> dict[str, object]:
@@ -160,19 +188,57 @@ def check_age(settings: Settings, max_age_hours: int, deadline: Deadline) -> dic
         BackupMissing: there is none, or none that is young enough.
         StorageFailed: Cloud Storage refused or failed.
     """
-    place, folders = read_all(settings, deadline)
-    own = of_database(folders, settings.database)
-    counting = with_rows(own)
-    if not counting:
-        raise BackupMissing(none_counts(folders, place.address, settings.database))
-    found = choose(counting)
+    backups = read_all(settings, deadline)
+    if not backups.counting:
+        raise BackupMissing(backups.none_counts())
+    found = choose(backups.counting)
     hours = round(found.age.total_seconds() / 3600, 2)
     if hours > max_age_hours:
         message = (
             f"the newest complete backup with rows of database {settings.database} is {hours}"
             f" hours old, more than {max_age_hours}: {found.address}"
         )
-        if newer := own.index(found):
+        if newer := backups.own.index(found):
             message += f"; {counted(newer, 'newer one')} without rows or not whole"
         raise BackupMissing(message)
     return {"backup": found.address, "age_hours": hours, "max_age_hours": max_age_hours}
+
+
+def check_drill_age(settings: Settings, max_age_days: int, deadline: Deadline) -> dict[str, Any]:
+    """The newest good drill of the settings' database that counts, and its age in days.
+
+    Raises:
+        DrillMissing: there is none, or none that is young enough.
+        StorageFailed: Cloud Storage refused or failed.
+    """
+    database = settings.database
+    folder = CloudFolder(settings.require_storage(), deadline).folder(DRILLS.rstrip("/"))
+    for name, listed in sorted(folder.files().items(), reverse=True):
+        drill = read_drill(folder.read(name, listed)) if listed.bytes < RECORD_BYTES else None
+        if drill is None or drill[0] != database:
+            continue
+        # A clock that was ahead must not hide that drills are missing.
+        started = min(drill[1], listed.created or drill[1])
+        age = datetime.datetime.now(datetime.UTC) - started
+        days = round(age.total_seconds() / 86400, 2)
+        found = f"{folder.address}{name}"
+        if days > max_age_days:
+            raise DrillMissing(
+                f"the newest good drill of database {database} is {days} days old, more than"
+                f" {max_age_days}: {found}"
+            )
+        return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
+    raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
+
+
+def read_drill(content: bytes) -> tuple[str, datetime.datetime] | None:
+    """The database and the start of a good drill of a fresh backup with rows; None for others."""
+    try:
+        record = json.loads(content)
+        taken = datetime.datetime.fromisoformat(record["taken_at"])
+        started = datetime.datetime.fromisoformat(record["started_at"])
+        counts = record["result"] == GOOD and sum(record["rows"].values()) > 0
+        fresh = started - taken <= FRESH
+        return (str(record["database"]), started) if counts and fresh else None
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # anyone who may write to the bucket may have put anything there

@@ -36,11 +36,7 @@ REMOVE_ALL_SECONDS = 600
 
 
 class ObjectWriter:
-    """A file that writes one object; a stage stores its bytes in larger pieces.
-
-    Attributes:
-        bytes: number of bytes passed on so far.
-    """
+    """A file that writes one object; a stage stores its `bytes`, so far, in larger pieces."""
 
     def __init__(self, stream: Any, bucket: str, storing: Stage) -> None:
         self._stream = stream
@@ -78,8 +74,7 @@ class OutputFolder:
     """The folder that one backup, load or job writes, and the objects that it has stored there.
 
     Args:
-        location: bucket and prefix.
-        path: below the prefix, ending with a slash.
+        path: below the prefix of the location, ending with a slash.
         connection: kept alive while objects are being stored, if there is one.
         deadline: after which nothing more is stored.
     """
@@ -189,11 +184,7 @@ class OutputFolder:
         return self.stored(name)
 
     def read(self, name: str, deadline: Deadline | None = None) -> bytes:
-        """The current content of an object; `deadline` takes the place of the folder's.
-
-        Raises:
-            StorageFailed, TimedOut: as they say.
-        """
+        """The current content of an object; `deadline` takes the place of the folder's."""
         limits = storage_client.limits(deadline or self._deadline)
         with storage_client.translated(self.location.bucket):
             content: bytes = self._blob(name).download_as_bytes(**limits)

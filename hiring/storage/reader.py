@@ -23,8 +23,7 @@ class Reader(io.RawIOBase):
     """A stream of a file's bytes that counts them and computes their checksum.
 
     Args:
-        stream: to read from.
-        errors_translated: makes a context in which its errors become the bundle's own.
+        errors_translated: makes a context in which the stream's errors become the bundle's own.
         size: number of bytes after which the stream is not asked for more, if it is known.
 
     Attributes:
@@ -41,11 +40,9 @@ class Reader(io.RawIOBase):
         self.bytes = 0
 
     def readable(self) -> bool:
-        """Returns True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a buffer, as far as the file has bytes."""
         if self.bytes == self._size:
             return 0
         with self._errors_translated():
@@ -67,11 +64,9 @@ class Reader(io.RawIOBase):
 
 
 def content_of(stored: Reader, name: str, where: str, *, is_gzip: bool = False) -> Reader:
-    """The content of a file, decompressed if it is compressed.
+    """The content of a stored file, decompressed if it is compressed.
 
     Args:
-        stored: the bytes that are stored.
-        name: of the file.
         where: its address, for messages.
         is_gzip: whether it was stored with `Content-Encoding: gzip`.
     """

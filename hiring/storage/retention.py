@@ -14,10 +14,10 @@ from hiring import logs
 from hiring.deadline import Deadline
 from hiring.errors import BundleError
 from hiring.settings import Settings
-from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder, read_all
+from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder
 from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
-from hiring.storage.newest import of_database, with_rows
+from hiring.storage.newest import Backups, read_all
 from hiring.tables import TABLES
 from hiring.terminal import counted
 
@@ -61,31 +61,23 @@ def rules_of_function(settings: Settings) -> Rules | None:
 
 
 def decide(
-    folders: list[BackupFolder],
-    database: str,
-    rules: Rules | None,
-    now: datetime.datetime | None = None,
+    backups: Backups, rules: Rules | None, now: datetime.datetime | None = None
 ) -> list[Decision]:
-    """Decides which folders stay.
+    """Decides for each folder whether it stays; only backups of the database may be removed.
 
     Args:
-        folders: newest first.
-        database: whose backups may be removed.
+        backups: all that are there.
         rules: that keep backups; without them all stay.
         now: the time; by this machine's clock unless it is given.
-
-    Returns:
-        A decision for each folder, in their order.
     """
-    own = {each.address: each for each in of_database(folders, database)}
-    counting = with_rows(own.values())
+    own, counting = {each.address for each in backups.own}, backups.counting
     reference = min([now or datetime.datetime.now(datetime.UTC), *(x.time for x in counting[:1])])
     kept = _kept(counting, rules, reference) if rules else {}
-    last_stored = max(own.values(), key=lambda each: each.stored or each.time, default=None)
+    last_stored = max(backups.own, key=lambda each: each.stored or each.time, default=None)
 
     def reason_to_stay(folder: BackupFolder) -> str | None:
         if rules and not counting:
-            return f"no whole backup with rows of database {database} is there"
+            return f"no whole backup with rows of database {backups.database} is there"
         if folder.manifest and folder.address not in own:
             return f"is a backup of database {folder.manifest.database}"
         if rules is None:
@@ -98,7 +90,7 @@ def decide(
         return why or ("is the one stored last" if folder is last_stored else None)
 
     decisions = []
-    for each in folders:
+    for each in backups.folders:
         why = reason_to_stay(each)
         gone = "is older than what stays" if each.manifest else "has no manifest"
         decisions.append(Decision(each, why is not None, gone if why is None else why))
@@ -149,14 +141,9 @@ def _reason_without_manifest(folder: BackupFolder, reference: datetime.datetime)
 
 
 def remove(
-    place: CloudFolder, folders: list[BackupFolder], progress: Callable[[], None] = lambda: None
+    folders: list[BackupFolder], progress: Callable[[], None] = lambda: None
 ) -> tuple[list[str], dict[str, str]]:
-    """Removes folders as far as possible.
-
-    Args:
-        place: of all backups; its deadline ends the removal.
-        folders: in it.
-        progress: called after each object.
+    """Removes folders in Cloud Storage as far as possible; calls `progress` after each object.
 
     Returns:
         The addresses of the folders that are gone, and that of each object that may still be there,
@@ -165,7 +152,8 @@ def remove(
 
     def remove_file(path: tuple[BackupFolder, str]) -> str:
         folder, name = path
-        reason = place.delete(f"{folder.name}/{name}", folder.files[name])
+        assert isinstance(folder.source, CloudFolder)
+        reason = folder.source.delete(name, folder.files[name])
         progress()
         return reason
 
@@ -186,16 +174,14 @@ def remove(
 
 
 def after_backup(settings: Settings, rules: Rules, deadline: Deadline) -> dict[str, object]:
-    """Prunes after a backup by the function; a failure is a warning, never an error.
+    """Prunes after a backup; a failure is a warning, never an error.
 
     Returns:
-        `removed`, the addresses of removed backups; `left`, the reason for each object that could
-        not be removed; and `failed`, the reason, if the backups could not be listed.
+        What `remove` returns, and as `failed` why the backups could not be listed.
     """
     try:
-        place, folders = read_all(settings, deadline)
-        decisions = decide(folders, settings.database, rules)
-        removed, left = remove(place, [each.folder for each in decisions if not each.stays])
+        decisions = decide(read_all(settings, deadline), rules)
+        removed, left = remove([each.folder for each in decisions if not each.stays])
     except BundleError as error:
         logs.event("prune failed", "WARNING", reason=str(error))
         return {"removed": [], "left": {}, "failed": str(error)}

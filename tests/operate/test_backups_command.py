@@ -25,8 +25,8 @@ import manage
 from hiring.deadline import Deadline
 from hiring.settings import StorageLocation
 from hiring.storage import catalog, retention
-from hiring.storage.catalog import BackupFolder
 from hiring.storage.folders import CloudFolder
+from hiring.storage.newest import Backups
 from hiring.storage.retention import Rules
 
 Backup = Callable[..., dict[str, Any]]
@@ -455,12 +455,9 @@ def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
         assert f"{name}/ {why}" in done.stdout
 
 
-def place(bucket: Bucket) -> CloudFolder:
-    return CloudFolder(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
-
-
-def listed(bucket: Bucket) -> list[BackupFolder]:
-    return catalog.read(place(bucket))
+def listed(bucket: Bucket) -> Backups:
+    place = CloudFolder(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
+    return Backups(place, catalog.read(place), "hiring")
 
 
 @pytest.fixture
@@ -478,17 +475,19 @@ def test_no_wrong_clock_removes_what_should_stay(
 ) -> None:
     """A clock that is a year behind or ten years ahead removes no backup that should stay."""
     now = NOW + datetime.timedelta(days=365 * years)
-    decisions = retention.decide(listed(bucket), "hiring", Rules(last=0, days=1), now)
+    decisions = retention.decide(listed(bucket), Rules(last=0, days=1), now)
     staying = [each.folder.name for each in decisions if each.stays]
     assert staying == stored_backups[: 3 if years < 0 else 2]
-    decisions = retention.decide(listed(bucket)[:-1], "hiring", Rules(last=0), now)
+    found = listed(bucket)
+    found = dataclasses.replace(found, folders=found.folders[:-1])
+    decisions = retention.decide(found, Rules(last=0), now)
     assert decisions[0].stays
 
 
 def test_the_backup_stored_last_stays(bucket: Bucket, stored_backups: list[str]) -> None:
     """The backup that was stored last stays, even if its server's clock is a year behind."""
     behind = write_backup(bucket, NOW - datetime.timedelta(days=365), is_copy=False)
-    decisions = retention.decide(listed(bucket), "hiring", Rules(last=1), NOW)
+    decisions = retention.decide(listed(bucket), Rules(last=1), NOW)
     assert [each.folder.name for each in decisions if each.stays] == [stored_backups[0], behind]
 
 
@@ -511,15 +510,21 @@ def test_an_old_folder_without_a_manifest_is_removed(
                 if listed.created
             },
         )
-        for each in found
+        for each in found.folders
     ]
     far = NOW + datetime.timedelta(days=9999)
-    decisions = retention.decide(aged, "hiring", Rules(last=9, days=9), far)
+    decisions = retention.decide(
+        dataclasses.replace(found, folders=aged), Rules(last=9, days=9), far
+    )
     why = "has no manifest and may be under way" if stays else "has no manifest"
     assert [(each.stays, each.why) for each in decisions][2] == (stays, why)
-    assert retention.decide(found, "hiring", Rules(last=9, days=9), far)[2].stays
-    gone, left = retention.remove(place(bucket), [found[2]])
-    assert (gone, left, stored_backups[2] in folders(bucket)) == ([found[2].address], {}, False)
+    assert retention.decide(found, Rules(last=9, days=9), far)[2].stays
+    gone, left = retention.remove([found.folders[2]])
+    assert (gone, left, stored_backups[2] in folders(bucket)) == (
+        [found.folders[2].address],
+        {},
+        False,
+    )
 
 
 def test_what_could_not_be_removed_is_named(bucket: Bucket, stored_backups: list[str]) -> None:

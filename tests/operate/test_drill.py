@@ -20,7 +20,7 @@ from support import get, some
 from werkzeug.test import Client
 
 import manage
-from hiring.storage import drills
+from hiring.storage import newest
 
 Backup = Callable[..., dict[str, Any]]
 Drill = Callable[..., tuple[int, dict[str, Any]]]
@@ -329,7 +329,7 @@ def test_only_a_good_drill_of_a_fresh_backup_with_rows_counts(
     change: dict[str, Any], counts: bool
 ) -> None:
     """A failed drill, an empty or old backup, and a record that makes no sense do not count."""
-    found = drills.read_record(json.dumps(GOOD | change).encode())
+    found = newest.read_drill(json.dumps(GOOD | change).encode())
     expected = ("hiring", datetime.datetime(2026, 11, 23, 3, tzinfo=datetime.UTC))
     assert found == (expected if counts else None)
-    assert drills.read_record(b"[" * 100_000) is None
+    assert newest.read_drill(b"[" * 100_000) is None

@@ -190,7 +190,7 @@ def test_an_unforeseen_error_is_one_line_of_a_jobs_log(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("hiring.storage.catalog.read_all", fail)
+    monkeypatch.setattr("hiring.storage.newest.read_all", fail)
     done = run(bucket, "list", CLOUD_RUN_JOB="hiring-operate")
     (line,) = map(json.loads, done.stderr.splitlines())
     assert (done.returncode, line["message"], line["severity"]) == (1, "command failed", "ERROR")

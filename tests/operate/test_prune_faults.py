@@ -150,7 +150,7 @@ def test_an_object_that_was_written_again_stays(bucket: Bucket) -> None:
     place = CloudFolder(StorageLocation(bucket.name, "hiring/backups/"), Deadline(60))
     listed = catalog.read(place)
     bucket.blob(f"hiring/backups/{middle}/jobs.avro").upload_from_string(b"new")
-    _, left = retention.remove(place, listed[1:])
+    _, left = retention.remove(listed[1:])
     assert left == {f"{place.address}{middle}/jobs.avro": "412 PreconditionFailed"}
     assert folders(bucket) == {newest: OBJECTS, middle: {"jobs.avro"}}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hiring.storage.catalog import BackupFolder
 from hiring.storage.folders import ListedFile, LocalFolder
 from hiring.storage.manifest import Manifest, StoredFile, StoredTable
+from hiring.storage.newest import Backups
 from hiring.storage.retention import Rules, decide
 from hiring.tables import TABLES
 
@@ -95,10 +96,15 @@ def expected(history: list[Taken], rules: Rules, now: datetime.datetime) -> set[
     )
 
 
+def backups(folders: list[BackupFolder]) -> Backups:
+    """Backups in this order."""
+    return Backups(LocalFolder(Path()), folders, "hiring")
+
+
 def kept(history: list[Taken], rules: Rules, now: datetime.datetime) -> set[Taken]:
     """The backups that `decide` keeps."""
     places = sorted(enumerate(history), key=lambda pair: pair[1].time, reverse=True)
-    decisions = decide([each.folder(number) for number, each in places], "hiring", rules, now)
+    decisions = decide(backups([each.folder(number) for number, each in places]), rules, now)
     return {history[int(each.folder.name)] for each in decisions if each.stays}
 
 
@@ -181,5 +187,5 @@ def test_the_newest_backup_with_rows_of_each_table_stays() -> None:
         tables = each.manifest.tables | {"employees": empty}
         manifest = dataclasses.replace(each.manifest, tables=tables)
         folders.append(dataclasses.replace(each, manifest=manifest))
-    decisions = decide([*folders, full], "hiring", Rules(last=7, days=7), NOW)
+    decisions = decide(backups([*folders, full]), Rules(last=7, days=7), NOW)
     assert (decisions[-1].stays, decisions[-1].why) == (True, "is the newest with employees")
