@@ -20,7 +20,10 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,19 +41,86 @@ from hiring.storage import newest
 from hiring.storage.manifest import MANIFEST
 from hiring.storage.objects import OutputFolder
 from hiring.version import WRITER
-from jobs import command, forecast_page
-from jobs.hire_history import YEAR, History, Months, as_text, read_history
+from jobs import command
+from pages.names import Label, labels
+from pages.page import PAGES
 from restore.backup_source import Backup
 
+YEAR = 12  # months
+LONGEST = 10 * YEAR
+"""Maximum number of months to learn from; older ones say little about next year."""
 TREND_AND_SEASON = 2 * YEAR
 """Number of months needed to tell a trend from a season."""
 SHORTEST = TREND_AND_SEASON + YEAR
 """Minimum number of months: with a year to test on."""
 SHRINKAGE = 0.1
 """Strength of the pull of trend and season towards none: a few hires show neither of them."""
+PAGE = Path(__file__).with_name("forecast.html")
+YEARS_SHOWN = 3
+
+Months = npt.NDArray[np.float64]
+"""Number of hires in consecutive months."""
 
 # From a department's hires, and the first month of those, to the twelve months that follow.
 Method = Callable[[Months, int], Months]
+
+
+# The history
+
+
+@dataclass(frozen=True)
+class History:
+    """The hires of each department, by its id, in the months from `start` to before `end`.
+
+    Months are counted from the year 0; `coming` is the first one after the backup's.
+    """
+
+    start: int
+    end: int
+    coming: int
+    departments: dict[Any, Any]
+    hires: dict[Any, Months]
+
+
+def read_history(source: Backup) -> History:
+    """Hires by department, from the first month with hires to the last one.
+
+    The month of the backup is not over, so it is left out. Months without hires at the end mean
+    that the records end there, not that hiring stopped.
+    """
+    departments = {row["id"]: row["department"] for row in _records(source, "departments")}
+    taken = _month(source.manifest.taken_at)
+    counted = Counter(
+        (row["department_id"], _month(row["datetime"]))
+        for row in _records(source, "employees")
+        if row["department_id"] in departments and row["datetime"] is not None
+    )
+    months = [month for _, month in counted if month < taken]
+    end = max(months, default=-1) + 1
+    start = max(min(months, default=0), end - LONGEST)
+    hires = {
+        key: np.array([counted[key, month] for month in range(start, end)], dtype=np.float64)
+        for key in departments
+    }
+    return History(start, end, taken + 1, departments, hires)
+
+
+def _records(source: Backup, table: str) -> Iterator[dict[str, Any]]:
+    for stored in source.manifest.tables[table].objects:
+        yield from source.records(stored)
+
+
+def _month(moment: object) -> int:
+    year, month = str(moment).split("-")[:2]
+    return int(year) * YEAR + int(month) - 1
+
+
+def as_text(month: int) -> str:
+    """A month, counted from the year 0, such as 2021-03."""
+    return f"{month // YEAR:04}-{month % YEAR + 1:02}"
+
+
+# The forecast
 
 
 def poisson(months: Months, start: int, skipped: int = 0) -> Months:
@@ -139,6 +209,41 @@ def forecast(history: History) -> list[dict[str, Any]]:
     ]
 
 
+# What is stored
+
+
+def render(history: History, forecast: list[dict[str, Any]], errors: dict[str, Any]) -> str:
+    """The page: sums beside those of past years, and for each department past and coming months.
+
+    The rows of the forecast are in the order of the departments, of which there is at least one.
+    """
+    months = [as_text(month) for month in range(history.start, history.end)]
+    names = labels(history.departments)
+    years = sorted({month[:4] for month in months})[-YEARS_SHOWN:]
+    departments = []
+    for place, (key, hires) in enumerate(history.hires.items()):
+        past = [(month, int(number)) for month, number in zip(months, hires, strict=True)]
+        sums = [sum(number for month, number in past if month[:4] == year) for year in years]
+        coming = [(row["month"], row["hires"]) for row in forecast[place * YEAR :][:YEAR]]
+        total = sum(number for _, number in coming)
+        departments.append((names[key], past[-YEARS_SHOWN * YEAR :], coming, [*sums, total]))
+    departments.sort(key=lambda department: -department[3][-1])
+    rows = [(label, sums) for label, _, _, sums in departments]
+    totals = [sum(column) for column in zip(*(sums for _, sums in rows), strict=True)]
+    gap = history.coming - history.end
+    return PAGES.from_string(PAGE.read_text()).render(
+        charts=departments,
+        years=years,
+        rows=[*rows, (Label("Total"), totals)],
+        coming=[as_text(history.coming), as_text(history.coming + YEAR - 1)],
+        last=months[-1],
+        # The month of the backup itself is not over.
+        gap=gap if gap > 1 else 0,
+        band=errors["all"]["poisson"]["root_mean_squared_error"],
+        better=errors["better"] == "poisson",
+    )
+
+
 def _json(content: object) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
 
@@ -165,7 +270,7 @@ def run() -> None:
     path = f"forecasts/{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}/"
     folder = OutputFolder(settings.require_storage(), path, None, deadline)
     try:
-        page = forecast_page.render(history, coming, errors).encode()
+        page = render(history, coming, errors).encode()
         objects = [
             folder.put("forecast.json", "application/json", _json(coming)),
             folder.put("forecast.html", "text/html; charset=utf-8", page),

@@ -21,8 +21,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 SOURCE = Path(__file__).resolve().parent.parent / "main.py"
-STYLE = SOURCE.parent / "pages/templates/report.css"
-INDEX = Path(__file__).with_name("index.html")
+TEMPLATES = SOURCE.parent / "pages/templates"
 ENTRY_POINTS = {
     "/quarterly-hired": "quarterly_hired",
     "/hiring-by-department": "hiring_by_department",
@@ -50,8 +49,9 @@ def application() -> WSGIApplication:
             found
             and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html"
         ):
-            template = jinja2.Environment(autoescape=True).from_string(INDEX.read_text())
-            style = Markup(STYLE.read_text())  # noqa: S704 - a file of our own
+            loader = jinja2.FileSystemLoader([Path(__file__).parent, TEMPLATES])
+            template = jinja2.Environment(loader=loader, autoescape=True).get_template("index.html")
+            style = Markup((TEMPLATES / "report.css").read_text())  # noqa: S704 - a file of our own
             newest = newest_backup(functions["/backup-data"])
             page = template.render(url=request.host_url, style=style, newest=newest)
             return Response(page, mimetype="text/html")

@@ -52,11 +52,8 @@ class Hires:
     """The hires of a department, or of one of its jobs.
 
     Attributes:
-        identity: its id.
-        name: as stored.
         jobs: number of a department's jobs with hires in the requested years; 0 for a job.
         numbers: by column of the page; `before` counts the year before a single one.
-        label: its name on the page.
         opened: the jobs to show; none for a folded department.
     """
 
@@ -178,11 +175,9 @@ def _numbers(query: ReportQuery) -> dict[str, str]:
     hired = "hires.q1 + hires.q2 + hires.q3 + hires.q4" if query.by_quarter else "hires.hired"
     if query.last is not None:
         return {str(year): f"IF(hires.year = {year}, {hired}, 0)" for year in query.all_years}
-    shown = {quarter: f"hires.{quarter}" for quarter in QUARTERS}
-    return {
-        column: f"IF(hires.year = {query.first}, {number}, 0)"
-        for column, number in (shown if query.by_quarter else {"hires": hired}).items()
-    } | {"before": f"IF(hires.year = {query.first - 1}, {hired}, 0)"}
+    shown = {each: f"hires.{each}" for each in QUARTERS} if query.by_quarter else {"hires": hired}
+    this_year = {key: f"IF(hires.year = {query.first}, {sql}, 0)" for key, sql in shown.items()}
+    return {**this_year, "before": f"IF(hires.year = {query.first - 1}, {hired}, 0)"}
 
 
 def _rows(

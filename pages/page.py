@@ -28,10 +28,10 @@ A hash is the same in each answer; a nonce would change the page's ETag:
 https://www.w3.org/TR/CSP3/#grammardef-hash-source
 """
 READ_AT = b"<time></time>"  # no name can look like it
-_PAGES = jinja2.Environment(
+PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False
 )
-_PAGES.globals |= {"style": STYLE, "visible": visible, "signed": signed, "grouped": "{:,}".format}
+PAGES.globals |= {"style": STYLE, "visible": visible, "signed": signed, "grouped": "{:,}".format}
 
 
 def render(found: Found, host: str = "", database: str = "") -> Iterator[str]:
@@ -42,7 +42,7 @@ def render(found: Found, host: str = "", database: str = "") -> Iterator[str]:
     query = found.query
     single = [query.first] if query.last is None else []
     years = found.years or []
-    return _PAGES.get_template("report.html").generate(
+    return PAGES.get_template("report.html").generate(
         query=query,
         found=found,
         table=PageTable(found) if found.departments else None,
@@ -61,7 +61,7 @@ def dated(page: bytes, read_at: datetime.datetime) -> bytes:
 
 def render_error(status: int, code: str, message: str, back: str) -> str:
     """The page of an error, with a link to the query `back`, unless that is empty."""
-    template = _PAGES.get_template("error.html")
+    template = PAGES.get_template("error.html")
     return template.render(status=status, code=code, message=message, back=back)
 
 

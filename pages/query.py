@@ -23,13 +23,9 @@ FILTER_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class ReportQuery:
-    """A request for a report.
+    """A request for a report on one year, or on several: then `last` is the last of them.
 
-    Attributes:
-        report: the requested report.
-        first: the year, or the first of a range.
-        last: the last year of a range; None for a single year.
-        chart: as the others a parameter of the page: see docs/reports.md.
+    From `chart` on, the attributes are parameters of the page: see docs/reports.md.
     """
 
     report: Report

@@ -110,9 +110,9 @@ class PageTable:
         elif column == "id":
             ordered = sorted(rows, key=operator.attrgetter("identity"), reverse=descending)
         else:
-
-            def size(row: Hires) -> int:
-                return row.numbers.get(column, row.numbers["hires"])
-
-            ordered = sorted(rows, key=size, reverse=descending)
+            ordered = sorted(
+                rows,
+                key=lambda row: row.numbers.get(column, row.numbers["hires"]),
+                reverse=descending,
+            )
         return ordered[:PAGE_ROWS]
