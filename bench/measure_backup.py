@@ -7,7 +7,6 @@ Ratios are to reading the raw result and discarding it.
 
 import functools
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,7 @@ def ways(running: Stack) -> dict[str, Callable[[], Use]]:
     """The ways that are installed, by name; each returns what it took."""
     socket = str(running.server.socket)
     client = ["--no-defaults", f"--socket={socket}", "--user=root"]
-    usual = [sys.executable, "-m", "bench.rivals", socket, DATABASE, str(running.folder / "avro")]
-    found = {"DictCursor.fetchall + fastavro": usual}
+    found = {}
     if dump := shutil.which("mariadb-dump") or shutil.which("mysqldump"):
         file = f"--result-file={running.folder / 'dump.sql'}"
         name = f"{Path(dump).name} --single-transaction"
@@ -48,13 +46,5 @@ def ours(running: Stack) -> Use:
     return Use(seconds, cpu, stack.peak_megabytes(running.functions))
 
 
-def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
-    with stack.running() as running:
-        stack.fill(running.connect(), rows)
-        running.get("/backup-data")  # the first backup imports modules
-        stack.compare(running, rows, ways(running))
-
-
 if __name__ == "__main__":
-    main()
+    stack.compare(ways, 2_000_000)

@@ -1,6 +1,6 @@
 """The stack of a benchmark: a database server, a storage emulator and the functions, with rows.
 
-Folder, objects and data are removed afterwards. MYSQLD names the server: see local/programs.py.
+Folder, objects and data are removed afterwards. MYSQLD names the server: see local/database.py.
 """
 
 import contextlib
@@ -123,25 +123,31 @@ class Use(NamedTuple):
     megabytes: float
 
 
-def compare(running: Stack, rows: int, ways: Mapping[str, Callable[[], Use]]) -> None:
+def compare(ways: Callable[[Stack], Mapping[str, Callable[[], Use]]], rows: int) -> None:
     """Prints the medians of each way, the fastest first, and its ratio to the last one.
 
-    The ways take turns, so that other load on the machine slows all of them alike.
+    The first argument of the command says with how many employees. The ways take turns, so that
+    other load on the machine slows all of them alike.
     """
-    uses: dict[str, list[Use]] = {way: [] for way in ways}
-    for _ in range(ROUNDS):
-        for way, run in ways.items():
-            uses[way].append(run())
-    *_, base = ways
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else rows
+    uses: dict[str, list[Use]] = {}
+    with running() as started:
+        fill(started.connect(), rows)
+        started.get("/backup-data")  # the first backup imports modules, and is there to restore
+        found = ways(started)
+        for _ in range(ROUNDS):
+            for way, run in found.items():
+                uses.setdefault(way, []).append(run())
+    *_, base = uses
     base_seconds = statistics.median(use.seconds for use in uses[base])
     lines = []
-    for way, found in uses.items():
-        seconds = statistics.median(use.seconds for use in found)
-        cpu = statistics.median(use.cpu for use in found) / rows * 1_000_000
-        peak = max(use.megabytes for use in found)
+    for way, measured in uses.items():
+        seconds = statistics.median(use.seconds for use in measured)
+        cpu = statistics.median(use.cpu for use in measured) / rows * 1_000_000
+        peak = max(use.megabytes for use in measured)
         lines.append((seconds, seconds / base_seconds, cpu, peak, way))
     columns = ["seconds", f"x {base}", "CPU s / 1M rows", "peak MB", "way"]
-    print(f"{rows:,} employees, {running.machine}, medians of {ROUNDS}")
+    print(f"{rows:,} employees, {started.machine}, medians of {ROUNDS}")
     print(tabulate.tabulate(sorted(lines), columns, "github", floatfmt=(".2f",) * 3 + (".0f",)))
 
 

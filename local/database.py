@@ -1,4 +1,7 @@
-"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1."""
+"""A private MySQL or MariaDB server: its own data folder, unix socket and port on 127.0.0.1.
+
+python -m local.database        prints the server program that the local stack uses
+"""
 
 import contextlib
 import os
@@ -6,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,8 +21,11 @@ from pymysql.constants import CLIENT
 
 from local import process
 from local.process import StackError
-from local.programs import INSTALL_TOOL, find_beside, find_program, read_version
 
+PROGRAMS = ("mysqld", "mariadbd")
+# An ordinary user's PATH often lacks the folders where distributions put servers.
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin")
+INSTALL_TOOL = "mariadb-install-db"
 START_SECONDS = 60
 # Linux allows 108 bytes, including the final zero byte.
 SOCKET_PATH_BYTES = 107
@@ -53,14 +60,9 @@ class DatabaseServer:
         program: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
-        """Prepares a server; nothing is started or written yet.
+        """Prepares a server with further options; nothing is started or written yet.
 
-        Args:
-            folder: where data, log and socket go; created if missing. It has a data folder for each
-                kind and version of server.
-            port: the TCP port; by default a free one.
-            program: the server program; by default the one that `find_program` finds.
-            options: further options of the server, such as "--default-time-zone=+05:30".
+        Data, log and socket go to `folder`; each kind and version of server has its own data there.
 
         Raises:
             StackError: the server program is missing or does not print its version.
@@ -185,14 +187,7 @@ class DatabaseServer:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def connect(self, **options: Any) -> "pymysql.Connection[Any]":
-        """Logs in as root over the socket, with autocommit.
-
-        Args:
-            options: PyMySQL's; they override the defaults here.
-
-        Raises:
-            pymysql.OperationalError: the server does not answer.
-        """
+        """Logs in as root over the socket, with autocommit; PyMySQL's options override that."""
         defaults: dict[str, Any] = {
             "unix_socket": str(self.socket),
             "user": "root",
@@ -239,6 +234,53 @@ class DatabaseServer:
         return StackError("\n".join([f"{self.program} {what}; the end of {self.log}:", *lines]))
 
 
+def find_program() -> str:
+    """The path of the server program: MYSQLD, else mysqld, else mariadbd.
+
+    Raises:
+        StackError: there is none.
+    """
+    named = os.environ.get("MYSQLD")
+    search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_FOLDERS])
+    for program in [named] if named else PROGRAMS:
+        if found := shutil.which(program, path=search_path):
+            return str(Path(found).absolute())
+    if named:
+        raise StackError(f"MYSQLD names {named!r}, which is not a program")
+    raise StackError(
+        "no database server found: install mariadb-server-core and mariadb-client-core,"
+        " or name a mysqld in MYSQLD"
+    )
+
+
+def find_beside(program: str, tool: str) -> str:
+    """The path of a tool: from the server's installation, else from PATH.
+
+    Raises:
+        StackError: there is none.
+    """
+    installation = Path(program).resolve().parent.parent
+    search_path = [str(installation / folder) for folder in ("bin", "scripts")]
+    found = shutil.which(tool, path=os.pathsep.join([*search_path, os.environ.get("PATH", "")]))
+    if found is None:
+        raise StackError(f"{tool} is missing beside {program}")
+    return found
+
+
+def read_version(program: str) -> tuple[str, bool]:
+    """The server's version ("9.7") and whether it is MariaDB.
+
+    Raises:
+        StackError: the program does not print its version.
+    """
+    command = [program, "--no-defaults", "--version"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    version = re.search(r"Ver (\d+\.\d+)", printed)
+    if version is None:
+        raise StackError(f"{program} does not tell its version: {printed!r}")
+    return version[1], "MariaDB" in printed
+
+
 def quote(name: str) -> str:
     """A quoted SQL identifier."""
     return "`" + name.replace("`", "``") + "`"
@@ -250,3 +292,20 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
         return inside
     return Path(tempfile.mkdtemp(prefix="database-")) / "server.sock"
+
+
+def main() -> None:
+    """Prints the path of the server program, if its tools are there too."""
+    try:
+        program = find_program()
+        if read_version(program)[1]:
+            # The first needs the second, which Debian has in another package.
+            find_beside(program, INSTALL_TOOL)
+            find_beside(program, "my_print_defaults")
+    except StackError as error:
+        sys.exit(f"error: {error}")
+    print(program)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,6 @@
 """Child processes of the local stack: none outlives the stack, and each is ended by its id."""
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import time
@@ -26,12 +25,10 @@ def start(
     """Starts `command`, which writes its output to `log`.
 
     The process gets a session of its own, so that the terminal's Ctrl-C does not reach it: the
-    stack ends its parts itself, in order. With setpriv (every Debian and Ubuntu has it), the kernel
-    ends the process if the calling thread ends first.
+    stack ends its parts itself, in order. The kernel ends it if the calling thread ends first.
     """
-    tether = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     return subprocess.Popen(
-        [*tether, *command],
+        ["setpriv", "--pdeathsig", "TERM", "--", *command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

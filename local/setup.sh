@@ -80,7 +80,7 @@ install_mariadb() {
 
 # Finds a database server or installs one; does not check a server that MYSQLD names.
 ensure_database_server() {
-  if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.programs >/dev/null 2>&1; then return; fi
+  if [[ -n ${MYSQLD:-} ]] || "$PYTHON" -m local.database >/dev/null 2>&1; then return; fi
   install_mariadb
 }
 

@@ -1,6 +1,6 @@
 """The stack that the tests run on: a real server, a storage emulator and the functions.
 
-MYSQLD names the server to test with; see local/programs.py.
+MYSQLD names the server to test with; see local/database.py.
 """
 
 import contextlib

@@ -21,8 +21,9 @@ import pytest
 from conftest import ACCOUNT, PASSWORD, PROJECT, Bucket, Database, Storage
 
 from local import __main__ as stack
-from local import process, programs, sample, serve
-from local.database import DatabaseServer
+from local import database as databases
+from local import process, sample, serve
+from local.database import DatabaseServer, find_program
 from local.process import StackError
 
 READY = "Ctrl-C stops everything; the data is kept.\n"
@@ -242,12 +243,12 @@ def test_a_missing_server_is_an_error_with_advice(environment: pytest.MonkeyPatc
     """A wrong MYSQLD is an error that names it; without any server, the error names packages."""
     environment.setenv("MYSQLD", "/no/such/mysqld")
     with pytest.raises(StackError, match="MYSQLD names '/no/such/mysqld'"):
-        programs.find_program()
+        find_program()
     environment.delenv("MYSQLD")
     environment.setenv("PATH", "/nowhere")
-    environment.setattr(programs, "PROGRAM_FOLDERS", ())
+    environment.setattr(databases, "PROGRAM_FOLDERS", ())
     with pytest.raises(StackError, match="install mariadb-server-core"):
-        programs.find_program()
+        find_program()
     environment.setenv("MYSQLD", "/bin/true")
     with pytest.raises(StackError, match="does not tell its version"):
         DatabaseServer(Path())

@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_backup import records
 
-from local.database import DatabaseServer
-from local.programs import PROGRAM_FOLDERS
+from local.database import PROGRAM_FOLDERS, DatabaseServer
 
 TABLES = ("departments", "jobs", "employees")
 Backup = Callable[..., dict[str, Any]]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs ./test.sh, and ./run.sh as its slow tests do, on a bare Debian, as the README promises.
 #
-# usage: local/try-debian.sh [SUITE...]
+# usage: tests/try-debian.sh [SUITE...]
 #
 # The default is 12 (bookworm) and 13 (trixie). Needs root and mmdebstrap; tries the last commit, with the
 # environment and the certificates of this machine.
