@@ -3,9 +3,10 @@
 The first task locks the tables, on a connection of its own, and writers wait. Nobody can commit, so
 all snapshots hold the same. Some milliseconds later the lock is let go.
 
-Spark's own barriers take a second each, so there is none while the tables are locked. Locks of the
-server that are only a name take their place: the first task holds the gate of each other one until
-the tables are locked, and each other one holds a lock until its snapshot is open:
+A task looks once a second whether one of Spark's barriers is open, so none of them has to be passed
+while the tables are locked. Locks of the server that are only a name take their place: the first
+task holds the gate of each other one until the tables are locked, and each other one holds a lock
+until it is behind the barrier, and another until its snapshot is open:
 https://dev.mysql.com/doc/refman/8.4/en/locking-functions.html
 """
 
@@ -48,6 +49,8 @@ def lead(
     for task in range(1, tasks):
         _take(connection, f"{name} gate {task}", 0)
     BarrierTaskContext.get().barrier()
+    for task in range(1, tasks):
+        _take(connection, f"{name} behind {task}", BARRIER_SECONDS)
     with contextlib.ExitStack() as held:
         try:
             locker = lock(held, settings, deadline)
@@ -70,7 +73,9 @@ def follow(connection: Connection, name: str, task: int) -> None:
         Busy: the first task did not come so far.
     """
     _take(connection, f"{name} opened {task}", 0)
+    _take(connection, f"{name} behind {task}", 0)
     BarrierTaskContext.get().barrier()
+    select(connection, "SELECT RELEASE_LOCK(%s)", f"{name} behind {task}")
     _take(connection, f"{name} gate {task}", BARRIER_SECONDS)
     db.open_snapshot(connection, now=True)
     select(connection, "SELECT RELEASE_ALL_LOCKS()")
