@@ -182,7 +182,8 @@ def read_table(connection: Connection, name: str) -> Table:
     """Reads a table's columns from the server, invisible and generated ones too.
 
     Raises:
-        Misconfigured: a column's type has no Avro type; the message names table, column and type.
+        Misconfigured: a column's type has no Avro type, which the message names, or no column
+            takes a value, so that no load could insert a row.
         pymysql.err.Error: the account may not read every column.
     """
     # information_schema hides columns that the account may not read; this SELECT fails instead.
@@ -209,6 +210,10 @@ def read_table(connection: Connection, name: str) -> Table:
                 character_set=character_set or "",
                 auto_increment="auto_increment" in extra,
             )
+        )
+    if all(column.generated for column in columns):
+        raise Misconfigured(
+            f"every column of table {name} is generated, so nothing can be restored"
         )
     primary_key = tuple(column for (column,) in select(connection, PRIMARY_KEY, name))
     return Table(name, tuple(columns), primary_key)

@@ -538,6 +538,20 @@ def test_a_type_without_a_counterpart_is_named(
     assert bucket.blobs() == {}
 
 
+def test_a_table_of_generated_columns_is_refused(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """A table whose columns are all generated could not be restored, so nothing is stored."""
+    database.execute("DROP TABLE employees")
+    database.execute("CREATE TABLE employees (id INT AS (1), name INT AS (2))")
+    error = client.post("/backup-data").get_json()["error"]
+    assert error == {
+        "code": "misconfigured",
+        "message": "every column of table employees is generated, so nothing can be restored",
+    }
+    assert bucket.blobs() == {}
+
+
 def test_two_backups_do_not_share_a_folder(
     client: Client, database: Database, bucket: Bucket
 ) -> None:
