@@ -157,7 +157,7 @@ def store(connection: Connection, location: StorageLocation, deadline: Deadline)
     def store_table(table: Table) -> dict[str, Any]:
         on_block = hires.add if hires and table.name == "employees" else None
         name = f"{table.name}.avro"
-        stored = store_rows(connection, table, table.statement, folder, name, deadline, on_block)
+        stored = store_rows(connection, table, table.statement, folder, name, on_block)
         return table_entry(table.name, [stored])
 
     try:

@@ -83,19 +83,17 @@ class Stage:
         return bool(done)
 
 
-def read_ahead(
-    items: Iterator[T], connection: Connection, deadline: Deadline
-) -> Generator[T, None, None]:
+def read_ahead(items: Iterator[T], connection: Connection) -> Generator[T, None, None]:
     """The items; each is made in a thread while the one before it is being used.
 
-    The connection is kept alive while an item takes long; TimedOut after the deadline.
+    The connection is kept alive while an item takes long; TimedOut after its deadline.
     """
     made: list[T] = []
 
     def make_one() -> None:
         made.extend(itertools.islice(items, 1))
 
-    with Stage("read", deadline) as reading:
+    with Stage("read", connection.deadline) as reading:
         reading.submit(make_one)
         while True:
             reading.drain(functools.partial(keep_alive, connection), KEEP_ALIVE_SECONDS)

@@ -96,7 +96,7 @@ def store_share(work: Work, _numbers: Iterator[int]) -> Iterator[tuple[int | str
             table, number, condition = work.ranges[place]
             name = f"{table.name}-{number:05}-{context.taskAttemptId()}.avro"
             statement = f"{table.statement} WHERE {condition}"
-            yield place, store_rows(connection, table, statement, folder, name, deadline)
+            yield place, store_rows(connection, table, statement, folder, name)
         if head:
             db.check_base_tables(connection, engine="InnoDB")
             reports = backup.store_reports(connection, folder, None)

@@ -12,11 +12,12 @@ from hiring.deadline import Deadline
 from hiring.mysql.connection import is_mariadb
 from hiring.progress import answer, status
 from hiring.settings import Settings
+from hiring.storage import folders
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, confirm, printable, table_lines
 from operate import endings
-from restore import importing, restoring
-from restore.plan import Outcome, Plan, find_backup, plan_import, plan_restore
+from restore import csv_files, importing, restoring
+from restore.plan import ImportPlan, Outcome, Plan, RestorePlan, find_backup
 from restore.transaction import missing_tables
 
 PlanT = TypeVar("PlanT", bound=Plan)
@@ -28,9 +29,9 @@ def run_restore(settings: Settings, options: argparse.Namespace, deadline: Deadl
     tables = (options.table,) if options.table else TABLES
     database = options.from_database or settings.database
     backup = find_backup(options.source, database, deadline, tables)
-    plan = plan_restore(backup, tables, replace=options.replace)
+    plan = RestorePlan(tables, options.replace, backup.statements(), backup)
     _show(
-        into | {"source": plan.address},
+        into | {"source": backup.address},
         {"database": backup.manifest.database, "taken_at": backup.manifest.taken_at}
         | {"age": age_in_words(backup.age)},
         now,
@@ -42,8 +43,10 @@ def run_restore(settings: Settings, options: argparse.Namespace, deadline: Deadl
 def run_import(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Imports CSV files, and prints what became of each table; returns the exit status."""
     into, now = _look(settings, deadline)
-    plan = plan_import(options.source, options.max_invalid, deadline, replace=options.replace)
-    _show(into | {"source": plan.address}, {}, now, dict.fromkeys(plan.tables))
+    folder = folders.find(options.source, deadline)
+    files, statements = csv_files.find_files(folder), csv_files.statements()
+    plan = ImportPlan(TABLES, options.replace, statements, folder, files, options.max_invalid)
+    _show(into | {"source": folder.address}, {}, now, dict.fromkeys(TABLES))
     return _load(settings, options, deadline, plan, importing.check, importing.import_files)
 
 

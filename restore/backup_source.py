@@ -29,11 +29,7 @@ from restore.sql_text import PrintedRow
 
 
 class Backup:
-    """A backup in a folder that was listed; its age counts from the time by which it is ordered.
-
-    Raises:
-        BadSource: it has no manifest that can be read.
-    """
+    """A backup in a folder that was listed; raises BadSource if its manifest can't be read."""
 
     def __init__(self, found: BackupFolder) -> None:
         if not found.manifest:
@@ -124,11 +120,6 @@ class Backup:
                 yield {name: printed(value) for name, value in record.items()}
             self._check_rows(stored, rows)
 
-    def invalid_addresses(self, table: str) -> str:
-        """The addresses of a table's invalid records."""
-        names = [each.name for each in self.manifest.tables[table].invalid_objects]
-        return " ".join(self.address + name for name in names)
-
     @contextlib.contextmanager
     def _open(self, stored: StoredFile) -> Iterator[io.BufferedReader]:
         """Opens a file; the end of the block compares its checksum, even after an exception.
@@ -175,6 +166,5 @@ def _check_sum(where: str, stored: StoredFile, reader: Reader) -> None:
     if reader.bytes != stored.bytes:
         raise BadSource(f"{where} has {reader.bytes} bytes, its manifest says {stored.bytes}")
     if reader.crc32c != stored.crc32c:
-        raise BadSource(
-            f"{where} has the CRC32C {reader.crc32c}, its manifest says {stored.crc32c}"
-        )
+        found = reader.crc32c
+        raise BadSource(f"{where} has the CRC32C {found}, its manifest says {stored.crc32c}")

@@ -15,10 +15,10 @@ from hiring.avro.columns import ColumnChunk, from_values, split
 from hiring.avro.encoding import keep_freed_memory
 from hiring.avro.schema import Column
 from hiring.errors import RowRefused
-from hiring.mysql.connection import Connection
 from hiring.mysql.packets import Ints, Words, read_rows
 from hiring.mysql.server_errors import translate
-from hiring.mysql.statements import keep_alive, quote
+from hiring.mysql.statements import quote
+from hiring.pipeline import read_ahead
 from hiring.progress import Progress, status
 from restore import sql_text
 from restore.digest import Digests, digests, row_hashes
@@ -28,7 +28,6 @@ MOST_HASHES = 4_000_000
 """Hashes of rows in memory at once, 32 MB; of more rows, a part at a time is compared."""
 MOST_SHOWN = 80
 """Characters of a value in a message."""
-NO_HASHES = np.zeros(0, np.uint64)
 
 Blocks = Iterable[list[ColumnChunk]]
 
@@ -107,7 +106,7 @@ def _lost_rows(
     columns = inserter.filled
     for hashes, _ in _lost_hashes(inserter, columns, read):
         first = 0
-        for chunks in _kept_alive(inserter.connection, read() if len(hashes) else ()):
+        for chunks in read_ahead(iter(read() if len(hashes) else ()), inserter.connection):
             filled = chunks[: len(columns)]
             for place in np.flatnonzero(np.isin(row_hashes(columns, filled), hashes)).tolist():
                 yield first + place, [_row_of(chunk, place) for chunk in filled]
@@ -118,49 +117,33 @@ def _lost_hashes(
     inserter: RowInserter, columns: Sequence[Column], read: Callable[[], Blocks]
 ) -> Iterator[tuple[Words, Ints]]:
     """The hashes of rows that the table does not hold, each with the number of such rows."""
-    table, count = inserter.table, len(inserter.filled)
-    places = [*range(count), *(table.columns.index(column) for column in columns[count:])]
+    places = [inserter.table.columns.index(column) for column in columns]
     parts = np.uint64(1 + inserter.rows // MOST_HASHES)
 
     def hashes(blocks: Blocks, part: np.uint64) -> Words:
-        found = [NO_HASHES]
+        found = [np.zeros(0, np.uint64)]
         for chunks in blocks:
             each = row_hashes(columns, [chunks[place] for place in places])
             found.append(each[each % parts == part])
         return np.concatenate(found)
 
     for part in map(np.uint64, range(int(parts))):
-        expected = hashes(_kept_alive(inserter.connection, read()), part)
-        there = hashes(stored_blocks(inserter), part)
-        yield _subtract(expected, there)
-
-
-def _subtract(some: Words, others: Words) -> tuple[Words, Ints]:
-    """The hashes that are there more often than among others, and how much more often."""
-    values, counts = np.unique(some, return_counts=True)
-    taken, numbers = np.unique(others, return_counts=True)
-    _, places, at = np.intersect1d(values, taken, assume_unique=True, return_indices=True)
-    counts[places] -= numbers[at]
-    return values[counts > 0], counts[counts > 0]
-
-
-def _kept_alive(connection: Connection, blocks: Blocks) -> Iterator[list[ColumnChunk]]:
-    """The blocks; the server closes a connection that is idle meanwhile."""
-    for chunks in blocks:
-        keep_alive(connection)
-        yield chunks
+        ahead = read_ahead(iter(read()), inserter.connection)
+        expected, counts = np.unique(hashes(ahead, part), return_counts=True)
+        there = np.sort(hashes(stored_blocks(inserter), part))
+        counts -= np.searchsorted(there, expected, "right") - np.searchsorted(there, expected)
+        yield expected[counts > 0], counts[counts > 0]
 
 
 def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
     """How a row, without generated columns, differs from the one that has its key, in words."""
-    columns, key = inserter.filled, inserter.table.primary_key
-    values = dict(zip((column.name for column in columns), row, strict=True))
-    if not key or not set(key) <= values.keys():
-        shown = (f"{column.name} {_text(column, values[column.name])}" for column in columns)
-        return f"a row is not there: {', '.join(shown)}"
-    of_key = [column for name in key for column in columns if column.name == name]
-    name = ", ".join(f"{column.name} {_text(column, values[column.name])}" for column in of_key)
-    literal, _ = sql_text.write(sql_text.INSERT, of_key, [values[each] for each in key])
+    key = inserter.table.primary_key
+    cells = {column.name: (column, each) for column, each in zip(inserter.filled, row, strict=True)}
+    has_key = bool(key) and set(key) <= cells.keys()
+    shown = ", ".join(f"{name} {_text(*cells[name])}" for name in (key if has_key else cells))
+    if not has_key:
+        return f"a row is not there: {shown}"
+    literal, _ = sql_text.write(sql_text.INSERT, *zip(*(cells[name] for name in key), strict=True))
     sought = literal[:-1].decode("utf-8", "surrogateescape")
     where = f" WHERE ({', '.join(map(quote, key))}) = {sought}"
     try:
@@ -170,13 +153,13 @@ def difference(inserter: RowInserter, row: list[ColumnChunk]) -> str:
             raise
         found = []  # the key's column cannot even be compared with such a value
     for there in found:
-        for column, one, other in zip(columns, row, there, strict=False):
+        for (column, one), other in zip(cells.values(), there, strict=False):
             if row_hashes([column], [one])[0] != row_hashes([column], [other])[0]:
                 return (
-                    f"column {column.name} of the row with {name} was"
+                    f"column {column.name} of the row with {shown} was"
                     f" {_text(column, one)} and is {_text(column, other)}"
                 )
-    return f"the row with {name} is not there"
+    return f"the row with {shown} is not there"
 
 
 def _row_of(chunk: ColumnChunk, row: int) -> ColumnChunk:

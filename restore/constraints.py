@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection, is_mariadb
-from hiring.mysql.statements import execute, quote, select
+from hiring.mysql.statements import quote, select
 from hiring.progress import status
 from hiring.tables import TABLES
 from hiring.terminal import counted
@@ -51,12 +51,6 @@ class Constraint:
     definition: str | None
     columns: tuple[str, ...] = ()
     lock: str = ""
-
-    def example(self, connection: Connection) -> str:
-        """The values of a foreign key that refer to no row, such as `department_id 7`."""
-        own = ", ".join(f"{quote(self.table)}.{quote(column)}" for column in self.columns)
-        (values,) = select(connection, f"SELECT {own} {self.values} LIMIT 1")
-        return ", ".join(map("{} {}".format, self.columns, values))
 
 
 def foreign_keys(connection: Connection) -> list[Constraint]:
@@ -109,24 +103,12 @@ def _checks(connection: Connection) -> list[Constraint]:
     return found
 
 
-def leave_unchecked(connection: Connection) -> None:
-    """Lets the session insert rows that break a CHECK constraint.
-
-    MySQL cannot do that and does not need it: it never adds a constraint that a row breaks.
-    """
-    if is_mariadb(connection):
-        execute(connection, "SET SESSION check_constraint_checks = 0")
-
-
 def check(connection: Connection, backed_up: Mapping[str, str], filled: Collection[str]) -> None:
     """Checks that no rows break a constraint, except those that a backup had already.
 
-    Args:
-        connection: that filled the tables.
-        backed_up: the CREATE TABLE of each table of a backup. Rows that break a constraint in it
-            broke it when they were backed up: they stay, with a warning.
-        filled: the tables that were filled. Unless all were, no row may break a foreign key,
-            because the rows of the others are of another time.
+    `backed_up` has the CREATE TABLE of each table of a backup. Rows that break a constraint in it
+    broke it when they were backed up: they stay, with a warning. Unless all tables were filled, no
+    row may break a foreign key, because the rows of the others are of another time.
 
     Raises:
         RowRefused: other rows break a constraint; the message names each, and how many rows.
@@ -135,7 +117,9 @@ def check(connection: Connection, backed_up: Mapping[str, str], filled: Collecti
     checks = [each for each in _checks(connection) if each.table in filled]
     for each in [*foreign_keys(connection), *checks]:
         # Millions of rows refer to few others: MariaDB takes seconds to look each row up.
-        if not select(connection, f"SELECT 1 {each.values} LIMIT 1"):
+        own = [f"{quote(each.table)}.{quote(column)}" for column in each.columns]
+        example = select(connection, f"SELECT {', '.join(own) or 1} {each.values} LIMIT 1")
+        if not example:
             continue
         ((rows,),) = select(connection, f"SELECT COUNT(*) {each.rows}")
         verb = f"{each.verb}s" if rows == 1 else each.verb
@@ -145,7 +129,8 @@ def check(connection: Connection, backed_up: Mapping[str, str], filled: Collecti
             status("rows that broke a constraint are restored", "WARNING", reason=reason)
             continue
         if each.columns:
-            reason += f", such as {each.example(connection)}"
+            pairs = map("{} {}".format, each.columns, example[0])
+            reason += f", such as {', '.join(pairs)}"
         refused.append(f"table {each.table}: {reason}")
     if refused:
         raise RowRefused("; ".join(refused))

@@ -54,12 +54,9 @@ class Ids:
 
 
 class Checker:
-    """Finds and counts the valid rows of one file; the counts are those of an `Outcome`.
+    """Finds and counts the valid rows of one file, and adds their ids to those in `valid`.
 
-    Args:
-        table: that they are for.
-        valid: the ids of the valid rows of each table before this one; those of this one are added.
-        insert: for the rows that seem valid; None takes all of them.
+    `insert` is for the rows that seem valid; None takes all. The counts are those of an `Outcome`.
     """
 
     def __init__(self, table: Table, valid: dict[str, Ids], insert: Insert | None = None) -> None:
@@ -67,6 +64,7 @@ class Checker:
         self._valid = valid
         self._ids = valid[table.name] = Ids()
         self._insert = insert
+        self.where = "not stored"
         self.read = self.invalid = self.blanks = self.cut = 0
         self._kinds: Counter[str] = Counter()
         self._examples: dict[str, str] = {}

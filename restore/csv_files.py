@@ -1,10 +1,5 @@
 """The CSV files that an import reads: which they are, their columns, their header, their rows.
 
-    departments.csv   id, department
-    jobs.csv          id, job
-    employees.csv     id, name, datetime, department_id, job_id   (or hired_employees.csv)
-
-Each file may be compressed: `jobs.csv.gz`. The first line may name the columns, in any order.
 Python's csv module reads the rows (RFC 4180, in UTF-8), in bounded memory.
 """
 
@@ -57,11 +52,6 @@ class Line(NamedTuple):
 
     number: int
     fields: list[str]
-
-
-def are_in(folder: SourceFolder) -> bool:
-    """Whether a folder holds any of the files."""
-    return not folder.entries()[0].isdisjoint(name for names in FILES.values() for name in names)
 
 
 def find_files(folder: SourceFolder) -> dict[str, str]:

@@ -3,12 +3,13 @@
 import datetime
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from hiring.avro.mapping import BYTES
 from hiring.avro.schema import Column, Table
-from restore.csv_files import BLANKS, REFERS_TO, WHOLE_NUMBER, Line
+from hiring.storage.folders import SourceFolder
+from restore.csv_files import BLANKS, REFERS_TO, WHOLE_NUMBER, Line, read_lines
 
 BATCH_ROWS = 2000
 BATCH_CHARACTERS = 128 * 1024
@@ -30,12 +31,12 @@ class BrokenRule(ValueError):
     """A field breaks a rule; the message names both."""
 
 
-def batches(table: Table, lines: Iterable[Line]) -> Iterator[list[Row]]:
-    """The rows of a file, some at a time, after the rules for single fields."""
+def batches(table: Table, folder: SourceFolder, file: str) -> Iterator[list[Row]]:
+    """The rows of a table's file, some at a time, judged; errors are those of `read_lines`."""
     rules = {column.name: _rule(column) for column in table.columns}
     batch: list[Row] = []
     characters = 0
-    for line in lines:
+    for line in read_lines(folder, file, table.name):
         batch.append(_row(rules, line))
         characters += sum(map(len, line.fields))
         if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
@@ -112,9 +113,6 @@ ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?[0-5]\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
-# https://dev.mysql.com/doc/refman/8.4/en/datetime.html
-FIRST_TIMESTAMP = datetime.datetime(1970, 1, 1, 0, 0, 1)  # noqa: DTZ001 - UTC throughout
-END_TIMESTAMP = datetime.datetime(2038, 1, 19, 3, 14, 8)  # noqa: DTZ001
 
 
 def _time(column: Column, field: str) -> str:
@@ -132,8 +130,6 @@ def _time(column: Column, field: str) -> str:
         ) from None
     if column.mysql_type == "date":
         return str(value.date())
-    if column.mysql_type.startswith("timestamp") and not FIRST_TIMESTAMP <= value < END_TIMESTAMP:
-        raise BrokenRule(f"{column.name} is outside the range of a TIMESTAMP: {value}")
     if not value.microsecond:
         return str(value)
     digits = re.search(r"\((\d)\)", column.mysql_type)

@@ -3,12 +3,10 @@
 import contextlib
 import datetime
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import db
-from hiring.avro.schema import Table, read_table
+from hiring.avro.schema import read_table
 from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.pipeline import read_ahead
@@ -18,7 +16,7 @@ from hiring.storage.objects import OutputFolder
 from hiring.storage.rows import RecordWriter
 from restore import constraints, transaction
 from restore.csv_check import Checker, Ids, insert_rows
-from restore.csv_files import fit, missing_table, read_lines
+from restore.csv_files import fit, missing_table
 from restore.csv_rules import Row, batches
 from restore.plan import ImportPlan, Outcome
 from restore.row_inserter import RowInserter
@@ -30,23 +28,20 @@ SHOWN_RECORDS = 20
 
 
 def check(settings: Settings, plan: ImportPlan, deadline: Deadline) -> list[Outcome]:
-    """What the import would do, if the table takes each row; no invalid record is stored.
-
-    Raises:
-        BundleError: the import would fail; the message says why.
-    """
-    tables = _check_tables(settings, plan, deadline)
+    """What the import would do if the table takes each row; errors are those of `import_files`."""
+    tables = {
+        table.name: fit(table) for table in transaction.check_tables(settings, deadline, plan)
+    }
     valid: dict[str, Ids] = {}
     checkers = [Checker(tables.get(name) or missing_table(name), valid) for name in plan.tables]
     for checker in checkers:
         with Progress(f"checking {checker.table.name}") as progress:
-            records = _invalid(plan, checker, _batches(plan, checker.table), progress)
-            for record in itertools.islice(records, SHOWN_RECORDS):
-                del record["fields"]
-                status("invalid record", "WARNING", **record)
-            for _ in records:
-                pass
-    return _outcomes(plan, checkers, dict.fromkeys(plan.tables, "not stored"))
+            read = batches(checker.table, plan.folder, plan.files[checker.table.name])
+            for number, record in enumerate(_invalid(plan, checker, read, progress)):
+                if number < SHOWN_RECORDS:
+                    del record["fields"]
+                    status("invalid record", "WARNING", **record)
+    return _outcomes(plan, checkers)
 
 
 def import_files(
@@ -63,7 +58,8 @@ def import_files(
         Unfinished: it is unknown whether the rows are loaded.
     """
     location = settings.require_storage()
-    _check_tables(settings, plan, deadline)
+    for table in transaction.check_tables(settings, deadline, plan):
+        fit(table)
     with (
         tables_created(settings, deadline, plan),
         transaction.loading(settings, deadline, CSV_SQL_MODE, plan) as connection,
@@ -71,33 +67,28 @@ def import_files(
         run = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%fZ}"
         folder = OutputFolder(location, f"invalid/{run}/", connection, deadline)
         valid: dict[str, Ids] = {}
-        checkers, addresses = [], {}
+        checkers: list[Checker] = []
         try:
             for name in plan.tables:
-                inserter = RowInserter(connection, fit(read_table(connection, name)), deadline)
+                inserter = RowInserter(connection, fit(read_table(connection, name)))
                 checker = Checker(inserter.table, valid, functools.partial(insert_rows, inserter))
-                addresses[name] = _insert(plan, checker, folder, inserter)
                 checkers.append(checker)
+                _insert(plan, checker, folder, inserter)
             constraints.check(connection, {}, plan.tables)
         except BaseException:
             folder.remove()
             raise
-        outcomes = _outcomes(plan, checkers, addresses)
+        outcomes = _outcomes(plan, checkers)
         transaction.commit(connection, {}, committing)
     return outcomes
 
 
-def _check_tables(settings: Settings, plan: ImportPlan, deadline: Deadline) -> dict[str, Table]:
-    """The tables that exist, with the columns that the files fill."""
-    with db.own_connection(settings, deadline) as connection:
-        names = transaction.check_tables(connection, plan)
-        return {name: fit(read_table(connection, name)) for name in names}
-
-
-def _insert(plan: ImportPlan, checker: Checker, folder: OutputFolder, inserter: RowInserter) -> str:
-    """Inserts the valid rows of one file; returns the address of the invalid ones."""
+def _insert(
+    plan: ImportPlan, checker: Checker, folder: OutputFolder, inserter: RowInserter
+) -> None:
+    """Inserts the valid rows of one file, and stores the invalid ones."""
     name = checker.table.name
-    read = read_ahead(_batches(plan, checker.table), inserter.connection, inserter.deadline)
+    read = read_ahead(batches(checker.table, plan.folder, plan.files[name]), inserter.connection)
     with (
         contextlib.ExitStack() as opened,
         contextlib.closing(read),
@@ -106,11 +97,7 @@ def _insert(plan: ImportPlan, checker: Checker, folder: OutputFolder, inserter: 
         records = RecordWriter(folder, f"{name}.jsonl", opened)
         for record in _invalid(plan, checker, read, progress):
             records.write(record)
-    return records.address
-
-
-def _batches(plan: ImportPlan, table: Table) -> Iterator[list[Row]]:
-    return batches(table, read_lines(plan.folder, plan.files[table.name], table.name))
+    checker.where = records.address
 
 
 def _invalid(
@@ -124,14 +111,11 @@ def _invalid(
         progress(len(batch))
 
 
-def _outcomes(
-    plan: ImportPlan, checkers: list[Checker], addresses: dict[str, str]
-) -> list[Outcome]:
+def _outcomes(plan: ImportPlan, checkers: list[Checker]) -> list[Outcome]:
     """The counts of all files; raises RowRefused if one has too many invalid rows."""
     outcomes, refused = [], []
     for each in checkers:
-        name, read, invalid = each.table.name, each.read, each.invalid
-        where = addresses[name]
+        name, where, read, invalid = each.table.name, each.where, each.read, each.invalid
         outcomes.append(Outcome(name, read, read - invalid, invalid, where, each.blanks, each.cut))
         if invalid * 100 > plan.most_invalid * read:
             counts = f"{invalid:,} of {read:,} ({each.counted_reasons})"

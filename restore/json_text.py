@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-MAY_BE_DECIMAL = re.compile(rb"\.\d+0(?!\d)|\d[\d.]{15}")
-"""Matches JSON with a DECIMAL that `_number` tells from an INTEGER and a DOUBLE."""
 NO_DOUBLE = re.compile(r"-?(\d+\.\d+0|0\.0{15}\d+|\d{16,}\.0)")
 """MySQL prints no DOUBLE with more zeros; below 1e-15 and from 1e15 on it has an exponent."""
 
@@ -29,7 +27,7 @@ def decimals(text: bytes) -> list[tuple[str, str]]:
     Text that is no JSON has none: the server says what it does not take.
     """
     try:
-        return list(_decimals(_parsed(text), "$")) if MAY_BE_DECIMAL.search(text) else []
+        return list(_decimals(_parsed(text), "$"))
     except (ValueError, RecursionError):
         return []
 

@@ -9,7 +9,6 @@ from hiring.storage import folders, newest
 from hiring.storage.folders import SourceFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.tables import TABLES
-from restore import csv_files
 from restore.backup_source import Backup
 
 NEXT_ID = re.compile(r"^\)[^'\n]*?( AUTO_INCREMENT=(\d+))", re.MULTILINE)
@@ -21,13 +20,11 @@ class Plan:
     """What every load does to the database.
 
     Attributes:
-        address: of the source.
         tables: to fill; the others stay as they are.
         replace: whether to delete their present rows in the same transaction.
         statements: the CREATE TABLE of each table that the source has one for.
     """
 
-    address: str
     tables: tuple[str, ...]
     replace: bool
     statements: dict[str, str]
@@ -38,15 +35,6 @@ class RestorePlan(Plan):
     """The plan of a restore from a backup."""
 
     backup: Backup
-
-    @property
-    def next_ids(self) -> dict[str, int]:
-        """The id of the next row of each table that has a counter and is filled."""
-        return {
-            table: next_id(self.statements[table])
-            for table in self.tables
-            if "AUTO_INCREMENT" in self.statements.get(table, "")
-        }
 
 
 @dataclass(frozen=True)
@@ -91,13 +79,7 @@ def next_id(create_table: str) -> int:
 def find_backup(
     address: str, database: str, deadline: Deadline, tables: tuple[str, ...] = TABLES
 ) -> Backup:
-    """The backup at an address, or the newest one with rows of the tables in a folder of backups.
-
-    Args:
-        address: of a backup, or of a folder of backups.
-        database: whose backups count in a folder of backups.
-        deadline: ends each request, also when the backup is read later.
-        tables: that are to be restored.
+    """The backup at an address, or in a folder of backups a database's newest one with their rows.
 
     Raises:
         BadSource: there is no backup, or none that counts.
@@ -105,35 +87,6 @@ def find_backup(
     """
     folder = folders.find(address, deadline)
     found = newest.find(folder, database, tables)
-    if found is None and csv_files.are_in(folder):
-        raise BadSource(f"{folder.address} holds CSV files, which `import` loads")
     if found is None:
         raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
     return Backup(found)
-
-
-def plan_restore(
-    backup: Backup, tables: tuple[str, ...] = TABLES, *, replace: bool = False
-) -> RestorePlan:
-    """Plans a restore of tables of a backup; `replace`: in place of their rows.
-
-    Raises:
-        BadSource: the backup is incomplete.
-        StorageFailed: Cloud Storage refused or failed.
-    """
-    return RestorePlan(backup.address, tables, replace, backup.statements(), backup)
-
-
-def plan_import(
-    address: str, most_invalid: int, deadline: Deadline, *, replace: bool = False
-) -> ImportPlan:
-    """Plans an import of a folder of CSV files.
-
-    Raises:
-        BadSource: a file is missing, or two are for the same table.
-        StorageFailed: Cloud Storage refused or failed.
-    """
-    folder = folders.find(address, deadline)
-    files = csv_files.find_files(folder)
-    statements = csv_files.statements()
-    return ImportPlan(address, TABLES, replace, statements, folder, files, most_invalid)

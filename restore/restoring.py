@@ -4,17 +4,17 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 
-import db
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.schema import Column, Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import BadSource
+from hiring.mysql.connection import is_mariadb
 from hiring.mysql.statements import execute
 from hiring.progress import Progress, status
 from hiring.settings import Settings
 from restore import comparison, constraints, transaction
 from restore.backup_source import Backup
-from restore.plan import Outcome, RestorePlan
+from restore.plan import Outcome, RestorePlan, next_id
 from restore.row_inserter import OriginalRow, RowInserter, blocks_of, insert_invalid_rows
 from restore.table_creation import statement_of, tables_created
 
@@ -23,11 +23,7 @@ RESTORE_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 
 
 def check(settings: Settings, plan: RestorePlan, deadline: Deadline) -> list[Outcome]:
-    """What the restore would do, if the server stores no invalid record as it was.
-
-    Raises:
-        BundleError: the restore would fail; the message says why.
-    """
+    """What the restore would do if no invalid record comes back; errors are those of `restore`."""
     _check(settings, plan, deadline)
     return [_outcome(plan.backup, name) for name in plan.tables]
 
@@ -37,7 +33,8 @@ def _outcome(backup: Backup, table: str, invalid: int | None = None) -> Outcome:
     stored = backup.manifest.tables[table]
     read = stored.rows + stored.invalid_rows
     invalid = stored.invalid_rows if invalid is None else invalid
-    where = backup.invalid_addresses(table) if invalid else ""
+    names = [each.name for each in stored.invalid_objects] if invalid else []
+    where = " ".join(backup.address + name for name in names)
     return Outcome(table, read, read - invalid, invalid, where)
 
 
@@ -58,13 +55,18 @@ def restore(
         tables_created(settings, deadline, plan),
         transaction.loading(settings, deadline, RESTORE_SQL_MODE, plan) as connection,
     ):
-        constraints.leave_unchecked(connection)
+        if is_mariadb(connection):
+            # MySQL needs no such variable: it never adds a CHECK constraint that a row breaks.
+            execute(connection, "SET SESSION check_constraint_checks = 0")
         tables = [_fit(read_table(connection, name), fields.get(name, ())) for name in plan.tables]
-        outcomes = [
-            _fill(RowInserter(connection, table, deadline), plan.backup) for table in tables
-        ]
+        outcomes = [_fill(RowInserter(connection, table), plan.backup) for table in tables]
         constraints.check(connection, plan.statements, plan.tables)
-        transaction.commit(connection, plan.next_ids, committing)
+        next_ids = {
+            table: next_id(statement)
+            for table, statement in plan.statements.items()
+            if table in plan.tables and "AUTO_INCREMENT" in statement
+        }
+        transaction.commit(connection, next_ids, committing)
     return outcomes
 
 
@@ -74,13 +76,12 @@ def _check(
     """Checks the backup, then the tables; returns the columns of the backup's tables."""
     with Progress("checking", plan.backup.manifest.all_rows(plan.tables)) as progress:
         fields = plan.backup.check(progress, plan.tables)
-    with db.own_connection(settings, deadline) as connection:
-        there = transaction.check_tables(connection, plan)
-        for name in plan.tables:
-            if name in there:
-                _fit(read_table(connection, name), fields.get(name, ()))
-            else:
-                statement_of(plan, name)
+    there = {table.name: table for table in transaction.check_tables(settings, deadline, plan)}
+    for name in plan.tables:
+        if name in there:
+            _fit(there[name], fields.get(name, ()))
+        else:
+            statement_of(plan, name)
     return fields
 
 

@@ -16,7 +16,6 @@ import pymysql
 from hiring.avro.columns import ColumnChunk, from_rows
 from hiring.avro.mapping import BYTES
 from hiring.avro.schema import Column, Table
-from hiring.deadline import Deadline
 from hiring.errors import RowRefused
 from hiring.mysql.connection import Connection
 from hiring.mysql.server_errors import translate
@@ -54,9 +53,8 @@ class RowInserter:
     The table has the columns to fill, then those to compare that the server generates.
     """
 
-    def __init__(self, connection: Connection, table: Table, deadline: Deadline) -> None:
+    def __init__(self, connection: Connection, table: Table) -> None:
         self.connection = connection
-        self.deadline = deadline
         self.table = table
         self.filled = table.without_generated.columns
         columns = ", ".join(quote(column.name) for column in self.filled)
@@ -81,8 +79,7 @@ class RowInserter:
 
     def insert(self, blocks: Iterable[list[ColumnChunk]], progress: CountRows) -> None:
         """Inserts blocks of rows, by column; raises RowRefused if the server refuses a row."""
-        ahead = read_ahead(map(self._prepare, blocks), self.connection, self.deadline)
-        with contextlib.closing(ahead):
+        with contextlib.closing(read_ahead(map(self._prepare, blocks), self.connection)) as ahead:
             for found, lines, statements in ahead:
                 if lines:
                     self._send(partial(self.connection.send_lines, self._load_data, lines))
@@ -97,10 +94,7 @@ class RowInserter:
         columns, chunks = self.filled, chunks[: len(self.filled)]
         if self._may_load_data:
             lines, ends = sql_text.write(sql_text.LINES, columns, chunks)
-            starts = [0, *ends[:-1].tolist()]
-            if max(end - start for start, end in zip(starts, ends.tolist(), strict=True)) <= (
-                LOAD_DATA_ROW_BYTES
-            ):
+            if np.diff(ends, prepend=0).max() <= LOAD_DATA_ROW_BYTES:
                 return found, lines, []
         text, ends = sql_text.write(sql_text.INSERT, columns, chunks)
         return found, b"", list(self._statements(text, ends.tolist()))
@@ -147,12 +141,9 @@ class RowInserter:
 def insert_in_parts(
     connection: Connection, rows: Sequence[RowT], insert: Callable[[Sequence[RowT]], str | None]
 ) -> Iterator[tuple[RowT, str]]:
-    """Inserts rows; yields those that the table does not take, each with the reason.
+    """Inserts rows, at least one; yields those that the table does not take, and why.
 
-    Args:
-        connection: that inserts them.
-        rows: at least one.
-        insert: inserts all rows that it is given, or returns a reason against one of them.
+    `insert` inserts all rows that it is given, or returns a reason against one of them.
     """
     execute(connection, "SAVEPOINT tried_rows")
     reason = insert(rows)

@@ -1,19 +1,19 @@
 """Writes columns of rows as the text of an INSERT, or as the lines that LOAD DATA reads.
 
-Numbers and times become digits a column at a time: first the last digit of all rows, then the digit
+Whole numbers become digits a column at a time: first the last digit of all rows, then the digit
 before it, and so on. Texts stay where they are; only those that need an escape are copied.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from hiring.avro import mapping
 from hiring.avro.buffers import Part, is_utf8, joined, lay_out, part_of, pieces_of
-from hiring.avro.columns import DECIMAL_DIGITS, ColumnChunk, Floats
+from hiring.avro.columns import ColumnChunk, Floats
 from hiring.avro.schema import Column
-from hiring.avro.times import MONTHS
 from hiring.mysql.packets import Ints
 from restore import json_text
 
@@ -63,7 +63,8 @@ def _parts(style: Style, column: Column, chunk: ColumnChunk, after: bytes) -> li
         binary = b"_binary" if kind is mapping.BYTES and style.quote else b""
         return _texts(style, binary + style.quote, chunk, after)
     elif numbers is None:
-        part = _decimals(column, chunk, after)
+        assert content is not None
+        part = joined([_decimal(column, piece) + after for piece in pieces_of(content)])
     elif kind in (mapping.DATE, mapping.DATETIME, mapping.TIMESTAMP):
         part = _times(style.quote, column, chunk, after)
     elif kind in (mapping.FLOAT, mapping.DOUBLE):
@@ -73,7 +74,7 @@ def _parts(style: Style, column: Column, chunk: ColumnChunk, after: bytes) -> li
     else:
         # Quoted, 0 would be the YEAR 2000.
         least = 4 if column.mysql_type.startswith("year") else 1
-        part = _digits(numbers, after, least=least)
+        part = _digits(numbers, after, least)
     if not chunk.nulls.any():
         return [part]
     word = style.null + after
@@ -156,97 +157,58 @@ def _escaped(escaped: bytes, part: Part) -> Part:
     return Part(source, np.cumsum(lengths) - lengths, lengths)
 
 
-# Numbers
+# Numbers and times
 
-_ZERO, _MINUS, _POINT = ord("0"), ord("-"), ord(".")
+
+def _decimal(column: Column, encoded: bytes) -> bytes:
+    assert isinstance(column.type.avro, dict)
+    unscaled = int.from_bytes(encoded, "big", signed=True)
+    value = Decimal(f"{unscaled}E-{column.type.avro['scale']}")
+    return f"{value:f}".encode()
+
+
+_ZERO, _MINUS = ord("0"), ord("-")
 _POWERS = 10 ** np.arange(1, 20, dtype=np.uint64)
 """The smallest numbers with 2, 3, ... digits."""
+_FIRST_DAY, _END = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
 
 
-def _digits(numbers: Ints | Floats, after: bytes, *, scale: int = 0, least: int = 1) -> Part:
-    """Whole numbers as text of at least so many digits; a scale of 2 writes 1234 as 12.34."""
+def _digits(numbers: Ints | Floats, after: bytes, least: int) -> Part:
+    """Whole numbers as text of at least so many digits."""
     numbers = numbers.astype(np.int64, copy=False)
     negative = numbers < 0
     rest = np.where(negative, -numbers, numbers).view(np.uint64)
-    digits = np.maximum(1 + np.searchsorted(_POWERS, rest, side="right"), max(least, scale + 1))
+    digits = np.maximum(1 + np.searchsorted(_POWERS, rest, side="right"), least)
     places = int(digits.max())
-    width = 1 + places + bool(scale) + len(after)
+    width = 1 + places + len(after)
     cells = np.empty((len(numbers), width), np.uint8)
-    at = width - len(after)
-    cells[:, at:] = np.frombuffer(after, np.uint8)
-    for place in range(places):
-        if scale and place == scale:
-            at -= 1
-            cells[:, at] = _POINT
-        at -= 1
+    cells[:, 1 + places :] = np.frombuffer(after, np.uint8)
+    for at in range(places, 0, -1):
         above = rest // np.uint64(10)
         cells[:, at] = rest - above * np.uint64(10) + np.uint64(_ZERO)
         rest = above
-    lengths = digits + bool(scale) + negative + len(after)
+    lengths = digits + negative + len(after)
     starts = np.arange(width, cells.size + width, width) - lengths
     source = cells.reshape(-1)
     source[starts[negative]] = _MINUS
     return Part(source, starts, lengths)
 
 
-def _decimals(column: Column, chunk: ColumnChunk, after: bytes) -> Part:
-    part = chunk.content
-    assert part is not None
-    assert isinstance(column.type.avro, dict)
-    scale = column.type.avro["scale"]
-    longest = int(part.lengths.max())
-    if longest <= 8 and scale <= DECIMAL_DIGITS:
-        return _digits(_whole_numbers(part, longest), after, scale=scale)
-    return joined([_decimal(piece, scale) + after for piece in pieces_of(part)])
-
-
-def _whole_numbers(part: Part, longest: int) -> Ints:
-    """The values of numbers in two's complement, big-endian, of at most eight bytes."""
-    first = part.source.take(part.starts, mode="clip").view(np.int8)
-    numbers = np.where((first < 0) & (part.lengths > 0), np.int64(-1), np.int64(0))
-    for place in range(longest):
-        byte = part.source.take(part.starts + place, mode="clip")
-        numbers = np.where(place < part.lengths, numbers << 8 | byte, numbers)
-    return numbers
-
-
-def _decimal(encoded: bytes, scale: int) -> bytes:
-    number = int.from_bytes(encoded, "big", signed=True)
-    digits = f"{abs(number):0{scale + 1}}"
-    point = len(digits) - scale
-    text = f"{digits[:point]}.{digits[point:]}" if scale else digits
-    return f"{'-' if number < 0 else ''}{text}".encode()
-
-
-# Times
-
-_PAIRS = np.frombuffer(b"".join(b"%02d" % number for number in range(100)), np.uint8).reshape(-1, 2)
-_DATE, _TIME, _FRACTION = b"0000-00-00", b" 00:00:00", b".000000"
-_SECOND = 1_000_000
-_DAY = 24 * 60 * 60 * _SECOND
-
-
 def _times(quote: bytes, column: Column, chunk: ColumnChunk, after: bytes) -> Part:
     assert chunk.numbers is not None
-    days = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
-    template, pairs = _DATE, []
-    if column.type is not mapping.DATE:
-        days, micros = np.divmod(days, _DAY)
-        seconds, fraction = np.divmod(micros, _SECOND)
-        template += _TIME
-        pairs = [(11, seconds // 3600), (14, seconds // 60 % 60), (17, seconds % 60)]
-        if fraction.any():
-            template += _FRACTION
-            pairs += [(20, fraction // 10_000), (22, fraction // 100 % 100), (24, fraction % 100)]
-    if days.min() < MONTHS[0] or days.max() >= MONTHS[-1]:
+    numbers = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
+    is_date = column.type is mapping.DATE
+    times = numbers.astype("M8[D]" if is_date else "M8[us]")
+    if times.min() < _FIRST_DAY or times.max() >= _END:
         raise ValueError("a date is not between the years 1 and 9999")
-    first = days.astype("M8[D]").astype("M8[M]")
-    year, month = np.divmod(first.astype(np.int64) + 1970 * 12, 12)
-    day = days - first.astype("M8[D]").astype(np.int64)
-    pairs += [(0, year // 100), (2, year % 100), (5, month + 1), (8, day + 1)]
-    text = np.frombuffer(quote + template + quote + after, np.uint8)
-    table = np.tile(text, (len(days), 1))
-    for place, value in pairs:
-        at = len(quote) + place
-        table[:, at : at + 2] = _PAIRS[value]
-    return part_of(table, np.full(len(days), len(text)))
+    if not is_date and not (numbers % 1_000_000).any():
+        times = times.astype("M8[s]")
+    texts = np.datetime_as_string(times)
+    width = len(texts[0])
+    cell = np.frombuffer(quote + bytes(width) + quote + after, np.uint8)
+    cells = np.tile(cell, (len(texts), 1))
+    text = cells[:, len(quote) : len(quote) + width]
+    text[:] = texts.astype(f"S{width}").view(np.uint8).reshape(-1, width)
+    if not is_date:
+        text[:, len("2021-11-07")] = ord(" ")  # NumPy writes a T there
+    return part_of(cells, np.full(len(texts), len(cell)))

@@ -16,7 +16,7 @@ from hiring.mysql.server_errors import MISCONFIGURED, translate
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import Settings
-from restore.plan import NEXT_ID, ImportPlan, Plan, RestorePlan, Unfinished
+from restore.plan import NEXT_ID, Plan, RestorePlan, Unfinished
 from restore.transaction import check_empty, has_rows, missing_tables
 
 VARIABLES = {
@@ -64,37 +64,24 @@ def tables_created(settings: Settings, deadline: Deadline, plan: Plan) -> Iterat
             db.check_base_tables(connection, "InnoDB", missing)
             check_empty(connection, missing)
         yield
-    except Unfinished:
-        raise
-    except BaseException:
-        if created:
+    except BaseException as error:
+        if created and not isinstance(error, Unfinished):
             _remove(settings, created)
         raise
 
 
 def statement_of(plan: Plan, table: str) -> str:
-    """The statement that creates a missing table.
-
-    Raises:
-        BadSource: the source has none, or one that does more than that.
-    """
+    """The statement that creates a missing table; BadSource if there is none, or it does more."""
     if table not in plan.statements:
-        raise BadSource(f"table {table} is missing, and {_origin(plan)} has no such table")
+        raise BadSource(f"table {table} is missing, and schema.sql does not create it")
     statement = plan.statements[table]
     # What a bucket holds runs with the operator's rights.
-    fault = None if isinstance(plan, ImportPlan) else create_table.fault(table, statement)
-    if fault:
+    if isinstance(plan, RestorePlan) and (fault := create_table.fault(table, statement)):
         raise BadSource(
-            f"table {table} is missing, and {plan.address}schema.sql does not create it alone:"
-            f" {fault}; create the table, then load again"
+            f"table {table} is missing, and {plan.backup.address}schema.sql does not create it"
+            f" alone: {fault}; create the table, then load again"
         )
     return statement
-
-
-def _origin(plan: Plan) -> str:
-    if isinstance(plan, RestorePlan):
-        return f"the backup of a server {plan.backup.manifest.server_version}"
-    return "restore/schema.sql"
 
 
 def _set_variables(connection: Connection) -> str:
@@ -118,9 +105,9 @@ def _create(connection: Connection, plan: Plan, table: str, hindrances: str) -> 
         if error.args[0] not in MISCONFIGURED and translate(error):
             raise
         raise Misconfigured(
-            f"table {table} is missing, and this server ({connection.server_version}) refuses the"
-            f" statement of {_origin(plan)}: {error.args[1]}{hindrances}; create the table, then"
-            " load again"
+            f"table {table} is missing, and this server ({connection.server_version}) refuses its"
+            f" statement in schema.sql: {error.args[1]}{hindrances}; create the table, then load"
+            " again"
         ) from error
 
 
@@ -177,9 +164,8 @@ def _remove(settings: Settings, tables: list[str]) -> None:
     locks = ", ".join(f"{quote(table)} WRITE" for table in tables)
     stay, reason = tables, "they hold rows by now"
     try:
-        with db.own_connection(
-            settings, Deadline(REMOVAL_SECONDS), foreign_key_checks=0
-        ) as connection:
+        deadline = Deadline(REMOVAL_SECONDS)
+        with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
             execute(connection, f"LOCK TABLES {locks}")
             full = [table for table in tables if has_rows(connection, table)]
             if empty := [quote(table) for table in tables if table not in full]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pymysql
 
 import db
+from hiring.avro.schema import Table, read_table
 from hiring.deadline import Deadline
 from hiring.errors import Misconfigured
 from hiring.mysql.connection import Connection, is_mariadb
@@ -38,27 +39,28 @@ def missing_tables(connection: Connection) -> list[str]:
     return [table for table in TABLES if table not in there]
 
 
-def check_tables(connection: Connection, plan: Plan) -> list[str]:
+def check_tables(settings: Settings, deadline: Deadline, plan: Plan) -> list[Table]:
     """Checks the tables before anything is changed; returns those of the plan that exist.
 
     Raises:
         Misconfigured: the load would not be safe; the message says why.
     """
-    missing = missing_tables(connection)
-    for name in missing:
-        if name not in plan.tables:
-            raise Misconfigured(
-                f"table {name} is missing, and --table {plan.tables[0]} neither creates nor"
-                " fills it: create it, or restore all three tables"
-            )
-    there = [name for name in plan.tables if name not in missing]
-    check_loadable(connection, [name for name in TABLES if name not in missing])
-    if not plan.replace:
-        check_empty(connection, there)
-    return there
+    with db.own_connection(settings, deadline) as connection:
+        missing = missing_tables(connection)
+        for name in missing:
+            if name not in plan.tables:
+                raise Misconfigured(
+                    f"table {name} is missing, and --table {plan.tables[0]} neither creates nor"
+                    " fills it: create it, or restore all three tables"
+                )
+        there = [name for name in plan.tables if name not in missing]
+        _check_loadable(connection, [name for name in TABLES if name not in missing])
+        if not plan.replace:
+            check_empty(connection, there)
+        return [read_table(connection, name) for name in there]
 
 
-def check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> None:
+def _check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> None:
     """Checks that the tables keep inserted rows unchanged and can roll them back.
 
     Raises:
@@ -106,7 +108,7 @@ def loading(
     ) as connection:
         parents = [key.lock for key in constraints.foreign_keys(connection)]
         db.lock_tables(connection, "WRITE", *parents, *_sequence_locks(connection))
-        check_loadable(connection)
+        _check_loadable(connection)
         try:
             if not plan.replace:
                 check_empty(connection, plan.tables)

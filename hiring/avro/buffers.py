@@ -51,7 +51,8 @@ def joined(pieces: Sequence[bytes]) -> Part:
 def pieces_of(part: Part) -> list[bytes]:
     """The piece of each row."""
     spans = zip(part.starts.tolist(), (part.starts + part.lengths).tolist(), strict=True)
-    return [part.source[start:end].tobytes() for start, end in spans]
+    source = part.source.data
+    return [source[start:end].tobytes() for start, end in spans]
 
 
 def is_utf8(texts: Part) -> bool:

@@ -15,7 +15,6 @@ from hiring import logs
 from hiring.avro import container, encoding
 from hiring.avro.mapping import BYTES, RAW
 from hiring.avro.schema import Column, Table
-from hiring.deadline import Deadline
 from hiring.mysql import packets
 from hiring.mysql.connection import Connection
 from hiring.pipeline import Stage
@@ -32,13 +31,12 @@ def store_rows(
     statement: str,
     folder: OutputFolder,
     name: str,
-    deadline: Deadline,
     on_block: Callable[[encoding.Block], None] | None = None,
 ) -> dict[str, Any]:
     """Stores the rows of a statement as one Avro object, and its invalid records as another.
 
     Args:
-        connection: has to be dropped if this fails.
+        connection: read until its deadline; has to be dropped if this fails.
         statement: `table.statement`, or a part of its rows.
         name: of the Avro object in the folder.
         on_block: called with each block in the encoding thread.
@@ -59,8 +57,8 @@ def store_rows(
         of_invalid = opened.enter_context(contextlib.ExitStack())
         invalid = InvalidRecords(table, folder, name, of_invalid)
         output = opened.enter_context(folder.create(name, "application/avro"))
-        compressing = opened.enter_context(Stage("compress", deadline))
-        encoding_stage = opened.enter_context(Stage("encode", deadline))
+        compressing = opened.enter_context(Stage("compress", connection.deadline))
+        encoding_stage = opened.enter_context(Stage("encode", connection.deadline))
         writer = container.Writer(output.write, table.avro_schema)
 
         def encode(received: packets.Rows) -> None:

@@ -334,13 +334,14 @@ def test_invalid_records_of_the_table_are_restored(
 def test_csv_files_are_not_restored(
     tmp_path: Path, database: Database, run_restore: Loader
 ) -> None:
-    """`restore` of a folder of CSV files is status 3, and names the command that loads them."""
+    """`restore` of a folder of CSV files is status 3, and says what it lacks."""
     for name, line in (("departments", "1,A"), ("jobs", "1,B"), ("employees", "")):
         (tmp_path / f"{name}.csv").write_text(f"{line}\n")
     loaded = run_restore(tmp_path, "--table", "departments")
     assert loaded.status == 3
     assert loaded.error == (
-        f"nothing was loaded: {tmp_path}/ holds CSV files, which `import` loads"
+        f"nothing was loaded: {tmp_path}/ is not a backup, which has a manifest.json,"
+        " and holds none"
     )
     assert count(database) == dict.fromkeys(TABLES, 0)
 
