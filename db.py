@@ -36,9 +36,6 @@ LOCK_LIMITS: dict[str, Any] = {"net_write_timeout": 120, "wait_timeout": 60}
 """The same for a session that holds table locks, which block every writer."""
 
 
-# Connections
-
-
 @contextlib.contextmanager
 def _translated_errors() -> Iterator[None]:
     try:

@@ -184,10 +184,8 @@ def run(
     """
     statement = report.statement(several_years=last is not None)
     values = period(first, last or first)
-    if most is None:
-        yield from connection.stream(statement, values)
-        return
-    rows = connection.stream(f"{statement} LIMIT {most + 1}", values)
+    limit = "" if most is None else f" LIMIT {most + 1}"
+    rows = connection.stream(statement + limit, values)
     yield from itertools.islice(rows, most)
     if list(rows):
         counting = f"SELECT COUNT(*) FROM ({statement}) AS counted"

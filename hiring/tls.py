@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hiring.errors import Misconfigured
 
-EXAMPLE = "for example DB_SSL_CA=/secrets/server-ca.pem"
 FAILURES = dict.fromkeys((2, 7, 18, 19, 20, 21), "no certificate of the file has signed it") | {
     9: "it is not valid yet",
     10: "it has expired",
@@ -24,14 +23,12 @@ def read_authorities(path: str) -> str:
         Misconfigured: there are none; no path is shown, since callers of a public report read it.
     """
     try:
-        authorities = Path(path).read_bytes().decode("ascii", "ignore")
-    except OSError as error:
-        raise Misconfigured(f"DB_SSL_CA names no file that can be read; {EXAMPLE}") from error
-    try:
+        authorities = Path(path).read_text("ascii", "ignore")
         verifying_context(authorities, "")
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
         raise Misconfigured(
-            f"DB_SSL_CA names a file without a whole certificate; {EXAMPLE}"
+            "DB_SSL_CA names no file that can be read and has a whole certificate; for example"
+            " DB_SSL_CA=/secrets/server-ca.pem"
         ) from error
     return authorities
 

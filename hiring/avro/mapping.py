@@ -30,9 +30,6 @@ class LostValue(InvalidValue):
     """No restore brings this value back either."""
 
 
-# Values
-
-
 def _decimal(printed: bytes) -> bytes:
     # The unscaled number in two's complement, big-endian; MySQL prints every digit of the scale.
     unscaled = int(printed.replace(b".", b""))
@@ -66,9 +63,6 @@ def _text(printed: bytes) -> str:
         if printed.startswith(RAW):
             raise InvalidValue("its text does not tell its value") from None
         raise LostValue("not valid UTF-8") from None
-
-
-# Types
 
 
 FLOATS = {"float": "<f4", "double": "<f8"}
