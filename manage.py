@@ -89,8 +89,9 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
     command("backup", backups.run_backup, "take a backup, as the function does")
     listed = command("list", backups.run_list, "show every folder among the backups, newest first")
-    listed.add_argument("--long", action="store_true", help="all that the manifest tells")
-    listed.add_argument("--json", action="store_true", help="for programs")
+    listed.add_argument(
+        "--long", "--json", action="store_true", help="all that the manifest tells, as JSON"
+    )
     checked = command("check", backups.run_check, "compare backups with their manifests")
     which = checked.add_mutually_exclusive_group()
     which.add_argument(

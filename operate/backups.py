@@ -11,15 +11,13 @@ from hiring.progress import Progress, answer, answer_json, status
 from hiring.settings import Settings
 from hiring.storage import catalog, folders, newest, retention, storage_client
 from hiring.tables import TABLES
-from hiring.terminal import age_in_words, confirm, counted, fitted, for_shell, table_lines
+from hiring.terminal import age_in_words, confirm, counted, fitted, for_shell
 from operate import endings
 from restore.backup_source import Backup
 
 TERMINAL_WIDTH = 80
 
 NO_RULE = "no rule of KEEP_BACKUPS_DAYS, _WEEKS or _MONTHS is set: all of them stay"
-
-HEADERS = ("backup", "database", "server", "taken at", "age", "rows", "bytes", "invalid", "state")
 
 LOAD = (
     *("load", "--source_format=AVRO", "--use_avro_logical_types"),
@@ -39,10 +37,8 @@ def run_list(settings: Settings, options: argparse.Namespace, deadline: Deadline
     backups = newest.read_all(settings, deadline)
     rules = retention.rules_of_function(settings)
     entries = [_entry(each) for each in retention.decide(backups, rules)]
-    if options.json:
+    if options.long:
         answer_json(entries)
-    elif options.long:
-        answer(*table_lines([_details(each) for each in entries], HEADERS))
     else:
         answer(
             f"{counted(len(entries), 'folder')} in {backups.place.address}",
@@ -73,10 +69,6 @@ def _entry(decision: retention.Decision) -> dict[str, Any]:
     }
 
 
-def _age(entry: dict[str, Any]) -> str:
-    return age_in_words(datetime.timedelta(seconds=entry["age_seconds"]))
-
-
 def _state(entry: dict[str, Any]) -> str:
     """Why the folder stays or goes; without rules, whether it is whole."""
     if entry["why"]:
@@ -89,15 +81,8 @@ def _state(entry: dict[str, Any]) -> str:
 def _line(entry: dict[str, Any]) -> str:
     name = entry["backup"].rstrip("/").rpartition("/")[2]
     rows = counted(sum(entry["rows"].values()), "row") if entry["rows"] else "-"
-    return fitted(f"{name:<23} {rows:>12} {_age(entry):>11} {_state(entry)}", TERMINAL_WIDTH)
-
-
-def _details(entry: dict[str, Any]) -> tuple[object, ...]:
-    rows = ", ".join(f"{table} {number:,}" for table, number in entry["rows"].items())
-    return (
-        *(entry[name] for name in ("backup", "database", "server", "taken_at")),
-        *(_age(entry), rows, entry["bytes"], entry["invalid_rows"], _state(entry)),
-    )
+    age = age_in_words(datetime.timedelta(seconds=entry["age_seconds"]))
+    return fitted(f"{name:<23} {rows:>12} {age:>11} {_state(entry)}", TERMINAL_WIDTH)
 
 
 def run_check(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:

@@ -150,9 +150,7 @@ def test_the_list_shows_every_folder(
     assert first["bytes"] == sum(map(len, bucket.blobs(stored_backup.path(answer)).values()))
     assert (second["backup"].split("/")[-2], second["database"]) == (old, "elsewhere")
     assert (third["complete"], third["fault"]) == (False, "there is no manifest.json")
-    shown = run(bucket, "list", "--long").stdout
-    assert "departments 1, jobs 0, employees 0" in shown
-    assert "there is no manifest.json" in shown
+    assert run(bucket, "list", "--long", DB_NAME=database.name).stdout.count(old) == 1
 
 
 def test_a_line_of_the_list_fits_a_terminal_and_says_why_a_backup_stays(bucket: Bucket) -> None:
@@ -222,7 +220,6 @@ def test_no_name_reaches_a_terminal_raw(bucket: Bucket) -> None:
     for command in (
         ["list"],
         ["list", "--long"],
-        ["list", "--json"],
         ["prune", "--keep-last", "1", "--keep-days", "1", "--dry-run"],
         ["check", "--all", "--quick"],
     ):
