@@ -33,11 +33,8 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 Run = Callable[[Settings, argparse.Namespace, Deadline], int]
-"""Does what a command does before a deadline, and returns its exit status.
+"""Does what a command does, and returns its exit status."""
 
-It raises BundleError where it fails, KeyboardInterrupt also if the operator does not confirm, and
-Unfinished if a load fails at or after its commit.
-"""
 WITHOUT_DATABASE = ("list", "check", "prune", "bigquery")
 
 
@@ -55,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return endings.UNFINISHED
     except BundleError as error:
         ended, reason = error.exit_status, str(error)
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt as error:  # by a signal, or not confirmed
         ended, reason = endings.INTERRUPTED, str(error) or "interrupted"
     except Exception:
         if not is_job():

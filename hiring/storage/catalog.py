@@ -17,6 +17,7 @@ from hiring.progress import status
 from hiring.settings import LONGEST_TASK_SECONDS
 from hiring.storage.folders import ListedFile, SourceFolder
 from hiring.storage.manifest import MANIFEST, Manifest, StoredFile, printed, read_manifest
+from hiring.storage.storage_client import CONNECTIONS
 from hiring.tables import TABLES
 
 BACKUPS = "backups/"
@@ -32,9 +33,6 @@ OWN_NAMES = re.compile(
     re.ASCII,
 )
 """The names that this project gives to the objects of a backup."""
-
-MANIFEST_READERS = 16
-"""Manifests that are read at a time."""
 
 EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
@@ -149,7 +147,7 @@ def read(place: SourceFolder) -> list[BackupFolder]:
         if slash:
             grouped.setdefault(name, {})[inner] = listed
 
-    with ThreadPoolExecutor(MANIFEST_READERS) as readers:
+    with ThreadPoolExecutor(CONNECTIONS) as readers:
         found = [*readers.map(_describe, map(place.folder, grouped), grouped.values())]
     found.sort(key=lambda each: (each.time, each.name), reverse=True)
     for each in found:

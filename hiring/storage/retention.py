@@ -18,14 +18,12 @@ from hiring.storage.catalog import FOLDER_NAME, LONGEST_BACKUP, BackupFolder
 from hiring.storage.folders import CloudFolder
 from hiring.storage.manifest import MANIFEST
 from hiring.storage.newest import Backups, read_all
+from hiring.storage.storage_client import CONNECTIONS
 from hiring.tables import TABLES
 from hiring.terminal import counted
 
 KEPT_BY_THE_FUNCTION = 7
 """Number of newest backups with rows that the function's pruning keeps, whatever their age."""
-
-REMOVERS = 16
-"""Objects that are removed at a time."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def remove(
         return reason
 
     left: dict[str, str] = {}
-    with ThreadPoolExecutor(REMOVERS) as removers:
+    with ThreadPoolExecutor(CONNECTIONS) as removers:
         for is_manifest in (True, False):
             paths = [
                 (folder, name)

@@ -165,16 +165,16 @@ def _as_json(column: Column, value: bytes | None) -> object:
     if value is None:
         return None
     if column.type is BYTES:
-        return {"base64": _base64(value)}
+        return _base64(value)
     if value.startswith(RAW) and value != RAW:
         raw = value.removeprefix(RAW)
         if column.has_members:
             # The byte is no member: a reader of version 1, which knows no number, leaves it out.
-            return {"base64": _base64(RAW), "number": raw.decode()}
-        return {"base64": _base64(raw), "character_set": column.character_set}
+            return _base64(RAW) | {"number": raw.decode()}
+        return _base64(raw) | {"character_set": column.character_set}
     with contextlib.suppress(UnicodeDecodeError):
         return value.decode()
-    return {"base64": _base64(value)}
+    return _base64(value)
 
 
 def printed(value: Any) -> bytes | None:
@@ -193,5 +193,5 @@ def printed(value: Any) -> bytes | None:
     return RAW + content if "character_set" in value else content
 
 
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+def _base64(content: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(content).decode()}

@@ -44,7 +44,7 @@ RETRY_SECONDS = 60
 RETRY_WAIT_SECONDS = 5
 """The longest wait before a repetition."""
 CONNECTIONS = 16
-"""Connections that the client keeps for requests at the same time."""
+"""Requests at the same time, such as for manifests; the client keeps their connections."""
 CLEAN_UP_SECONDS = 5
 """How long removing the objects of a failed backup may take."""
 CANCEL_SECONDS = 3
