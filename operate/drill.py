@@ -52,7 +52,9 @@ def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> 
     """Drills, prints the record, and returns the exit status."""
     location = settings.require_storage()
     address = options.address or f"gs://{location.bucket}/{location.prefix}{BACKUPS}"
-    with _scratch_database(settings, deadline) as (scratch, keeper):
+    # What comes after the deadline: the scratch database goes, and the record is stored.
+    end = Deadline(settings.task_seconds)
+    with _scratch_database(settings, end) as (scratch, keeper):
         started = datetime.datetime.now(datetime.UTC)
         where = {"scratch_database": scratch.database, "server_address": scratch.address}
         status("drill started", **where)
@@ -82,7 +84,7 @@ def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> 
             with _timed(record, "drop"):
                 _drop(keeper, scratch.database)
             content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-            folder = OutputFolder(location, DRILLS, keeper, deadline)
+            folder = OutputFolder(location, DRILLS, keeper, end)
             folder.put(f"{started:%Y%m%dT%H%M%S.%fZ}.json", "application/json", content.encode())
             answer_json(record)
     return 0

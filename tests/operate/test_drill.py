@@ -105,6 +105,23 @@ def test_a_good_drill_proves_the_newest_backup(
     assert 0 <= found["age_days"] < 0.1
 
 
+def test_a_drill_stops_itself_and_says_so(
+    database: Database,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """A drill without time left is status 5; its database goes, and its record is stored."""
+    take_backup()
+    environment.setenv("TASK_TIMEOUT_SECONDS", "61")
+    environment.setattr("hiring.settings.RESERVED_SECONDS", 61)
+    status, record = drill()
+    assert (status, record["result"]) == (5, "stopped after 0 s, the time limit")
+    assert databases(database) == {database.name}
+
+
 def move_a_hire(copy: Path) -> None:
     """Changes one row, so that every checksum fits: department_id 1 becomes 2."""
     with (copy / "employees.avro").open("rb") as file:

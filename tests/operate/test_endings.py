@@ -33,7 +33,6 @@ COMMANDS = [
     ("prune", "--keep-last=1", "--keep-days=0", "--yes"),
     ("restore", "BACKUP"),
     ("import", "CSV"),
-    ("drill",),
     ("bigquery", "BACKUP", "--dataset=x"),
 ]
 
