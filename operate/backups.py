@@ -79,7 +79,7 @@ def _state(entry: dict[str, Any]) -> str:
 
 
 def _line(entry: dict[str, Any]) -> str:
-    name = entry["backup"].rstrip("/").rpartition("/")[2]
+    name = entry["backup"].removesuffix("/").rpartition("/")[2]
     rows = counted(sum(entry["rows"].values()), "row") if entry["rows"] else "-"
     age = age_in_words(datetime.timedelta(seconds=entry["age_seconds"]))
     return fitted(f"{name:<23} {rows:>12} {age:>11} {_state(entry)}", TERMINAL_WIDTH)
@@ -110,8 +110,8 @@ def _chosen(
 ) -> list[catalog.BackupFolder]:
     if options.address:
         folder = catalog.read_one(folders.find_in_cloud(options.address, deadline))
-        if not folder.files:
-            raise BadSource(f"{folder.address} holds no backup")
+        if not folder.own_files:
+            raise BadSource(f"{folder.address} is no backup")
         return [folder]
     backups = newest.read_all(settings, deadline)
     if options.all:

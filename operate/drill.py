@@ -21,7 +21,7 @@ import pymysql
 import db
 import reports
 from hiring.deadline import Deadline
-from hiring.errors import BadSource, Busy
+from hiring.errors import BadSource, BundleError, Busy
 from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import execute, quote, select
@@ -82,11 +82,14 @@ def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> 
             raise
         finally:
             with _timed(record, "drop"):
-                _drop(keeper, scratch.database)
+                _drop(keeper, scratch, end)
             content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-            folder = OutputFolder(location, DRILLS, keeper, end)
-            folder.put(f"{started:%Y%m%dT%H%M%S.%fZ}.json", "application/json", content.encode())
-            answer_json(record)
+            folder = OutputFolder(location, DRILLS, None, end)
+            try:
+                name = f"{started:%Y%m%dT%H%M%S.%fZ}.json"
+                folder.put(name, "application/json", content.encode())
+            finally:
+                answer_json(record)
     return 0
 
 
@@ -110,11 +113,17 @@ def _scratch_database(
         yield scratch, keeper
 
 
-def _drop(keeper: Connection, database: str) -> None:
+def _drop(keeper: Connection, scratch: Settings, deadline: Deadline) -> None:
+    drop = f"DROP DATABASE IF EXISTS {quote(scratch.database)}"
     try:
-        execute(keeper, f"DROP DATABASE {quote(database)}")
-    except pymysql.err.Error as error:
-        status("scratch database left", "WARNING", database=database, reason=str(error.args[-1]))
+        try:
+            execute(keeper, drop)
+        except pymysql.err.Error:  # it waited for hours, in which a connection may be lost
+            with db.own_connection(scratch, deadline) as another:
+                execute(another, drop)
+    except (BundleError, pymysql.err.Error) as error:
+        reason = str(error.args[-1])
+        status("scratch database left", "WARNING", database=scratch.database, reason=reason)
 
 
 def _drill(scratch: Settings, backup: Backup, record: dict[str, Any], deadline: Deadline) -> None:
@@ -185,7 +194,8 @@ def _compare_report(connection: Connection, backup: Backup, stored: StoredFile) 
     Raises:
         BadSource: they differ; the message has the first difference.
     """
-    found = re.fullmatch(r"reports/(.+?)(?:-(\d{4}))?\.ndjson", stored.name)
+    # Version 1 stored a list for 2021, in its first release nothing else; both have a row a line.
+    found = re.fullmatch(r"reports/(.+?)(?:-(2021)\.json|\.ndjson)", stored.name)
     report = next((each for each in reports.REPORTS if found and each.name == found[1]), None)
     if report is None or found is None:
         return None  # of a version that had other reports, or the same rows as a list
@@ -194,15 +204,16 @@ def _compare_report(connection: Connection, backup: Backup, stored: StoredFile) 
     else:
         rows = reports.run(connection, report, reports.FIRST_YEAR, reports.LAST_YEAR)
         columns = ("year", *report.columns)
-    here = reports.as_ndjson(columns, rows)
-    there: Iterator[str] = (line.decode() for line in backup.lines(stored))
+    here = reports.as_objects(columns, rows)
+    there: Iterator[str] = filter(
+        None, (line.decode().strip("[], \n") for line in backup.lines(stored))
+    )
     if str(connection.server_version) != backup.manifest.server_version:
         restored, before = Counter(here), Counter(there)
         here, there = (restored - before).elements(), (before - restored).elements()
     for ours, theirs in itertools.zip_longest(here, there, fillvalue="nothing"):
         if ours != theirs:
             raise BadSource(
-                f"{backup.address}{stored.name} has {theirs.strip()}, the restored tables have"
-                f" {ours.strip()}"
+                f"{backup.address}{stored.name} has {theirs}, the restored tables have {ours}"
             )
     return report.name

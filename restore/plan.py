@@ -88,5 +88,7 @@ def find_backup(
     folder = folders.find(address, deadline)
     found = newest.find(folder, database, tables)
     if found is None:
-        raise BadSource(f"{folder.address} is not a backup, which has a {MANIFEST}, and holds none")
+        raise BadSource(
+            f"{folder.address} is neither a backup, which has a {MANIFEST}, nor a folder of backups"
+        )
     return Backup(found)

@@ -67,7 +67,7 @@ class BackupFolder:
     @property
     def name(self) -> str:
         """The folder's own name."""
-        return self.address.rstrip("/").rpartition("/")[2]
+        return self.address.removesuffix("/").rpartition("/")[2]
 
     @functools.cached_property
     def is_copy(self) -> bool:

@@ -341,6 +341,9 @@ def test_a_missing_backup_is_never_whole(bucket: Bucket) -> None:
     write_backup(bucket, NOW, "elsewhere")
     for arguments in ([], ["--all"], [missing], ["--quick", missing], ["."]):
         assert run(bucket, "check", *arguments).returncode == 3, arguments
+    done = run(bucket, "check", f"gs://{bucket.name}/hiring/backups/")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"gs://{bucket.name}/hiring/backups/ is no backup" in done.stderr
 
 
 def test_a_folder_without_its_manifest_is_not_whole(bucket: Bucket) -> None:
@@ -450,6 +453,16 @@ def test_what_is_not_a_backup_of_this_database_stays(bucket: Bucket) -> None:
         ("by-hand", "has not the name of a backup"),
     ):
         assert f"{name}/ {why}" in done.stdout
+
+
+def test_a_folder_without_a_name_goes_as_others_do(bucket: Bucket) -> None:
+    """A backup that was copied to `backups//` is removed where the prune says so."""
+    old, newest = reversed(write_backups(bucket, (0, 90)))
+    for blob in list(bucket.client.list_blobs(bucket.name, prefix=f"hiring/backups/{old}/")):
+        bucket.client.bucket(bucket.name).rename_blob(blob, blob.name.replace(f"{old}/", "/"))
+    done = run(bucket, "prune", "--keep-last", "1", "--keep-days", "0")
+    assert "1 of 1 folder removed" in done.stdout
+    assert set(folders(bucket)) == {newest}
 
 
 def listed(bucket: Bucket) -> Backups:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ from support import get, some
 from werkzeug.test import Client
 
 import manage
+from hiring.deadline import Deadline
+from hiring.settings import Settings
 from hiring.storage import newest
+from restore import restoring
+from restore.plan import RestorePlan
 
 Backup = Callable[..., dict[str, Any]]
 Drill = Callable[..., tuple[int, dict[str, Any]]]
@@ -215,6 +220,67 @@ def test_a_drill_fails_for_what_checksums_do_not_show(
     assert record["backup"].rstrip("/") == str(copy)
     assert (checksums(database), databases(database)) == (before, {database.name})
     assert get(client, "/backup-data?max_drill_age_days=35")[0] == 503
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_backup_of_version_1_is_compared_with_its_own_reports(
+    database: Database,
+    bucket: Bucket,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    tmp_path: Path,
+    is_damaged: bool,
+) -> None:
+    """Version 1 stored lists for 2021 alone, in its first release nothing else."""
+    copy = stored_backup.download(bucket, take_backup(), tmp_path)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    lists = [each for each in manifest["reports"] if each["name"].endswith(".json")]
+    contents = {}
+    for each in lists:
+        found = json.loads((copy / each["name"]).read_text())
+        listed = [json.dumps(row, ensure_ascii=False) for row in found if row.pop("year") == 2021]
+        each["name"] = each["name"].replace(".json", "-2021.json")
+        contents[each["name"]] = "[" + ",\n ".join(listed[is_damaged:]) + "]\n"
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"reports": lists}))
+    for name, content in contents.items():
+        stored_backup.rewrite(copy, name, content.encode())
+    status, record = drill(str(copy))
+    assert status == (3 if is_damaged else 0), record
+
+
+@pytest.mark.parametrize("what", ["its connection is lost", "its time is over"])
+def test_a_drill_always_cleans_up_and_stores_its_record(
+    database: Database,
+    scratch: str,
+    rows: None,
+    take_backup: Backup,
+    drill: Drill,
+    environment: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """A drill that lost the connection that waited, or ran out of time, drops its database."""
+    take_backup()
+
+    def lose_the_connection(settings: Settings, plan: RestorePlan, deadline: Deadline) -> object:
+        faults.kill_sessions(database)
+        return restore(settings, plan, deadline)
+
+    def take_too_long(settings: Settings, plan: RestorePlan, deadline: Deadline) -> object:
+        while deadline.remaining():
+            time.sleep(0.1)
+        return restore(settings, plan, deadline)
+
+    restore = restoring.restore
+    is_lost = what == "its connection is lost"
+    environment.setattr(restoring, "restore", lose_the_connection if is_lost else take_too_long)
+    environment.setattr("hiring.settings.RESERVED_SECONDS", 58)
+    environment.setenv("TASK_TIMEOUT_SECONDS", "3600" if is_lost else "61")
+    status, record = drill()
+    result = "good" if is_lost else "stopped after 3 s, the time limit"
+    assert (status, record["result"]) == (0 if is_lost else 5, result)
+    assert databases(database) == {database.name}
 
 
 def test_a_drill_without_rights_changes_nothing(
