@@ -157,8 +157,6 @@ def count_rows(connection: Connection, tables: Iterable[str] = TABLES) -> dict[s
     }
 
 
-# Snapshot and locks
-
 TABLE_KINDS = """
 SELECT table_name, table_type, engine
 FROM information_schema.tables

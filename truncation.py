@@ -45,11 +45,7 @@ def truncate(
         Exception: whatever `while_locked` raises; no row is gone.
     """
     with db.own_connection(
-        settings,
-        deadline,
-        **db.LOCK_LIMITS,
-        autocommit=0,
-        multi_statements=True,
+        settings, deadline, **db.LOCK_LIMITS, autocommit=0, multi_statements=True
     ) as connection:
         db.check_base_tables(connection)
         _check_sees_foreign_keys(connection)
