@@ -78,10 +78,6 @@ class Store(Storage):
         self._write_change(bucket_name)
         return created
 
-    def delete_bucket(self, bucket_name: str) -> None:
-        super().delete_bucket(bucket_name)
-        self._write_change(bucket_name)
-
     def check(self, bucket_name: str, file_name: str) -> None:
         """Checks the request's preconditions against the stored object."""
         current = self.objects.get(bucket_name, {}).get(file_name, {})

@@ -1,7 +1,10 @@
 """The distributed backup puts each row into exactly one range."""
 
+import importlib
+
 import pytest
 from conftest import Database
+from engine import needs_spark
 
 import db
 from hiring.avro.schema import read_table
@@ -9,13 +12,15 @@ from hiring.deadline import Deadline
 from hiring.mysql.statements import select
 from hiring.settings import read_settings
 from hiring.tables import TABLES
-from jobs import ranges
+
+pytestmark = needs_spark  # the module imports it
 
 ROWS = 100
 
 
 def split(database: Database, most: int) -> list[list[int]]:
     """The numbers of the rows in each range of `employees`."""
+    backup = importlib.import_module("jobs.distributed_backup")
     settings = read_settings(database.environment)
     with db.snapshot(settings, Deadline(60)) as connection:
         table = read_table(connection, "employees")
@@ -27,7 +32,7 @@ def split(database: Database, most: int) -> list[list[int]]:
                     connection, f"SELECT number FROM employees WHERE {part.condition}"
                 )
             ]
-            for part in ranges.split(connection, table, rows, most)
+            for part in backup.split(connection, table, rows, most)
         ]
 
 
