@@ -655,7 +655,7 @@ def test_the_page_omits_years_that_take_too_long(
     """The page omits the links to years if finding them takes too long, and shows the rest."""
     hire(database, [("A", "a", f"2021-01-01 00:00:{second:02}") for second in range(40)])
     tables = ", ".join(f"employees AS e{number}" for number in range(6))
-    endless = f"SELECT SUM(e1.id + e5.id), %s, %s FROM {tables}"
+    endless = f"SELECT SUM(e1.id + e5.id), %(start)s, %(end)s FROM {tables}"
     environment.setattr(reports, "NEAREST_YEARS", endless)
     page = get(client, QUARTERLY + "?format=html").text
     assert "40 hires in <bdi>A</bdi>." in page
