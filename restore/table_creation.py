@@ -15,7 +15,7 @@ from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.server_errors import MISCONFIGURED, translate
 from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
-from hiring.settings import Settings
+from hiring.settings import RESERVED_SECONDS, Settings
 from restore.plan import NEXT_ID, Plan, RestorePlan, Unfinished
 from restore.transaction import check_empty, has_rows, missing_tables
 
@@ -37,7 +37,6 @@ SELECT character_set_name, collation_name
 FROM information_schema.collations
 WHERE is_default = 'Yes'
 """
-REMOVAL_SECONDS = 60
 
 
 @contextlib.contextmanager
@@ -164,7 +163,7 @@ def _remove(settings: Settings, tables: list[str]) -> None:
     locks = ", ".join(f"{quote(table)} WRITE" for table in tables)
     stay, reason = tables, "they hold rows by now"
     try:
-        deadline = Deadline(REMOVAL_SECONDS)
+        deadline = Deadline(RESERVED_SECONDS)
         with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
             execute(connection, f"LOCK TABLES {locks}")
             full = [table for table in tables if has_rows(connection, table)]
