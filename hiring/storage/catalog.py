@@ -1,8 +1,8 @@
 """The backups in a folder, in their one order, each with what its listing tells.
 
 They are ordered by the earlier of `taken_at` and the time at which Cloud Storage stored the
-manifest: a database server whose clock is ahead must not hide newer backups. A copy in another
-place has `taken_at` alone.
+manifest there: a database server whose clock is ahead must not hide newer backups. A copy is
+stored long after `taken_at`; in a local folder, there is `taken_at` alone.
 """
 
 import datetime
@@ -84,9 +84,12 @@ class BackupFolder:
 
     @property
     def time(self) -> datetime.datetime:
-        """The one time by which backups are ordered; without a manifest, that of the name."""
+        """The one time by which backups are ordered; without a manifest, that of the name.
+
+        No backup, and no copy, was taken later than its manifest came to its place.
+        """
         if self.manifest:
-            return min(self.manifest.time, self.stored or self.manifest.time)
+            return min(self.manifest.time, self.files[MANIFEST].created or self.manifest.time)
         try:
             return datetime.datetime.strptime(self.name, "%Y%m%dT%H%M%S.%f%z")
         except ValueError:
@@ -183,8 +186,11 @@ def _compare_times(folders: list[BackupFolder]) -> None:
         {"backup": each.address, "taken_at": each.manifest.taken_at, "stored_at": printed(stored)}
         for each in folders
         if each.manifest
-        and (stored := each.stored)
-        and not datetime.timedelta(0) <= stored - each.manifest.time <= LONGEST_BACKUP
+        and (stored := each.files[MANIFEST].created)
+        and (
+            stored < each.manifest.time
+            or (stored > each.manifest.time + LONGEST_BACKUP and not each.is_copy)
+        )
     ]
     for each in odd[:1]:
         reason = "a clock was wrong; the earlier time counts"

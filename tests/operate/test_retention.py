@@ -49,7 +49,7 @@ class Taken(NamedTuple):
 
     @property
     def time(self) -> datetime.datetime:
-        return self.taken if self.is_copy else min(self.taken, self.stored)
+        return min(self.taken, self.stored)
 
     def folder(self, number: int) -> BackupFolder:
         """The folder of this backup as it is listed."""

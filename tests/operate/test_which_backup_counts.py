@@ -75,11 +75,12 @@ def test_backups_in_the_order_in_which_they_were_stored_are_no_warning(
     assert told(capsys.readouterr().err, FELL_BACK) == []
 
 
+@pytest.mark.parametrize("is_copy", [False, True])
 def test_a_clock_that_was_ahead_hides_no_backup_from_the_command(
-    database: Database, bucket: Bucket, one_row: None, take_backup: Backup
+    database: Database, bucket: Bucket, one_row: None, take_backup: Backup, is_copy: bool
 ) -> None:
-    """A backup by a clock an hour ahead is not the newest for list, check and prune."""
-    ahead = write_backup(bucket, NOW + HOUR, database.name, is_copy=False)
+    """A backup by a clock an hour ahead, or its copy, is not the newest: list, check and prune."""
+    ahead = write_backup(bucket, NOW + HOUR, database.name, is_copy=is_copy)
     newest = take_backup()["backup"]
     checked = run(bucket, "check", "--quick", DB_NAME=database.name)
     assert checked.stdout == f"whole    {newest}\n"
