@@ -198,17 +198,15 @@ def _times(quote: bytes, column: Column, chunk: ColumnChunk, after: bytes) -> Pa
     assert chunk.numbers is not None
     numbers = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
     is_date = column.type is mapping.DATE
-    times = numbers.astype("M8[D]" if is_date else "M8[us]")
+    times, width = numbers.astype("M8[D]" if is_date else "M8[us]"), 10 if is_date else 26
     if times.min() < _FIRST_DAY or times.max() >= _END:
         raise ValueError("a date is not between the years 1 and 9999")
     if not is_date and not (numbers % 1_000_000).any():
-        times = times.astype("M8[s]")
-    texts = np.datetime_as_string(times)
-    width = len(texts[0])
+        times, width = times.astype("M8[s]"), 19
     cell = np.frombuffer(quote + bytes(width) + quote + after, np.uint8)
-    cells = np.tile(cell, (len(texts), 1))
+    cells = np.tile(cell, (len(times), 1))
     text = cells[:, len(quote) : len(quote) + width]
-    text[:] = texts.astype(f"S{width}").view(np.uint8).reshape(-1, width)
+    text[:] = times.astype(f"S{width}").view(np.uint8).reshape(-1, width)
     if not is_date:
         text[:, len("2021-11-07")] = ord(" ")  # NumPy writes a T there
-    return part_of(cells, np.full(len(texts), len(cell)))
+    return part_of(cells, np.full(len(times), len(cell)))
