@@ -117,7 +117,7 @@ def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]
     Raises:
         Misconfigured: a table is not a base table of InnoDB.
     """
-    # First, because the next statements open the view: neither may be later than the view.
+    # First, because the next statements open the view: time and position may not be later.
     ((taken_at, database, lower_case),) = select(connection, SERVER)
     place = _read_place(connection) if is_mariadb(connection) and not locked else None
     position = "" if place else _read_position(connection)

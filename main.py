@@ -160,7 +160,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     response.add_etag()
     if wanted == HTML:
         response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
-        # After the ETag, which is that of the rows: a 304 keeps the earlier time.
+        # After the ETag, which is of the rows alone: a 304 leaves the earlier time.
         response.set_data(page.dated(content, read_at))
     # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
     response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})

@@ -2,8 +2,8 @@
 
 Each is one statement over the hires of one year or of several, a half-open range of
 `employees.datetime` that an index can answer, grouped before the names are joined. STRAIGHT_JOIN
-keeps that order: left to itself, MariaDB counts the hires of each department again, with as many
-looks into the table as it has rows, and takes five times as long. No table has an alias: under LOCK
+keeps that order: left to itself, MariaDB counts the hires of each department one by one, looks up
+each row by an index, and takes five times as long. No table has an alias: under LOCK
 TABLES, where `backup_first` runs them, MySQL refuses one.
 """
 

@@ -1,7 +1,7 @@
 """Inserts rows into a table, many in one statement, and sums up the digest of all of them.
 
-Rows are sent with LOAD DATA LOCAL if the server allows it, which takes a quarter less of its time,
-else with INSERT. LOAD DATA skips a refused row with only a warning: `comparison` finds it.
+Rows are sent with LOAD DATA LOCAL if the server allows it, which takes it a quarter less time, else
+with INSERT. LOAD DATA skips a refused row with only a warning: `comparison` finds it.
 """
 
 import contextlib

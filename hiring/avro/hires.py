@@ -1,7 +1,7 @@
 """The hires of every year, counted while their rows pass through a backup, and their two reports.
 
 The server takes seconds to count ten million hires; the backup reads them anyway. The server only
-says in which order names come. It counts, too, where this cannot: see `HireCounts`.
+says in which order names come, and counts itself where this module cannot: see `HireCounts`.
 """
 
 from collections.abc import Iterator

@@ -14,11 +14,12 @@ the following; `tests/project/test_private.py` fails where one of the names is g
     _next_seq_id               the number of the next packet, to check that none is missing.
     _sock, _read_timeout, _current_timeout  the socket, and the timeouts that PyMySQL believes in.
     _read_bytes                the rest of a row that is longer than the buffer.
-    _execute_command, _read_packet  a LOAD DATA LOCAL with lines from memory: PyMySQL would send any
-                               file that the server names, and stays unable to.
+    _execute_command, _read_packet  a LOAD DATA LOCAL with lines from memory; PyMySQL's own, which
+                               sends any file that the server names, stays off.
     _force_close               closes a connection whose protocol state is unknown.
     _secure                    whether PyMySQL sends a password as it is where there is no TLS: it
-                               does so on every unix socket, on a forwarded one in vain.
+                               does so on every unix socket; the server refuses that on one
+                               that is forwarded to it.
     _process_auth              refuses what gives the password to a server that nobody verified.
 
 Its private module `_auth` is imported a second time, with cryptography, for the first RSA login.

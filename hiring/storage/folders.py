@@ -1,8 +1,8 @@
 """The reader of a folder: on this machine, or in Cloud Storage.
 
 Both kinds list their files and open them as streams; their errors become the bundle's own. The
-checksum of what Cloud Storage sends is computed before it is decompressed and compared at its end,
-because the client does not notice when a compressed object is cut off.
+checksum is of the bytes as Cloud Storage sends them, still compressed. It is compared when all have
+arrived: the client does not notice when a compressed object is cut off.
 """
 
 import contextlib

@@ -94,7 +94,7 @@ def check(database: Database, table: Table, statement: str) -> Invalid:
     """Compares both paths; returns the invalid rows."""
     with connect(database) as connection:
         fast, fast_invalid, rows = fast_path(connection, table, statement)
-        # What it has left is usable for more.
+        # The connection can be used after all rows were read.
         assert select(connection, "SELECT 1") == [(1,)]
         ((count,),) = select(connection, f"SELECT COUNT(*) FROM ({statement}) AS counted")
         plain, plain_invalid = plain_path(connection, table, statement)

@@ -248,7 +248,7 @@ def test_a_manifest_that_cannot_be_removed_keeps_its_objects(
 ) -> None:
     """A failed backup whose manifest cannot be removed keeps its objects; every row stays."""
     bucket.storage.fail(**MANIFEST_READ, status=403, times=None)
-    # The upload itself looks once.
+    # The upload looks for the manifest once; that look must not fail.
     bucket.storage.fail(**kind, status=status, after=int(kind is MANIFEST_LOOK), times=None)
     assert error(client, f"{TRUNCATE}?backup_first=true") == FAILED
     bucket.storage.heal()

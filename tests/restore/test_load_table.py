@@ -340,8 +340,8 @@ def test_csv_files_are_not_restored(
     loaded = run_restore(tmp_path, "--table", "departments")
     assert loaded.status == 3
     assert loaded.error == (
-        f"nothing was loaded: {tmp_path}/ is not a backup, which has a manifest.json,"
-        " and holds none"
+        f"nothing was loaded: {tmp_path}/ is neither a backup, which has a manifest.json,"
+        " nor a folder of backups"
     )
     assert count(database) == dict.fromkeys(TABLES, 0)
 

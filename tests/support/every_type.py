@@ -190,7 +190,7 @@ def create(database: Database, *, columns: dict[str, str] | None = None) -> None
         columns = columns_of(database.server)
     definitions = ", ".join(f"{quote(name)} {kind}" for name, kind in columns.items())
     database.execute("DROP TABLE IF EXISTS employees")
-    # The reports in a backup read the last four of these columns.
+    # The reports in a backup read datetime, department_id and job_id.
     database.execute(
         "CREATE TABLE employees (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255),"
         f" datetime DATETIME, department_id INT UNSIGNED, job_id INT UNSIGNED, {definitions},"

@@ -1,4 +1,4 @@
-"""Prunes in a child that dies after N requests; reads N and answers the exit status, a line each.
+"""Prunes in a child that dies after N requests: a line of input is an N, one of output its status.
 
 The N-th request is carried out and answered before the child kills itself.
 """
