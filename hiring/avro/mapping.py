@@ -86,6 +86,10 @@ class TypeMapping:
         """The Avro type without its logical type."""
         return self.avro if isinstance(self.avro, str) else str(self.avro["type"])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker of Spark gets its own process's mapping: types are compared by identity."""
+        return read_type, (self.avro,)
+
 
 INT = TypeMapping("int", int)
 LONG = TypeMapping("long", int)

@@ -3,6 +3,7 @@
 import datetime
 import io
 import itertools
+import pickle
 import random
 import struct
 from decimal import Decimal
@@ -435,6 +436,15 @@ def test_each_digit_of_a_decimal_in_json_is_kept(number: Decimal) -> None:
         assert found == [('$[0]."a\\"b"[1]', f"{number:f}")]
     else:
         assert found == []
+
+
+@pytest.mark.parametrize("name", ["int", "varchar(9)", "blob", "datetime(6)", "decimal(9,2)"])
+def test_a_type_is_the_same_on_a_worker(name: str) -> None:
+    """Pickled for a worker of Spark, a type is the one that others are compared with."""
+    kind = type_mapping(name)
+    there = pickle.loads(pickle.dumps(kind))  # noqa: S301 - our own
+    assert there == kind
+    assert "decimal" in name or there is kind
 
 
 @pytest.mark.parametrize("text", ["no json 1.10", "1.10}", "[" * 100_000 + "1.10"])
