@@ -77,6 +77,10 @@ FAMILIES = re.compile(
     "|regexp_|sha|st_|time|to_|trim|utc_|uuid|vec|week"
 )
 """How the names of further such functions begin."""
+KEYS = re.compile(
+    r"(constraint|foreign|fulltext|index|key|period for|primary|spatial|unique|vector key)\b"
+)
+"""How an item that is no column begins."""
 NAMED_FREELY = {"charset", "set", "collate", "using", "partition", "subpartition"}
 """Words before a name without quotes: of a character set, a collation, a kind of index, a part."""
 NEVER = {"select", "directory", "union", "connection", "like", "into", "table", "with"}
@@ -88,11 +92,14 @@ class _Refused(Exception):
 
 
 class _Token(NamedTuple):
-    """A token in lower case, unless it is quoted; `versioned` ones are not read by every server."""
+    """A token, in lower case unless quoted; a comment around it is read `since` a version.
+
+    0 is no comment; MariaDB's own are below 0.
+    """
 
     kind: str = ""
     text: str = ""
-    versioned: bool = False
+    since: int = 0
 
 
 _NOTHING = _Token()
@@ -102,11 +109,19 @@ def fault(table: str, statement: str) -> str | None:
     """Why a statement is not a CREATE TABLE of a table that a restore runs; None where it is."""
     try:
         tokens = list(_tokens(statement))
-        _check(table, tokens)
-        _check(table, [token for token in tokens if not token.versioned])
+        for newest in {0, *(abs(token.since) for token in tokens)}:
+            for mariadb in (False, True):
+                _check(table, [each for each in tokens if _reads(each.since, newest, mariadb)])
     except _Refused as error:
         return str(error)
     return None
+
+
+def _reads(since: int, newest: int, mariadb: bool) -> bool:
+    """Whether a server up to a version reads what stands in a comment."""
+    if mariadb:  # https://mariadb.com/kb/en/comment-syntax/
+        return abs(since) <= newest and not 50700 <= since <= 99999
+    return 0 <= since <= newest
 
 
 def references(statement: str) -> list[str]:
@@ -120,7 +135,7 @@ def references(statement: str) -> list[str]:
 
 
 def _tokens(statement: str) -> Iterator[_Token]:
-    at, versioned = 0, False
+    at, since = 0, 0
     while at < len(statement):
         found = TOKEN.match(statement, at)
         if not found:
@@ -128,14 +143,15 @@ def _tokens(statement: str) -> Iterator[_Token]:
         at, kind, text = found.end(), str(found.lastgroup), found[0]
         is_quoted = kind in ("text", "name")
         if kind in ("begin", "end"):
-            if versioned == (kind == "begin"):
+            if bool(since) == (kind == "begin"):
                 raise _Refused("its comments are not closed, or lie in each other")
-            versioned = not versioned
-        elif is_quoted and versioned and ("*/" in text or "/*" in text):
+            number = int(text.partition("!")[2] or 1) if kind == "begin" else 0
+            since = -number if "M" in text else number
+        elif is_quoted and since and ("*/" in text or "/*" in text):
             raise _Refused("a text in a comment looks like the comment's end")
         elif kind != "blank":
-            yield _Token(kind, text if is_quoted else text.lower(), versioned)
-    if versioned:
+            yield _Token(kind, text if is_quoted else text.lower(), since)
+    if since:
         raise _Refused("its last comment is not closed")
 
 
@@ -144,7 +160,8 @@ def _check(table: str, tokens: list[_Token]) -> None:
         raise _Refused(f"it does not begin with CREATE TABLE {quote(table)} (")
     items, options = _split(tokens[3:])
     for item in items:
-        is_key = item[:1] and item[0].kind == "word" and all(each.text != "check" for each in item)
+        first = " ".join(each.text for each in item[:2] if each.kind == "word")
+        is_key = KEYS.match(first) and all(each.text != "check" for each in item)
         _check_words(item, frozenset(), is_key)
     # MySQL prints the columns of PARTITION BY without quotes.
     columns = frozenset(item[0].text.strip("`").lower() for item in items if item) - NEVER

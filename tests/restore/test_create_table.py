@@ -58,6 +58,17 @@ HOSTILE = {
     "a replacement": "CREATE OR REPLACE TABLE `jobs` (`id` int) ENGINE=InnoDB",
     "a second statement": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB; DROP TABLE `other`",
     "a comment": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB -- as it was",
+    "comments for some": (
+        "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB /*!50000 VALUES */ /*!99999 IN */"
+        " /*!50000 ROW(1, */ /*!99999 COLLATE */ /*!50000 load_file */ /*!99999 binary */"
+        " /*!50000 ('/etc/passwd')) */"
+    ),
+    "a quoted function of a default": (
+        "CREATE TABLE `jobs` (`id` int, date int default `evil`((9))) ENGINE=InnoDB"
+    ),
+    "a quoted function of a generated column": (
+        "CREATE TABLE `jobs` (`id` int, date int as (`evil`(10)) stored) ENGINE=InnoDB"
+    ),
     "a comment for some": "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB /*!50100 SELECT 1 */",
     "the end of a comment": (
         "CREATE TABLE `jobs` (`id` int) ENGINE=InnoDB /*!99999 COMMENT '*/ SELECT 1 -- ' */"
