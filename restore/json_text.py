@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-NO_DOUBLE = re.compile(r"-?(\d+\.\d+0|0\.0{15}\d+|\d{16,}\.0)")
+NO_DOUBLE = re.compile(r"-?(\d+\.\d+0|0\.0{15}\d+|\d{16,}(\.0)?)")
 """MySQL prints no DOUBLE with more zeros; below 1e-15 and from 1e15 on it has an exponent."""
 
 
