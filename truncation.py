@@ -187,9 +187,12 @@ def _hold_rows(
     The connection is asked first, because it may still hold the locks. If it is lost, a new one
     waits for those locks, and so for the end of the statements that the server still runs.
     """
-    another = db.own_connection(settings, Deadline(login.CONNECT_SECONDS))
-    for opened in (contextlib.nullcontext(connection), another):
-        with contextlib.suppress(pymysql.err.Error, BundleError), opened as asked:
+    ways: list[Callable[[], contextlib.AbstractContextManager[Connection]]] = [
+        lambda: contextlib.nullcontext(connection),
+        lambda: db.own_connection(settings, Deadline(login.CONNECT_SECONDS)),
+    ]
+    for way in ways:
+        with contextlib.suppress(pymysql.err.Error, BundleError), way() as asked:
             statement = "SELECT EXISTS (SELECT 1 FROM {})"
             return {
                 table: bool(select(asked, statement.format(quote(table)))[0][0]) for table in tables

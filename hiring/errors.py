@@ -86,7 +86,8 @@ class DatabaseUnavailable(
     """The database server can't be reached, went away, or refuses the login."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the database server is not available: {reason}")
+        prefix = "the database server is not available: "
+        super().__init__(prefix + reason.removeprefix(prefix))  # unpickling passes the message
 
 
 class BackupMissing(BundleError, status=503, code="backup_missing"):

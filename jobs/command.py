@@ -58,5 +58,8 @@ def _read_secret(name: str) -> str:
         answer = session.get(f"{SECRETS_URL}/{name}:access", timeout=SECRET_SECONDS)
         answer.raise_for_status()
     except (google.auth.exceptions.GoogleAuthError, requests.RequestException) as error:
-        raise Misconfigured(f"{name} cannot be read: {type(error).__name__}") from error
+        raise Misconfigured(
+            f"DB_PASS_SECRET: {name} cannot be read ({type(error).__name__}); for example"
+            " DB_PASS_SECRET=projects/my-project/secrets/my-secret/versions/latest"
+        ) from error
     return base64.b64decode(answer.json()["payload"]["data"]).decode()

@@ -252,7 +252,8 @@ def run(workers: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Backs the tables up with Spark's workers.")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="number of tasks; all slots by default"
-    )
-    sys.exit(command.run(functools.partial(run, parser.parse_args().workers)))
+    parser.add_argument("--workers", type=int, default=0, help="tasks; by default all slots")
+    workers = parser.parse_args().workers
+    if workers < 0:
+        parser.error("--workers takes a whole number of at least 1")
+    sys.exit(command.run(functools.partial(run, workers)))

@@ -106,11 +106,15 @@ def _scratch_database(
     # An account without rights on any existing database may use this one.
     anywhere = dataclasses.replace(settings, database="information_schema")
     with db.own_connection(anywhere, deadline, wait_timeout=settings.task_seconds) as keeper:
-        if select(keeper, "SELECT GET_LOCK(%s, 0)", scratch.database) != [(1,)]:
-            raise Busy(f"another drill uses database {scratch.database}")
+        _keep_others_out(keeper, scratch)
         execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
         execute(keeper, f"CREATE DATABASE {quote(scratch.database)}")
         yield scratch, keeper
+
+
+def _keep_others_out(connection: Connection, scratch: Settings) -> None:
+    if select(connection, "SELECT GET_LOCK(%s, 5)", scratch.database) != [(1,)]:
+        raise Busy(f"another drill uses database {scratch.database}")
 
 
 def _drop(keeper: Connection, scratch: Settings, deadline: Deadline) -> None:
@@ -119,7 +123,9 @@ def _drop(keeper: Connection, scratch: Settings, deadline: Deadline) -> None:
         try:
             execute(keeper, drop)
         except pymysql.err.Error:  # it waited for hours, in which a connection may be lost
-            with db.own_connection(scratch, deadline) as another:
+            anywhere = dataclasses.replace(scratch, database="information_schema")
+            with db.own_connection(anywhere, deadline) as another:
+                _keep_others_out(another, scratch)
                 execute(another, drop)
     except (BundleError, pymysql.err.Error) as error:
         reason = str(error.args[-1])

@@ -8,7 +8,6 @@ from decimal import Decimal
 import reports
 from hiring.errors import BadParameter
 from hiring.mysql.connection import Connection
-from hiring.mysql.statements import select
 from pages.names import NAMELESS, Label, labels, plain_words, visible
 from pages.query import QUARTERS, ReportQuery
 
@@ -136,7 +135,7 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         years=reports.years_with_hires(connection, query.first, query.last or query.first),
     )
     if not found.departments:
-        found.empty = not select(connection, "SELECT 1 FROM employees LIMIT 1")
+        found.empty = not list(connection.stream("SELECT 1 FROM employees LIMIT 1", {}))
     elif query.by_quarter:
         opened, found.hidden_jobs = _opened(query, found.departments)
         if opened:

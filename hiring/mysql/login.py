@@ -97,7 +97,10 @@ def connect(
         _begin(connection, settings.database, variables)
     except BaseException as error:
         drop(connection)
-        if isinstance(error, TimedOut):
+        silent = isinstance(error, pymysql.err.Error) and isinstance(
+            error.__context__, TimeoutError
+        )
+        if silent or isinstance(error, TimedOut):
             reason = f"it does not answer in time at {settings.address}"
             raise DatabaseUnavailable(reason) from error
         raise

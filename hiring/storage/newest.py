@@ -4,6 +4,7 @@ A backup counts if it is whole and holds rows. One without rows, such as that of
 truncation, neither hides that backups are missing nor takes the place of one with rows.
 """
 
+import contextlib
 import datetime
 import functools
 import json
@@ -214,7 +215,9 @@ def check_drill_age(settings: Settings, max_age_days: int, deadline: Deadline) -
     database = settings.database
     folder = CloudFolder(settings.require_storage(), deadline).folder(DRILLS.rstrip("/"))
     for name, listed in sorted(folder.files().items(), reverse=True):
-        drill = read_drill(folder.read(name, listed)) if listed.bytes < RECORD_BYTES else None
+        drill = None
+        with contextlib.suppress(BadSource):  # what cannot be read is no drill
+            drill = read_drill(folder.read(name, listed)) if listed.bytes < RECORD_BYTES else None
         if drill is None or drill[0] != database:
             continue
         # A clock that was ahead must not hide that drills are missing.
@@ -238,7 +241,7 @@ def read_drill(content: bytes) -> tuple[str, datetime.datetime] | None:
         taken = datetime.datetime.fromisoformat(record["taken_at"])
         started = datetime.datetime.fromisoformat(record["started_at"])
         counts = record["result"] == GOOD and sum(record["rows"].values()) > 0
-        fresh = started - taken <= FRESH
+        fresh = started.tzinfo is not None and started - taken <= FRESH
         return (str(record["database"]), started) if counts and fresh else None
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # anyone who may write to the bucket may have put anything there

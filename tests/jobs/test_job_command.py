@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pickle
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,7 @@ import google.auth
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from hiring.errors import Misconfigured
+from hiring.errors import DatabaseUnavailable, Misconfigured
 from jobs import command
 
 SECRET = "projects/acme/secrets/hiring-reports-password/versions/latest"
@@ -64,7 +65,10 @@ def test_a_secret_that_may_not_be_read_is_named(
     environment.setenv("DB_PASS_SECRET", name)
     with pytest.raises(Misconfigured) as raised:
         command.database_settings()
-    assert str(raised.value) == f"{name} cannot be read: HTTPError"
+    assert str(raised.value) == (
+        f"DB_PASS_SECRET: {name} cannot be read (HTTPError); for example"
+        " DB_PASS_SECRET=projects/my-project/secrets/my-secret/versions/latest"
+    )
 
 
 def test_without_a_secret_the_password_is_a_setting(environment: pytest.MonkeyPatch) -> None:
@@ -91,3 +95,10 @@ def test_any_other_error_is_a_traceback_in_one_line(capsys: pytest.CaptureFixtur
     line = json.loads(capsys.readouterr().err)
     assert (line["severity"], line["code"]) == ("ERROR", "internal")
     assert line["stack_trace"].endswith("IndexError: list index out of range\n")
+
+
+def test_an_error_of_a_worker_reads_the_same_on_the_driver() -> None:
+    """Pickled, an error keeps its sentence."""
+    error = DatabaseUnavailable("it has too many connections")
+    there = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert str(there) == "the database server is not available: it has too many connections"

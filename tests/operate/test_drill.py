@@ -107,6 +107,13 @@ def test_a_good_drill_proves_the_newest_backup(
     (name,) = bucket.blobs("hiring/drills/")
     assert (status, found["drill"]) == (200, f"gs://{bucket.name}/{name}")
     assert 0 <= found["age_days"] < 0.1
+    # What makes no sense beside it is passed over.
+    no_zone = record | {"taken_at": "2099-01-01T00:00:00", "started_at": "2099-01-01T00:00:00"}
+    bucket.blob("hiring/drills/a.json").upload_from_string(json.dumps(no_zone))
+    no_gzip = bucket.blob("hiring/drills/b.json")
+    no_gzip.content_encoding = "gzip"
+    no_gzip.upload_from_string(b"no gzip")
+    assert get(client, "/backup-data?max_drill_age_days=35")[1]["drill"] == found["drill"]
 
 
 def test_a_drill_stops_itself_and_says_so(
