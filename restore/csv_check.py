@@ -1,6 +1,6 @@
 """Finds the valid rows of CSV files: new ids, references to valid rows, rows that the table takes.
 
-Even in strict mode the server changes some values without a word: each row is read back.
+Even in strict mode, the server changes some values without a warning, so each row is read back.
 """
 
 import itertools

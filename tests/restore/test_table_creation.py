@@ -224,20 +224,33 @@ def test_a_foreign_key_without_its_index_is_created_so(
     assert created(database) == before
 
 
+@pytest.fixture
+def when_created(environment: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
+    """Has a function called with each comparison's arguments, after a table is created."""
+    compare = table_creation._compare
+
+    def install(act: Callable[..., None]) -> None:
+        def both(*arguments: Any) -> None:
+            compare(*arguments)
+            act(*arguments)
+
+        environment.setattr(table_creation, "_compare", both)
+
+    return install
+
+
 def test_created_tables_with_rows_stay_and_are_named(
     empty_database: Database,
     run_restore: Loader,
     take_backup: Backup,
-    environment: pytest.MonkeyPatch,
+    when_created: Callable[[Callable[..., None]], None],
 ) -> None:
     """A new table into which somebody writes rows is refused, stays, and is named in the log."""
-    compare = table_creation._compare
 
-    def write(*arguments: Any) -> None:
-        compare(*arguments)
+    def write(*_: Any) -> None:
         empty_database.execute("INSERT IGNORE INTO jobs VALUES (1, 'Clerk')")
 
-    environment.setattr(table_creation, "_compare", write)
+    when_created(write)
     for options in ([], ["--replace"]):
         loaded = run_restore(take_backup()["backup"], *options, DB_NAME=empty_database.name)
         assert (loaded.status, "jobs already hold rows" in loaded.error) == (2, True), loaded.error
@@ -252,19 +265,17 @@ def test_a_created_table_is_checked_at_once(
     empty_database: Database,
     run_restore: Loader,
     take_backup: Backup,
-    environment: pytest.MonkeyPatch,
+    when_created: Callable[[Callable[..., None]], None],
 ) -> None:
     """A new table that became another engine's is refused and removed, before any row is read."""
-    compare = table_creation._compare
 
     def change(*arguments: Any) -> None:
-        compare(*arguments)
         if "employees" in arguments:
             for key in ("employees_department", "employees_job"):
                 empty_database.execute(f"ALTER TABLE employees DROP FOREIGN KEY {key}")
             empty_database.execute("ALTER TABLE employees ENGINE = MyISAM")
 
-    environment.setattr(table_creation, "_compare", change)
+    when_created(change)
     loaded = run_restore(take_backup()["backup"], DB_NAME=empty_database.name)
     assert (loaded.status, "employees is not InnoDB but MyISAM" in loaded.error) == (2, True)
     assert empty_database.execute("SHOW TABLES") == []
