@@ -6,11 +6,10 @@ checked first. Errors become answers in one place, `_answering`.
 
 import datetime
 import functools
-import io
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import flask
@@ -33,13 +32,10 @@ from hiring.request import (
 )
 from hiring.settings import current_settings
 from pages import page
-from pages.found import read
-from pages.query import CSV, FORMATS, HTML, JSON, NDJSON, REPORT_PARAMETERS, TEXT, read_query
-from pages.spreadsheet import as_csv
-from pages.text import as_text
+from pages.query import CSV, FORMATS, HTML, JSON, REPORT_PARAMETERS, TEXT, read_query
+from pages.rendered import rendered
 
 REPORT_FUNCTIONS = ("quarterly_hired", "hiring_by_department")
-SHOW = {TEXT: as_text, JSON: reports.as_json, NDJSON: reports.as_ndjson, CSV: as_csv}
 
 EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -142,14 +138,7 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     settings, deadline = current_settings(), Deadline(db.REPORT_SECONDS)
     read_at = datetime.datetime.now(datetime.UTC)
     with db.report_connection(settings, deadline) as connection:
-        if wanted == HTML:
-            found = read(connection, query)
-            pieces = page.render(found, request.host, settings.database)
-        else:
-            most = reports.TEXT_ROWS if wanted == TEXT else reports.ANSWER_ROWS
-            rows = reports.run(connection, report, query.first, query.last, most=most)
-            pieces = SHOW[wanted](query.columns, rows)
-        content = _content(pieces, deadline)
+        content = rendered(connection, query, wanted, request.host, settings.database)
     response = flask.Response(content, mimetype=wanted)
     if wanted == CSV:
         name = f"{report.name}-{query.years}.csv"
@@ -165,16 +154,6 @@ def _report(report: reports.Report, request: flask.Request) -> flask.Response:
     # If-Match is for changes: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
     response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})
     return response
-
-
-def _content(pieces: Iterable[str], deadline: Deadline) -> bytes:
-    """An answer in UTF-8, made piece by piece, so that no part of it is there twice."""
-    content = io.BytesIO()
-    for piece in pieces:
-        deadline.remaining()
-        if content.write(piece.encode()) and content.tell() > reports.ANSWER_BYTES:
-            raise reports.too_many()
-    return content.getvalue()
 
 
 def _acceptable(request: flask.Request) -> str:

@@ -180,13 +180,18 @@ def run(
     of one year come after those of the other, each with its year in front.
 
     Raises:
-        TooManyRows: there are more than `most` rows.
+        TooManyRows: there are more than `most` rows, or their names are longer than an answer.
     """
     statement = report.statement(several_years=last is not None)
     values = period(first, last or first)
     limit = "" if most is None else f" LIMIT {most + 1}"
     rows = connection.stream(statement + limit, values)
-    yield from itertools.islice(rows, most)
+    characters = 0
+    for row in itertools.islice(rows, most):
+        characters += sum([len(value) for value in row if isinstance(value, str | bytes)])
+        if most and characters > ANSWER_BYTES:
+            raise too_many()
+        yield row
     if list(rows):
         counting = f"SELECT COUNT(*) FROM ({statement}) AS counted"
         counted = _within(COUNT_SECONDS, connection, counting, values)

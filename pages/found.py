@@ -85,6 +85,12 @@ class Found:
     hidden_jobs: int = 0
     empty: bool = False
 
+    @property
+    def rows(self) -> int:
+        """The number of all rows that were read."""
+        opened = sum(len(each.opened) for each in self.departments)
+        return len(self.departments) + len(self.gone) + opened
+
     @functools.cached_property
     def total(self) -> dict[str, int]:
         """The sums of all departments that are shown."""
@@ -125,7 +131,8 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         for column in ["hires"] if query.last is None else map(str, query.all_years):
             numbers = [each.numbers[column] for each in rows]
             sums[column] = sum(numbers), sum(map(bool, numbers))
-        rows = [each for each in rows if matches(query.filter, each.name)]
+        if query.filter:
+            rows = [each for each in rows if matches(query.filter, each.name)]
     _label(rows)
     found = Found(
         query,

@@ -19,12 +19,8 @@ NARROWEST_NAME = 12
 
 
 def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
-    """Yields the report as a grid; long names are wrapped to fit a terminal.
-
-    Raises:
-        TooManyRows: the names are longer than an answer may be.
-    """
-    shown = list(_bounded(rows))
+    """Yields the report as a grid; long names are wrapped to fit a terminal."""
+    shown = list(rows)
     # Each name and number is printed, measured and padded once, however many rows show it.
     distinct = [{*cells} for cells in zip(*shown, strict=True)] or [set[object]() for _ in columns]
     texts = [{cell: _lines(cell) for cell in cells} for cells in distinct]
@@ -53,15 +49,6 @@ def as_text(columns: Sequence[str], rows: Iterable[ReportRow]) -> Iterator[str]:
         for parts in itertools.zip_longest(*cells):
             yield _line([part or blank for part, blank in zip(parts, blanks, strict=True)])
         yield rule
-
-
-def _bounded(rows: Iterable[ReportRow]) -> Iterator[ReportRow]:
-    characters = 0
-    for row in rows:
-        characters += sum([len(value) for value in row if isinstance(value, str | bytes)])
-        if characters > reports.ANSWER_BYTES:
-            raise reports.too_many()
-        yield row
 
 
 def _width(column: str, texts: dict[object, list[str]]) -> int:
