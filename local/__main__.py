@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, Any, NoReturn
 
 from local import process, sample
 from local.database import DatabaseServer, quote
@@ -44,7 +44,6 @@ SERVE_SECONDS = 30
 def welcome(server: DatabaseServer, storage: str, port: int) -> str:
     """What to do with the running stack."""
     url, env = f"http://localhost:{port}", ENVIRONMENT.relative_to(PROJECT)
-    kind = f"{'MariaDB' if server.is_mariadb else 'MySQL'} {server.version}"
     rows = server.execute(f"SELECT COUNT(*) FROM {DATABASE}.employees")[0][0]
     return f"""
 The four functions, each with a line to try it:
@@ -62,7 +61,7 @@ empty. To get the rows of the newest backup back:
 
 To get the sample data back, stop this and remove {server.folder.relative_to(PROJECT)}.
 
-    database         {kind}, {rows:,} employees; log in as root through {server.socket}
+    database         {server.kind}, {rows:,} employees; log in as root through {server.socket}
     Cloud Storage    STORAGE_EMULATOR_HOST={storage}, bucket {BUCKET}
 
 Ctrl-C stops everything; the data is kept.
@@ -148,32 +147,42 @@ def write_environment(settings: dict[str, str]) -> None:
     ENVIRONMENT.write_text("".join(lines))
 
 
-def serve(port: int) -> NoReturn:
-    """Starts everything, prints how to use it, and waits for `KeyboardInterrupt`.
+def start(
+    parts: contextlib.ExitStack, server: DatabaseServer, emulator: StorageEmulator
+) -> dict[str, str]:
+    """Starts both, with bucket and account; `parts` stops them. Returns the functions' settings."""
+    parts.callback(server.stop)
+    server.start()
+    emulator.start()
+    parts.callback(emulator.stop)
+    emulator.ensure_bucket(BUCKET)
+    return settings_of(server, emulator.url)
 
-    Raises:
-        StackError: a part did not start, or it ended.
-    """
+
+def start_functions(
+    parts: contextlib.ExitStack, port: int, settings: dict[str, str], log: IO[Any]
+) -> "subprocess.Popen[bytes]":
+    """Starts the functions, which `parts` stops; raises a `StackError` if they do not listen."""
+    functions = process.start(
+        [sys.executable, "-m", "local.serve", str(port)],
+        log,
+        folder=PROJECT,
+        environment=os.environ | settings,
+    )
+    parts.callback(process.stop, functions)
+    process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
+    return functions
+
+
+def serve(port: int) -> NoReturn:
+    """Starts everything, prints how to use it, and waits for `KeyboardInterrupt`."""
     check_port(port)
     with contextlib.ExitStack() as parts:
-        server = DatabaseServer(FOLDER / "database")
-        parts.callback(server.stop)
-        server.start()
-        emulator = open_storage()
-        emulator.start()
-        parts.callback(emulator.stop)
-        emulator.ensure_bucket(BUCKET)
-        settings = settings_of(server, emulator.url)
+        server, emulator = DatabaseServer(FOLDER / "database"), open_storage()
+        settings = start(parts, server, emulator)
         write_environment(settings)
         load_sample_once(server, settings)
-        functions = process.start(
-            [sys.executable, "-m", "local.serve", str(port)],
-            sys.stderr,
-            folder=PROJECT,
-            environment=os.environ | settings,
-        )
-        parts.callback(process.stop, functions)
-        process.wait_for_port(functions, port, SERVE_SECONDS, lambda: "their log says more")
+        functions = start_functions(parts, port, settings, sys.stderr)
         print(welcome(server, emulator.url, port), flush=True)
         while functions.poll() is None and server.is_running:
             time.sleep(0.5)

@@ -49,7 +49,8 @@ class DatabaseServer:
     """One server process on one data folder.
 
     Attributes: `socket` (path of the unix socket), `port` (on 127.0.0.1), `version` (such as
-    "9.7" or "10.11"), `is_mariadb`, `log` (path of the server's log).
+    "9.7" or "10.11"), `is_mariadb`, `kind` (such as "MySQL 9.7"), `log` (path of the server's log).
+    What fails raises a `StackError`.
     """
 
     def __init__(
@@ -63,14 +64,12 @@ class DatabaseServer:
         """Prepares a server with further options; nothing is started or written yet.
 
         Data, log and socket go to `folder`; each kind and version of server has its own data there.
-
-        Raises:
-            StackError: the server program is missing or does not print its version.
         """
         self.program = program or find_program()
         self.version, self.is_mariadb = read_version(self.program)
+        self.kind = f"{'MariaDB' if self.is_mariadb else 'MySQL'} {self.version}"
         self.folder = folder.resolve()
-        self.data = self.folder / f"{'mariadb' if self.is_mariadb else 'mysql'}-{self.version}"
+        self.data = self.folder / self.kind.lower().replace(" ", "-")
         self.log = self.folder / "server.log"
         self.socket = socket_path(self.folder)
         self.port = port or process.free_port()
@@ -84,11 +83,7 @@ class DatabaseServer:
         return self._process is not None and self._process.poll() is None
 
     def initialise(self) -> None:
-        """Creates the data folder if it is missing, completely or not at all.
-
-        Raises:
-            StackError: the server's set-up failed.
-        """
+        """Creates the data folder if it is missing, completely or not at all."""
         if self.data.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,11 +108,7 @@ class DatabaseServer:
         return [*tool, "--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
 
     def start(self) -> None:
-        """Starts the server, after creating its data folder if needed, and waits until it answers.
-
-        Raises:
-            StackError: it did not start within START_SECONDS, or is running already.
-        """
+        """Starts the server, with a new data folder if needed, and waits until it answers."""
         self.initialise()
         self._clear_socket()
         command = [
@@ -235,11 +226,7 @@ class DatabaseServer:
 
 
 def find_program() -> str:
-    """The path of the server program: MYSQLD, else mysqld, else mariadbd.
-
-    Raises:
-        StackError: there is none.
-    """
+    """The path of the server program: MYSQLD, else mysqld, else mariadbd."""
     named = os.environ.get("MYSQLD")
     search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_FOLDERS])
     for program in [named] if named else PROGRAMS:
@@ -254,11 +241,7 @@ def find_program() -> str:
 
 
 def find_beside(program: str, tool: str) -> str:
-    """The path of a tool: from the server's installation, else from PATH.
-
-    Raises:
-        StackError: there is none.
-    """
+    """The path of a tool: from the server's installation, else from PATH."""
     installation = Path(program).resolve().parent.parent
     search_path = [str(installation / folder) for folder in ("bin", "scripts")]
     found = shutil.which(tool, path=os.pathsep.join([*search_path, os.environ.get("PATH", "")]))
@@ -268,11 +251,7 @@ def find_beside(program: str, tool: str) -> str:
 
 
 def read_version(program: str) -> tuple[str, bool]:
-    """The server's version ("9.7") and whether it is MariaDB.
-
-    Raises:
-        StackError: the program does not print its version.
-    """
+    """The server's version ("9.7") and whether it is MariaDB."""
     command = [program, "--no-defaults", "--version"]
     printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     version = re.search(r"Ver (\d+\.\d+)", printed)

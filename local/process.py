@@ -65,8 +65,7 @@ def wait_for_port(
 ) -> None:
     """Waits until `process` accepts connections on this port of 127.0.0.1.
 
-    Raises:
-        StackError: the process ended or did not listen in time; with the output that `log` returns.
+    If it does not, in time, raises a `StackError` with the output that `log` returns.
     """
     deadline = time.monotonic() + seconds
     while True:
