@@ -42,21 +42,15 @@ def application() -> WSGIApplication:
 
     @Request.application
     def index(request: Request) -> Response:
-        """Answers all other paths: `/` lists the functions, anything else is 404."""
-        found = request.path in ("", "/")
-        # curl accepts `*/*`: it gets the first of the two.
-        if (
-            found
-            and request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html"
-        ):
-            loader = jinja2.FileSystemLoader([Path(__file__).parent, TEMPLATES])
-            template = jinja2.Environment(loader=loader, autoescape=True).get_template("index.html")
-            style = Markup((TEMPLATES / "report.css").read_text())  # noqa: S704 - a file of our own
-            newest = newest_backup(functions["/backup-data"])
-            page = template.render(url=request.host_url, style=style, newest=newest)
-            return Response(page, mimetype="text/html")
-        listed = "".join(f"{url}\n" for url in ENTRY_POINTS)
-        return Response(listed, 200 if found else 404, mimetype="text/plain")
+        """Answers `/` with a page on the functions, any other path with 404 and their URLs."""
+        if request.path not in ("", "/"):
+            return Response("".join(f"{url}\n" for url in ENTRY_POINTS), 404)
+        loader = jinja2.FileSystemLoader([Path(__file__).parent, TEMPLATES])
+        template = jinja2.Environment(loader=loader, autoescape=True).get_template("index.html")
+        style = Markup((TEMPLATES / "report.css").read_text())  # noqa: S704 - a file of our own
+        newest = newest_backup(functions["/backup-data"])
+        page = template.render(url=request.host_url, style=style, newest=newest)
+        return Response(page, mimetype="text/html")
 
     return DispatcherMiddleware(index, functions)
 
