@@ -21,7 +21,7 @@ import datetime
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,11 @@ def read_history(source: Backup) -> History:
     The month of the backup is not over, so it is left out. Months without hires at the end mean
     that the records end there, not that hiring stopped.
     """
-    departments = {row["id"]: row["department"] for row in _records(source, "departments")}
+    departments = {row["id"]: row["department"] for row in source.records("departments")}
     taken = _month(source.manifest.taken_at)
     counted = Counter(
         (row["department_id"], _month(row["datetime"]))
-        for row in _records(source, "employees")
+        for row in source.records("employees")
         if row["department_id"] in departments and row["datetime"] is not None
     )
     months = [month for _, month in counted if month < taken]
@@ -103,11 +103,6 @@ def read_history(source: Backup) -> History:
         for key in departments
     }
     return History(start, end, taken + 1, departments, hires)
-
-
-def _records(source: Backup, table: str) -> Iterator[dict[str, Any]]:
-    for stored in source.manifest.tables[table].objects:
-        yield from source.records(stored)
 
 
 def _month(moment: object) -> int:

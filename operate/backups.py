@@ -88,13 +88,19 @@ def _line(entry: dict[str, Any]) -> str:
 def run_check(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Checks that all that manifests name is there and undamaged; prints each backup's state.
 
-    Raises:
-        BadSource: there is no backup to check, or at least one is not whole.
+    Raises BadSource if there is no backup, or one is not whole.
     """
     broken = 0
     for folder in _chosen(settings, options, deadline):
         status("checking backup", backup=folder.address)
-        faults = folder.faults or ([] if options.quick else _faults_of_content(folder))
+        faults = folder.faults
+        if not faults and not options.quick:
+            try:
+                source = Backup(folder)
+                with Progress("checking", source.manifest.all_rows()) as progress:
+                    source.check(progress)
+            except BadSource as error:
+                faults = [str(error)]
         for fault in faults:
             status("fault found", "ERROR", backup=folder.address, fault=fault)
         state = "damaged" if faults else "whole" if folder.rows() else "empty"
@@ -126,17 +132,6 @@ def _chosen(
     return chosen
 
 
-def _faults_of_content(folder: catalog.BackupFolder) -> list[str]:
-    """The fault that reading every byte and decoding every row finds, if there is one."""
-    try:
-        source = Backup(folder)
-        with Progress("checking", source.manifest.all_rows()) as progress:
-            source.check(progress)
-    except BadSource as error:
-        return [str(error)]
-    return []
-
-
 def run_prune(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
     """Removes the backups that no rule keeps, and prints why the others stay."""
     backups = newest.read_all(settings, deadline)
@@ -165,10 +160,7 @@ def run_bigquery(_: Settings, options: argparse.Namespace, deadline: Deadline) -
     https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-avro
     """
     folder = folders.find_in_cloud(options.address, deadline)
-    found = catalog.read_one(folder)
-    manifest = found.manifest
-    if not manifest:
-        raise BadSource(f"{folder.address} is not a backup: {found.faults[0]}")
+    manifest = Backup(catalog.read_one(folder)).manifest
     with storage_client.translated(folder.bucket):
         bucket = storage_client.client().get_bucket(
             folder.bucket, timeout=storage_client.TIMEOUT_SECONDS

@@ -133,11 +133,7 @@ def _drop(keeper: Connection, scratch: Settings, deadline: Deadline) -> None:
 
 
 def _drill(scratch: Settings, backup: Backup, record: dict[str, Any], deadline: Deadline) -> None:
-    """Restores the backup, compares its reports, and notes in the record what was done.
-
-    Raises:
-        BundleError, Unfinished: the backup does not come back as it was.
-    """
+    """Restores the backup, compares its reports, and notes in the record what was done."""
     plan = RestorePlan(TABLES, False, backup.statements(), backup)
     plan, record["left_out"] = _within_the_three(plan)
     with _timed(record, "restore"):
@@ -194,11 +190,7 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
 def _compare_report(connection: Connection, backup: Backup, stored: StoredFile) -> str | None:
     """Compares a stored report with that of the restored tables; order counts on one version only.
 
-    Returns:
-        The report's name; None for a file that is not compared.
-
-    Raises:
-        BadSource: they differ; the message has the first difference.
+    Returns its name, or None for a file that is not compared; raises BadSource where they differ.
     """
     # Version 1 stored a list for 2021, in its first release nothing else; both have a row a line.
     found = re.fullmatch(r"reports/(.+?)(?:-(2021)\.json|\.ndjson)", stored.name)

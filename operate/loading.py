@@ -30,13 +30,10 @@ def run_restore(settings: Settings, options: argparse.Namespace, deadline: Deadl
     database = options.from_database or settings.database
     backup = find_backup(options.source, database, deadline, tables)
     plan = RestorePlan(tables, options.replace, backup.statements(), backup)
-    _show(
-        into | {"source": backup.address},
-        {"database": backup.manifest.database, "taken_at": backup.manifest.taken_at}
-        | {"age": age_in_words(backup.age)},
-        now,
-        {name: backup.manifest.all_rows([name]) for name in tables},
-    )
+    manifest = backup.manifest
+    into |= {"source": backup.address, "database": manifest.database}
+    into |= {"taken_at": manifest.taken_at, "age": age_in_words(backup.age)}
+    _show(into, now, {name: manifest.all_rows([name]) for name in tables})
     return _load(settings, options, deadline, plan, restoring.check, restoring.restore)
 
 
@@ -46,7 +43,7 @@ def run_import(settings: Settings, options: argparse.Namespace, deadline: Deadli
     folder = folders.find(options.source, deadline)
     files, statements = csv_files.find_files(folder), csv_files.statements()
     plan = ImportPlan(TABLES, options.replace, statements, folder, files, options.max_invalid)
-    _show(into | {"source": folder.address}, {}, now, dict.fromkeys(TABLES))
+    _show(into | {"source": folder.address}, now, dict.fromkeys(TABLES))
     return _load(settings, options, deadline, plan, importing.check, importing.import_files)
 
 
@@ -88,28 +85,20 @@ def _look(settings: Settings, deadline: Deadline) -> tuple[dict[str, str], dict[
         )
 
 
-def _show(
-    where: dict[str, str],
-    backup: dict[str, str],
-    now: dict[str, int | None],
-    filled: dict[str, int | None],
-) -> None:
+def _show(where: dict[str, str], now: dict[str, int | None], filled: dict[str, int | None]) -> None:
     """Writes what will change: as lines and a table on a terminal, elsewhere as one log line.
 
     Args:
-        where: `into` which database of which `server`, from which `source`.
-        backup: its `database`, `taken_at` and `age`; empty for CSV files.
+        where: `into` which database of which `server`, from which `source`; for a backup also its
+            `database`, `taken_at` and `age`.
         now, filled: rows of each table before and after; None if only reading the files shows it.
     """
     if not sys.stderr.isatty():
-        tables, afterwards = [*filled], now | filled
-        logs.event(
-            "about to load", **where, **backup, tables=tables, now=now, afterwards=afterwards
-        )
+        logs.event("about to load", **where, tables=[*filled], now=now, afterwards=now | filled)
         return
     lines = ["into {into}, {server}".format(**where), "from {source}".format(**where)]
-    if backup:
-        lines.append("     database {database}, taken {taken_at}, {age} ago".format(**backup))
+    if "taken_at" in where:
+        lines.append("     database {database}, taken {taken_at}, {age} ago".format(**where))
 
     def shown(rows: int | None, unknown: str) -> int | str:
         return unknown if rows is None else rows

@@ -94,11 +94,12 @@ class Backup:
                 for chunks in blocks:
                     yield [chunks[place] for place in places]
 
-    def records(self, stored: StoredFile) -> Iterator[dict[str, Any]]:
-        """The rows of an Avro file, by the names of their fields; errors are those of `check`."""
-        with self._open(stored) as stream:
-            for record in fastavro.reader(stream):
-                yield dict(record)
+    def records(self, table: str) -> Iterator[dict[str, Any]]:
+        """A table's rows, by the names of their fields; errors are those of `check`."""
+        for stored in self.manifest.tables[table].objects:
+            with self._open(stored) as stream:
+                for record in fastavro.reader(stream):
+                    yield dict(record)
 
     def invalid_rows(self, table: Table) -> Iterator[tuple[str, PrintedRow]]:
         """A table's invalid records, (origin, values) each; errors are those of `check`."""
