@@ -1,4 +1,1 @@
-"""Jobs for Spark on Dataproc and for Vertex AI: work that one function cannot do.
-
-`submit.sh` submits a job to Google. The functions' upload contains none of this.
-"""
+"""Jobs for Spark on Dataproc and for Vertex AI, which `submit.sh` submits to Google."""

@@ -39,11 +39,7 @@ def run(job: Callable[[], None]) -> int:
 
 
 def database_settings() -> Settings:
-    """The settings of a job that reads the database.
-
-    Raises:
-        Misconfigured: a setting is missing or malformed, or the secret cannot be read.
-    """
+    """The settings of a job that reads the database; Misconfigured if the secret can't be read."""
     environment = dict(os.environ)
     if secret := environment.get("DB_PASS_SECRET"):
         environment["DB_PASS"] = _read_secret(secret)

@@ -182,11 +182,7 @@ def prepare(settings: Settings, location: StorageLocation, workers: int) -> Work
 
 
 def combine(work: Work, stored: dict[int | str, Any]) -> dict[str, Any]:
-    """The manifest, of what the tasks returned.
-
-    Raises:
-        BundleError: the tables could not be locked, or rows are missing.
-    """
+    """The manifest, of what the tasks returned; raises if no lock was had, or rows are missing."""
     if refusal := stored.get("refused"):
         raise refusal
     ranges = list(enumerate(work.ranges))

@@ -69,8 +69,7 @@ def lead(
 def follow(connection: Connection, name: str, task: int) -> None:
     """Opens another task's snapshot, once the tables are locked or could not be.
 
-    Raises:
-        Busy: the first task did not come so far.
+    Raises Busy if the first task did not come so far.
     """
     _take(connection, f"{name} opened {task}", 0)
     _take(connection, f"{name} behind {task}", 0)
@@ -84,9 +83,7 @@ def follow(connection: Connection, name: str, task: int) -> None:
 def lock(opened: contextlib.ExitStack, settings: Settings, deadline: Deadline) -> Connection:
     """Locks the tables for reading on a connection that `opened` then closes.
 
-    Raises:
-        Busy: somebody held them all the time.
-        Misconfigured: the account may not lock them.
+    Raises Busy if somebody held them all the time, Misconfigured if the account may not lock them.
     """
     end = time.monotonic() + LOCKING_SECONDS
     while True:

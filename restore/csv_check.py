@@ -125,8 +125,7 @@ class Checker:
 def insert_rows(inserter: RowInserter, rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """Inserts rows in strict mode; yields each that the table does not take as it is, and why.
 
-    Raises:
-        RowRefused: the server refuses the rows for another reason than their values.
+    Raises RowRefused if the server refuses the rows for another reason than their values.
     """
     columns = inserter.filled
 

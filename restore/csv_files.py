@@ -20,15 +20,10 @@ from hiring.storage.reader import BUFFER_BYTES
 
 SCHEMA = Path(__file__).resolve().parent / "schema.sql"
 
-FILES = {
-    "departments": ("departments.csv", "departments.csv.gz"),
-    "jobs": ("jobs.csv", "jobs.csv.gz"),
-    "employees": (
-        "employees.csv",
-        "hired_employees.csv",
-        "employees.csv.gz",
-        "hired_employees.csv.gz",
-    ),
+STEMS = {
+    "departments": ["departments"],
+    "jobs": ["jobs"],
+    "employees": ["employees", "hired_employees"],
 }
 CSV_COLUMNS = {
     "departments": ("id", "department"),
@@ -55,14 +50,11 @@ class Line(NamedTuple):
 
 
 def find_files(folder: SourceFolder) -> dict[str, str]:
-    """The name of each table's file.
-
-    Raises:
-        BadSource: a file is missing, or two are for the same table.
-    """
+    """The name of each table's file; raises BadSource if a table has none, or two."""
     there = folder.entries()[0]
     found = {}
-    for table, names in FILES.items():
+    for table, stems in STEMS.items():
+        names = [stem + ending for ending in (".csv", ".csv.gz") for stem in stems]
         files = [name for name in names if name in there]
         if not files:
             raise BadSource(f"{folder.address} has no {', '.join(names)}")
@@ -131,11 +123,7 @@ def read_lines(folder: SourceFolder, name: str, table: str) -> Iterator[Line]:
 
 
 def parse(where: str, file: io.BufferedReader | io.BytesIO) -> Iterator[Line]:
-    """The rows of a file, without blank lines.
-
-    Raises:
-        BadSource: the file is not CSV, or not UTF-8; the message names the address and the line.
-    """
+    """The rows of a file, without blank lines; raises BadSource if it is not CSV or not UTF-8."""
     # -sig drops the byte-order mark that spreadsheets write. What is not UTF-8 becomes a surrogate,
     # which `encode` refuses: so its line is known.
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")

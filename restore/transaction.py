@@ -42,8 +42,7 @@ def missing_tables(connection: Connection) -> list[str]:
 def check_tables(settings: Settings, deadline: Deadline, plan: Plan) -> list[Table]:
     """Checks the tables before anything is changed; returns those of the plan that exist.
 
-    Raises:
-        Misconfigured: the load would not be safe; the message says why.
+    Raises Misconfigured if the load would not be safe.
     """
     with db.own_connection(settings, deadline) as connection:
         missing = missing_tables(connection)
@@ -61,11 +60,7 @@ def check_tables(settings: Settings, deadline: Deadline, plan: Plan) -> list[Tab
 
 
 def _check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> None:
-    """Checks that the tables keep inserted rows unchanged and can roll them back.
-
-    Raises:
-        Misconfigured: one is not of InnoDB, has a trigger, or a fourth table refers to it.
-    """
+    """Checks that the tables keep inserted rows unchanged and can roll them back."""
     db.check_base_tables(connection, "InnoDB", tables)
     for table, trigger in select(connection, TRIGGERS, TABLES):
         raise Misconfigured(f"table {table} has a trigger, {trigger}, which a load would fire")
