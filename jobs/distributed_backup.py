@@ -202,8 +202,7 @@ def take(
 ) -> None:
     """Takes the backup, in several attempts where workers fail.
 
-    Raises:
-        Exception: the backup failed; no manifest is left, and as far as possible no object.
+    An exception leaves no manifest, and as far as possible no object.
     """
     given_up: list[OutputFolder] = []
     started = time.monotonic()

@@ -40,11 +40,8 @@ def lead(
 ) -> tuple[dict[str, Any], BundleError | None]:
     """Opens the first task's snapshot, while the tables are locked and all others open theirs.
 
-    Returns:
-        The head of the manifest, or why the tables could not be locked.
-
-    Raises:
-        BundleError: another task did not open its snapshot, or the lock was lost.
+    Returns the head of the manifest, or why the tables could not be locked. Raises a BundleError if
+    another task did not open its snapshot, or the lock was lost.
     """
     for task in range(1, tasks):
         _take(connection, f"{name} gate {task}", 0)

@@ -232,11 +232,9 @@ def find_program() -> str:
     for program in [named] if named else PROGRAMS:
         if found := shutil.which(program, path=search_path):
             return str(Path(found).absolute())
-    if named:
-        raise StackError(f"MYSQLD names {named!r}, which is not a program")
     raise StackError(
-        "no database server found: install mariadb-server-core and mariadb-client-core,"
-        " or name a mysqld in MYSQLD"
+        f"found no program {named or ' or '.join(PROGRAMS)}: install mariadb-server-core and"
+        " mariadb-client-core, or name a mysqld in MYSQLD"
     )
 
 

@@ -97,11 +97,7 @@ def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> 
 def _scratch_database(
     settings: Settings, deadline: Deadline
 ) -> Iterator[tuple[Settings, Connection]]:
-    """Makes an empty scratch database, for one drill at a time.
-
-    Yields:
-        The settings for it, and the connection that keeps other drills out.
-    """
+    """An empty scratch database: its settings, and the connection that keeps other drills out."""
     scratch = dataclasses.replace(settings, database=f"{settings.database}{SCRATCH}")
     # An account without rights on any existing database may use this one.
     anywhere = dataclasses.replace(settings, database="information_schema")

@@ -108,10 +108,8 @@ def check(connection: Connection, backed_up: Mapping[str, str], filled: Collecti
 
     `backed_up` has the CREATE TABLE of each table of a backup. Rows that break a constraint in it
     broke it when they were backed up: they stay, with a warning. Unless all tables were filled, no
-    row may break a foreign key, because the rows of the others are of another time.
-
-    Raises:
-        RowRefused: other rows break a constraint; the message names each, and how many rows.
+    row may break a foreign key, because the rows of the others are of another time. For other rows
+    it raises RowRefused, which names each constraint, and how many rows break it.
     """
     refused = []
     checks = [each for each in _checks(connection) if each.table in filled]

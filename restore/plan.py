@@ -81,9 +81,7 @@ def find_backup(
 ) -> Backup:
     """The backup at an address, or in a folder of backups a database's newest one with their rows.
 
-    Raises:
-        BadSource: there is no backup, or none that counts.
-        StorageFailed: Cloud Storage refused or failed.
+    Raises BadSource if there is none, or none that counts.
     """
     folder = folders.find(address, deadline)
     found = newest.find(folder, database, tables)

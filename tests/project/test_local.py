@@ -242,7 +242,7 @@ def test_an_interrupted_set_up_is_repeated(tmp_path: Path) -> None:
 def test_a_missing_server_is_an_error_with_advice(environment: pytest.MonkeyPatch) -> None:
     """A wrong MYSQLD is an error that names it; without any server, the error names packages."""
     environment.setenv("MYSQLD", "/no/such/mysqld")
-    with pytest.raises(StackError, match="MYSQLD names '/no/such/mysqld'"):
+    with pytest.raises(StackError, match="found no program /no/such/mysqld: "):
         find_program()
     environment.delenv("MYSQLD")
     environment.setenv("PATH", "/nowhere")
