@@ -5,6 +5,7 @@ commands share it too.
 """
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -242,4 +243,26 @@ def check_not_referenced(connection: Connection) -> None:
         raise Misconfigured(
             f"the rows of {schema}.{table} would be orphaned:"
             f" its foreign key {constraint} refers to {referenced}"
+        )
+
+
+EVERYWHERE = re.compile(r"GRANT (.+, )?(REFERENCES|ALL PRIVILEGES)(, .+)? ON \*\.\* TO ")
+EXCEPT = re.compile(r"REVOKE (?:.+, )?REFERENCES(?:, .+)? ON `(.+)`\.\* FROM ")
+SYSTEM_SCHEMAS = {"mysql", "sys", "performance_schema", "information_schema"}
+
+
+def check_sees_foreign_keys(connection: Connection) -> None:
+    """Checks that the server shows every foreign key to the account, in whichever schema.
+
+    It hides those of tables on which the account has no right. SHOW GRANTS has the rights of the
+    active roles too: https://dev.mysql.com/doc/refman/8.4/en/show-grants.html
+    """
+    grants = [line for (line,) in select(connection, "SHOW GRANTS")]
+    revoked = [found[1] for found in map(EXCEPT.match, grants) if found]
+    hidden = [schema for schema in revoked if schema not in SYSTEM_SCHEMAS]
+    if hidden or not any(map(EVERYWHERE.match, grants)):
+        where = f"`{hidden[0]}`" if hidden else "*"
+        raise Misconfigured(
+            "DB_USER may not see every foreign key that refers to the tables; an administrator can"
+            f" GRANT REFERENCES ON {where}.* to it"
         )

@@ -1,6 +1,5 @@
--- The least that each database user needs, a statement a line. Run it as an administrator when the tables
--- are there; put other names in, if yours are others. Make each user first, with SQL too (a user made
--- with `gcloud sql users create` or in the console may do everything on MySQL 8).
+-- The least that each database user needs, a statement a line. Run it, with your names, as an administrator
+-- when the tables are there. Make each user with SQL too: one made by gcloud or in the console may do everything.
 
 -- The two reports read.
 --   CREATE USER hiring_reports@'%' IDENTIFIED BY RANDOM PASSWORD;
@@ -32,13 +31,14 @@ GRANT SELECT ON hiring.jobs TO hiring_jobs@'%';
 GRANT SELECT ON hiring.employees TO hiring_jobs@'%';
 GRANT LOCK TABLES ON hiring.* TO hiring_jobs@'%';
 
--- The job hiring-operate, if you use it: it restores and imports into the three tables. Before it creates a
--- missing one it asks for CREATE; ALTER sets the next id.
+-- The job hiring-operate, if you use it: it restores and imports into the three tables. CREATE makes a missing
+-- one, ALTER sets the next id. TRIGGER and REFERENCES show the triggers and foreign keys that it refuses.
 --   CREATE USER hiring_operate@'%' IDENTIFIED BY RANDOM PASSWORD;
-GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.departments TO hiring_operate@'%';
-GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.jobs TO hiring_operate@'%';
-GRANT SELECT, INSERT, DELETE, CREATE, ALTER, REFERENCES ON hiring.employees TO hiring_operate@'%';
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, TRIGGER ON hiring.departments TO hiring_operate@'%';
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, TRIGGER ON hiring.jobs TO hiring_operate@'%';
+GRANT SELECT, INSERT, DELETE, CREATE, ALTER, TRIGGER ON hiring.employees TO hiring_operate@'%';
 GRANT LOCK TABLES ON hiring.* TO hiring_operate@'%';
+GRANT REFERENCES ON *.* TO hiring_operate@'%';
 
 -- The job hiring-drill, if you use it: the scratch database alone, which it makes and drops.
 --   CREATE USER hiring_drill@'%' IDENTIFIED BY RANDOM PASSWORD;

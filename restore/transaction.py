@@ -54,7 +54,9 @@ def check_tables(settings: Settings, deadline: Deadline, plan: Plan) -> list[Tab
                 )
         there = [name for name in plan.tables if name not in missing]
         _check_loadable(connection, [name for name in TABLES if name not in missing])
-        if not plan.replace:
+        if plan.replace:
+            db.check_sees_foreign_keys(connection)
+        else:
             check_empty(connection, there)
         return [read_table(connection, name) for name in there]
 

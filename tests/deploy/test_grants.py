@@ -9,7 +9,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from conftest import Database, forget_settings
+from conftest import Database, Loader, forget_settings
 from werkzeug.test import Client
 
 import manage
@@ -198,6 +198,37 @@ def test_a_drill_works_with_its_users_rights_and_no_fewer(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DB_USER", "hiring_drill")
         assert (manage.main(["drill"]) == 0) == (not left_out)
+
+
+@pytest.mark.parametrize("hindrance", ["foreign key", "trigger", "unseen"])
+def test_the_operators_user_sees_what_makes_a_load_unsafe(
+    database: Database,
+    grant: Callable[[list[str]], None],
+    take_backup: Callable[..., dict[str, Any]],
+    run_restore: Loader,
+    hindrance: str,
+) -> None:
+    """Its load refuses a trigger, a foreign key from elsewhere, and not to see every such key."""
+    everywhere = "GRANT REFERENCES ON *.* TO hiring_operate@'%'"
+    grant([each for each in STATEMENTS if (hindrance, each) != ("unseen", everywhere)])
+    source = take_backup()["backup"]
+    with referring_table(database, "another") as name:
+        if hindrance == "trigger":
+            database.execute(f"DROP TABLE {name}")
+            database.execute(f"CREATE TABLE {name} (employee INT)")
+            logs = f"FOR EACH ROW INSERT INTO {name} VALUES (OLD.id)"
+            database.execute(f"CREATE TRIGGER log_it AFTER DELETE ON employees {logs}")
+        options = ["--replace", "--yes"]
+        loaded = run_restore(source, *options, DB_USER="hiring_operate", DB_PASS=PASSWORD)
+        assert database.execute(f"SELECT * FROM {name}") == []
+    words = {
+        "foreign key": f"the rows of {name} would be orphaned",
+        "trigger": "table employees has a trigger, log_it",
+        "unseen": "an administrator can GRANT REFERENCES ON *.* to it",
+    }
+    assert loaded.status == 2
+    assert words[hindrance] in loaded.error
+    assert count_rows(database) == ROWS
 
 
 CHANGING = [

@@ -592,6 +592,7 @@ def operator(database: Database) -> Iterator[dict[str, str]]:
     database.execute(
         f"GRANT SELECT, INSERT, DELETE, LOCK TABLES ON {database.name}.* TO operator@'%'"
     )
+    database.execute("GRANT REFERENCES ON *.* TO operator@'%'")
     yield {"DB_USER": "operator", "DB_PASS": PASSWORD}
     database.execute("DROP USER operator@'%'")
 

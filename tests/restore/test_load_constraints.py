@@ -180,6 +180,7 @@ def test_a_default_from_a_sequence_uses_up_no_value(
     database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
     rights = "SELECT, INSERT, DELETE, LOCK TABLES"
     database.execute(f"GRANT {rights} ON {database.name}.* TO operator@'%'")
+    database.execute("GRANT REFERENCES ON *.* TO operator@'%'")
     before = content(database)
     backup = take_backup()["backup"]
     try:
