@@ -35,11 +35,10 @@ Blocks = Iterable[list[ColumnChunk]]
 def stored_digests(inserter: RowInserter) -> Digests:
     """The digests of all rows that the table holds."""
     keep_freed_memory()
-    table = inserter.table
     found = np.zeros_like(inserter.digests)
-    with Progress(f"comparing {table.name}", inserter.rows) as progress:
+    with Progress(f"comparing {inserter.table.name}", inserter.rows) as progress:
         for chunks in stored_blocks(inserter):
-            found += digests(table.columns, chunks)
+            found += digests(inserter.table.columns, chunks)
             progress(len(chunks[0].nulls))
     return found
 

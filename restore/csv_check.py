@@ -22,7 +22,7 @@ from restore.row_inserter import RowInserter, insert_in_parts
 
 SHOWN_REASONS = 5
 ABOUT_A_ROW = (pymysql.err.DataError, pymysql.err.IntegrityError)
-ABOUT_A_ROW_TOO = {None, 1118, 1292, 1364, 1411, 1690, 3140, 3751, 3752, 3819, 3903, 4025}
+ABOUT_A_ROW_TOO = {None, 1118, 1292, 1364, 1411, 1526, 1690, 3140, 3751, 3752, 3819, 3903, 4025}
 """Errors about a row that PyMySQL does not class as such; None is a row too long to be sent.
 
 Any other one, such as a failing disk, is not the row's fault, and fails the import.

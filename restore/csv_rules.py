@@ -68,13 +68,14 @@ def _row(rules: dict[str, Rule], line: Line) -> Row:
     return Row(line, values, reasons)
 
 
-INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "float": 25, "double": 54}
+"""The bits of the whole numbers that a column holds exactly, with their sign; of others, 64."""
 
 
 def _number_rule(column: Column) -> Rule:
     """Whole numbers that the column can hold; a column of text keeps them as they are written."""
     is_text = bool(column.character_set) or column.type is BYTES
-    bits = INTEGER_BITS.get(re.split(r"\W", column.mysql_type)[0], 64)
+    bits = BITS.get(re.split(r"\W", column.mysql_type)[0], 64)
     lowest = 0 if "unsigned" in column.mysql_type else -(2 ** (bits - 1))
     highest = lowest + 2**bits - 1
 
@@ -130,10 +131,8 @@ def _time(column: Column, field: str) -> str:
         ) from None
     if column.mysql_type == "date":
         return str(value.date())
-    if not value.microsecond:
-        return str(value)
-    digits = re.search(r"\((\d)\)", column.mysql_type)
-    unit = 10 ** (6 - int(digits[1] if digits else 0))
+    digits = re.match(r"(?:datetime|timestamp)(?:\((\d)\))?", column.mysql_type)
+    unit = 10 ** (6 - int(digits[1] or 0)) if digits else 1  # a text has room for every digit
     return str(value.replace(microsecond=value.microsecond // unit * unit))
 
 

@@ -33,8 +33,7 @@ def _outcome(backup: Backup, table: str, invalid: int | None = None) -> Outcome:
     stored = backup.manifest.tables[table]
     read = stored.rows + stored.invalid_rows
     invalid = stored.invalid_rows if invalid is None else invalid
-    names = [each.name for each in stored.invalid_objects] if invalid else []
-    where = " ".join(backup.address + name for name in names)
+    where = " ".join(backup.address + each.name for each in stored.invalid_objects if invalid)
     return Outcome(table, read, read - invalid, invalid, where)
 
 

@@ -238,7 +238,11 @@ def _floats(column: Column, values: Values) -> Floats:
 def _decimals(column: Column, values: Values) -> Part:
     """Unscaled numbers in two's complement, big-endian, in as many bytes as `mapping` takes."""
     assert isinstance(column.type.avro, dict)
-    numbers = _numbers(values, DECIMAL_DIGITS, column.type.avro["scale"])
+    scale = column.type.avro["scale"]
+    points = values.source.take(values.starts + values.lengths - scale - 1, mode="clip")
+    if scale and not (values.nulls | (points == ord("."))).all():
+        raise ValueError("the server printed a DECIMAL without its point")
+    numbers = _numbers(values, DECIMAL_DIGITS, scale)
     if numbers is None:
         return joined(_converted(column, values, [b""] * len(values.starts)))
     lengths = np.ones(len(numbers), np.int64)

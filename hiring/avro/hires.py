@@ -78,9 +78,8 @@ def _read_names(connection: Connection, table: Table, name: str) -> RankedNames 
         return None
     parts = {"table": quote(table.name), "name": quote(name)}
     ((ids, distinct, low, high, size),) = select(connection, NAMES_SIZE.format(**parts))
-    if ids and (ids != distinct or high - low > MOST_SPAN or abs(low) > MOST_ID):
-        return None
-    if (size or 0) > MOST_NAME_BYTES:
+    unfit = ids and (ids != distinct or high - low > MOST_SPAN or abs(low) > MOST_ID)
+    if unfit or (size or 0) > MOST_NAME_BYTES:
         return None
     return RankedNames(select(connection, RANKED_NAMES.format(**parts)))
 

@@ -308,3 +308,51 @@ def test_ids_in_text_are_kept_as_they_are(
     assert records(bucket, "employees") == {
         2: ["department_id is not the id of a valid row of departments: 8"]
     }
+
+
+IDS = (1, 16777217, 9007199254740993)
+INEXACT = {
+    "FLOAT": {2: "id is not between -16777216 and 16777215: 16777217"},
+    "DOUBLE": {3: "id is not between -9007199254740992 and 9007199254740991: 9007199254740993"},
+    "DECIMAL(19,2)": {
+        line: "the table changes the row: column id of the row with"
+        f" id '{number}' was '{number}' and is {number}.00"
+        for line, number in enumerate(IDS, start=1)
+    },
+}
+
+
+@pytest.mark.parametrize("column", INEXACT)
+def test_an_id_that_its_column_does_not_hold_exactly_is_an_invalid_record(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path, column: str
+) -> None:
+    """A number that the column rounds, or prints otherwise, never becomes another one."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute(f"ALTER TABLE departments MODIFY id {column} NOT NULL")
+    departments = "".join(f"{number},Sales\n" for number in IDS)
+    source = csv_folder.write(tmp_path, departments=departments)
+    assert run_import(source, *ALL_INVALID).status == 0
+    found = records(bucket, "departments")
+    assert {line: found[line] for line in INEXACT[column]} == {
+        line: [reason] for line, reason in INEXACT[column].items()
+    }
+    assert {number for number, _ in content(database)["departments"]} <= set(IDS)
+
+
+def test_a_row_that_belongs_to_no_partition_is_an_invalid_record(
+    database: Database, bucket: Bucket, run_import: Loader, tmp_path: Path
+) -> None:
+    """A hire after the last partition is an invalid record; the others are loaded."""
+    for key in ("employees_department", "employees_job"):
+        database.execute(f"ALTER TABLE employees DROP FOREIGN KEY {key}")
+    database.execute("ALTER TABLE employees DROP PRIMARY KEY, MODIFY id INT NOT NULL")
+    database.execute(
+        "ALTER TABLE employees PARTITION BY RANGE (YEAR(datetime))"
+        " (PARTITION early VALUES LESS THAN (2022))"
+    )
+    source = csv_folder.write(tmp_path, "1,Ana,2021-01-01,1,1\n2,Bo,2022-01-01,1,1\n")
+    loaded = run_import(source, *ALL_INVALID)
+    assert (loaded.status, loaded.outcomes["employees"][:3]) == (0, (2, 1, 1))
+    assert records(bucket, "employees") == {
+        2: ["the database refuses the row: Table has no partition for value 2022"]
+    }

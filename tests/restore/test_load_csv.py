@@ -267,6 +267,11 @@ def test_an_invalid_record_has_a_reason_for_each_broken_rule(
             {1: "2020-12-31 23:30:00.123000", 2: "1960-05-05 00:00:00", 3: "2039-01-01 00:00:00"},
         ),
         ("TIMESTAMP", {1: "2020-12-31 23:30:00"}),
+        (
+            "VARCHAR(99)",
+            {1: "2020-12-31 23:30:00.123900", 2: "1960-05-05 00:00:00", 3: "2039-01-01 00:00:00"},
+        ),
+        ("VARCHAR(9)", {}),
     ],
 )
 def test_the_column_may_be_a_date_or_a_timestamp(
@@ -276,7 +281,7 @@ def test_the_column_may_be_a_date_or_a_timestamp(
     column: str,
     expected: dict[int, str],
 ) -> None:
-    """Times are cut to the precision of a DATE or DATETIME column, and must fit a TIMESTAMP."""
+    """Times are cut to the precision of a DATE or DATETIME column, and must fit any other one."""
     database.execute(f"ALTER TABLE employees MODIFY datetime {column} NOT NULL")
     source = write(
         "1,A,2021-01-01T00:30:00.1239+01:00,1,1\n2,B,1960-05-05,1,1\n3,C,2039-01-01,1,1\n"
