@@ -128,8 +128,9 @@ class RowInserter:
     def _send(self, send: Callable[[], int]) -> None:
         """Sends rows; keeps the first of the server's warnings, whose number `send` returns."""
         try:
-            if send():
-                self.warning = str(self.connection.show_warnings()[0][2])
+            # A server whose max_error_count is 0 counts warnings, and keeps none.
+            for _, _, text in self.connection.show_warnings()[:1] if send() else ():
+                self.warning = str(text)
         except pymysql.err.Error as error:
             if translate(error):
                 raise

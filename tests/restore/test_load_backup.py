@@ -504,6 +504,25 @@ def test_a_refused_or_changed_row_rolls_everything_back(
     assert content(database) == before
 
 
+def test_a_server_that_keeps_no_warnings_refuses_a_row_as_any_other(
+    database: Database, run_restore: Loader, take_backup: Backup
+) -> None:
+    """Where max_error_count is 0, a row that the server changes is still named: status 4."""
+    database.insert("departments", [(1, "Sales")])
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM departments")
+    database.execute("ALTER TABLE departments MODIFY department VARCHAR(3) NOT NULL")
+    database.execute("SET GLOBAL max_error_count = 0")
+    try:
+        loaded = run_restore(backup)
+    finally:
+        database.execute("SET GLOBAL max_error_count = DEFAULT")
+    assert loaded.status == 4
+    changed = "column department of the row with id 1 was 'Sales' and is 'Sal'"
+    assert changed in loaded.error
+    assert loaded.error.endswith("the database gave no warning")
+
+
 # The tables as they are
 
 
