@@ -107,11 +107,8 @@ def _answering(
         response.headers.update(EVERY_ANSWER)
         # A report says otherwise: it may be kept, and is asked for again by its ETag.
         response.headers.setdefault("Cache-Control", "no-store")
-        logs.event(
-            "answered",
-            status=response.status_code,
-            seconds=round(time.monotonic() - started, 3),
-        )
+        seconds = round(time.monotonic() - started, 3)
+        logs.event("answered", status=response.status_code, seconds=seconds)
         return response
 
     return entry_point

@@ -31,6 +31,8 @@ except ModuleNotFoundError as error:
         "    .local/venv/bin/python manage.py ...\n"
     )
     sys.exit(2)
+except KeyboardInterrupt:  # the imports take half a second, and nothing has begun
+    sys.exit(130)
 
 Run = Callable[[Settings, argparse.Namespace, Deadline], int]
 """Does what a command does, and returns its exit status."""

@@ -51,6 +51,17 @@ def start(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
 # Signals
 
 
+def test_an_interrupt_while_packages_are_imported_is_no_traceback() -> None:
+    """Ctrl-C in the first half second has status 130, as later, and prints no traceback."""
+    process = start("list", PYTHONVERBOSE="1")
+    assert process.stderr is not None
+    while "import 'hiring.settings'" not in (line := process.stderr.readline()):
+        assert line
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in log) == (130, False), log
+
+
 @pytest.mark.parametrize("number", some([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 def test_a_backup_that_is_told_to_end_leaves_no_object(
     bucket: Bucket, database: Database, number: int
