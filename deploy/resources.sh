@@ -30,18 +30,20 @@ ensure_account() { # NAME PURPOSE
     create iam service-accounts create "$1" --display-name="$2"
 }
 
-# A bucket that was there before may serve others too: what does not suit us is said, not changed.
 ensure_backup_bucket() {
-    local bucket uniform prevention soft_delete
-    local fields=uniform_bucket_level_access,public_access_prevention
-    fields+=,soft_delete_policy.retentionDurationSeconds
-    bucket=gs://$(bucket)
-    step "bucket $bucket"
-    create storage buckets create "$bucket" --location="${BACKUP_LOCATION:-$REGION}" \
+    step "bucket gs://$(bucket)"
+    create storage buckets create "gs://$(bucket)" --location="${BACKUP_LOCATION:-$REGION}" \
         "${PROTECTION[@]}" --soft-delete-duration=7d \
         ${BACKUP_RETENTION:+--retention-period="$BACKUP_RETENTION"} \
         ${BACKUP_KEY:+--default-encryption-key="$BACKUP_KEY"}
-    ! "$DRY_RUN" || return 0
+    "$DRY_RUN" || check_backup_bucket "gs://$(bucket)"
+}
+
+# A bucket that was there before may serve others too: what does not suit us is said, not changed.
+check_backup_bucket() { # BUCKET
+    local bucket=$1 uniform prevention soft_delete
+    local fields=uniform_bucket_level_access,public_access_prevention
+    fields+=,soft_delete_policy.retentionDurationSeconds
     attempt "$BUSY" storage buckets describe "$bucket" --format="value[separator=' ']($fields)" ||
         fail "$bucket is somebody else's; set another one in GCS_PATH."
     read -r uniform prevention soft_delete <<<"$ANSWER"
