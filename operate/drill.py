@@ -21,7 +21,7 @@ import pymysql
 import db
 import reports
 from hiring.deadline import Deadline
-from hiring.errors import BadSource, BundleError, Busy
+from hiring.errors import BadSource, BundleError, Busy, Misconfigured
 from hiring.mysql import create_table
 from hiring.mysql.connection import Connection
 from hiring.mysql.statements import execute, quote, select
@@ -44,8 +44,18 @@ SCRATCH = "_drill"
 FOREIGN_KEY = re.compile(
     r"^  CONSTRAINT `(?P<name>(?:[^`]|``)+)` FOREIGN KEY .*? REFERENCES (?P<parent>\S+) \(.*$"
 )
-SEQUENCE_DEFAULT = re.compile(r" DEFAULT (?P<call>(?:next|last)val\((?:`(?:[^`]|``)+`\.?)+\))")
+SEQUENCE_DEFAULT = re.compile(
+    r" DEFAULT (?P<value>(?:\([^']*)?\b(?:next|last)val\(.*?\))"
+    r"(?=,?$| ON UPDATE | COMMENT '| CHECK \()"
+)
 """Lines and parts of SHOW CREATE TABLE, which has each definition in a line of its own."""
+
+STRANGERS = """
+SELECT table_name
+FROM information_schema.tables
+WHERE table_schema = %s AND table_name NOT IN %s
+"""
+"""The tables of a database that no drill made."""
 
 
 def run(settings: Settings, options: argparse.Namespace, deadline: Deadline) -> int:
@@ -103,6 +113,8 @@ def _scratch_database(
     anywhere = dataclasses.replace(settings, database="information_schema")
     with db.own_connection(anywhere, deadline, wait_timeout=settings.task_seconds) as keeper:
         _keep_others_out(keeper, scratch)
+        for (table,) in select(keeper, STRANGERS, scratch.database, TABLES):
+            raise Misconfigured(f"{scratch.database}, which a drill drops, holds table {table}")
         execute(keeper, f"DROP DATABASE IF EXISTS {quote(scratch.database)}")
         execute(keeper, f"CREATE DATABASE {quote(scratch.database)}")
         yield scratch, keeper
@@ -167,7 +179,7 @@ def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
                 left_out.append(f"{table}: foreign key {found['name']}")
                 continue
             if found := SEQUENCE_DEFAULT.search(line):
-                left_out.append(f"{table}: default {found['call']}")
+                left_out.append(f"{table}: default {found['value']}")
                 instead = "" if " NOT NULL" in line else " DEFAULT NULL"  # as the server prints it
                 line = SEQUENCE_DEFAULT.sub(instead, line)
             kept.append(line)

@@ -381,6 +381,44 @@ def test_what_leads_out_of_the_tables_is_left_out(
     assert (status, record["left_out"]) == (0, ["jobs: foreign key at"]), record
 
 
+def test_a_drill_opens_no_sequence_of_the_database(
+    database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
+) -> None:
+    """A default by a sequence is left out on trial, as it is and inside an expression."""
+    if not database.server.is_mariadb:
+        pytest.skip("MySQL has no sequences")
+    database.execute("CREATE SEQUENCE `the (``) ids`")
+    name = f"`{database.name}`.`the (``) ids`"
+    database.execute(
+        "ALTER TABLE jobs ADD a INT DEFAULT (NEXTVAL(`the (``) ids`)) COMMENT 'nextval(it)',"
+        " ADD b INT NOT NULL DEFAULT ((2 + NEXTVAL(`the (``) ids`)) * (3 + 4)) CHECK (b > 0),"
+        " ADD c INT DEFAULT (5 + 6) COMMENT 'nextval(it)'"
+    )
+    database.execute("INSERT INTO jobs (id, job) VALUES (9, 'Cook')")
+    take_backup()
+    before = checksums(database)
+    status, record = drill()
+    assert (status, record["left_out"]) == (
+        0,
+        [f"jobs: default nextval({name})", f"jobs: default ((2 + nextval({name})) * (3 + 4))"],
+    ), record
+    assert checksums(database) == before
+
+
+def test_a_drill_drops_no_database_of_others(
+    database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
+) -> None:
+    """A database of the scratch's name that holds another table is refused, and stays."""
+    take_backup()
+    database.execute(f"CREATE DATABASE {scratch}")
+    database.execute(f"CREATE TABLE {scratch}.courses (id INT)")
+    try:
+        assert drill() == (2, {})
+        assert database.execute(f"SELECT * FROM {scratch}.courses") == []
+    finally:
+        database.execute(f"DROP DATABASE {scratch}")
+
+
 GOOD = {
     "database": "hiring",
     "taken_at": "2026-11-22T03:00:00+00:00",
