@@ -246,11 +246,13 @@ def _store_report(
 def store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]:
     statements = [select(connection, f"SHOW CREATE TABLE {quote(name)}")[0][1] for name in TABLES]
     content = ";\n\n".join([*statements, ""]).encode()
-    warnings = [
-        f"no restore creates table {name}: in its CREATE TABLE, {fault}"
-        for name, statement in zip(TABLES, statements, strict=True)
-        if (fault := create_table.fault(name, statement))
-    ]
+    warnings = []
+    for name, statement in zip(TABLES, statements, strict=True):
+        if fault := create_table.fault(name, statement):
+            warnings.append(f"no restore creates table {name}: in its CREATE TABLE, {fault}")
+        elif others := set(create_table.references(statement)) - set(map(quote, TABLES)):
+            needed = ", ".join(sorted(others))
+            warnings.append(f"no restore fills table {name} without {needed}, which no backup has")
     for warning in warnings:
         logs.event("table cannot be created", "WARNING", reason=warning)
     stored = folder.put("schema.sql", "application/sql", content)
