@@ -95,7 +95,7 @@ class Backups:
             )
         if others := sorted({each.manifest.database for each in self.folders if each.manifest}):
             names = ", ".join(others)
-            return f"{address} holds no backup of database {self.database}, only of {names}"
+            return f"{address} holds no backup of database {self.database}, only of {names:.200}"
         unreadable = next((f": {each.unreadable}" for each in self.folders if each.unreadable), "")
         return f"{address} holds no readable backup{unreadable}"
 

@@ -77,9 +77,11 @@ def decide(
         if rules and not counting:
             return f"no whole backup with rows of database {backups.database} is there"
         if folder.manifest and folder.address not in own:
-            return f"is a backup of database {folder.manifest.database}"
+            return f"is a backup of database {folder.manifest.database:.80}"
         if rules is None:
             return ""
+        if not FOLDER_NAME.fullmatch(folder.name):
+            return "has not the name of a backup"  # a person put it there
         if folder.manifest is None:
             return _reason_without_manifest(folder, reference)
         if folder.faults:
@@ -130,8 +132,6 @@ def _within(folder: BackupFolder, rules: Rules, reference: datetime.datetime) ->
 def _reason_without_manifest(folder: BackupFolder, reference: datetime.datetime) -> str | None:
     if folder.unreadable:
         return f"has a manifest that cannot be read: {folder.unreadable}"
-    if not FOLDER_NAME.fullmatch(folder.name):
-        return "has not the name of a backup"
     created = [each.created for each in folder.files.values() if each.created]
     if any(reference - each <= LONGEST_BACKUP for each in created):
         return "has no manifest and may be under way"

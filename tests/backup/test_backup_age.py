@@ -61,6 +61,16 @@ def test_a_missing_backup_is_an_error_in_the_log(
     )
 
 
+def test_no_answer_repeats_megabytes_of_a_manifest(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """A manifest whose database has a name of a megabyte makes no long answer."""
+    write_backup(bucket, TODAY, "x" * 10**6)
+    status, answer = get(client, "/backup-data?max_age_hours=26")
+    assert (status, answer["error"]["code"]) == (503, "backup_missing")
+    assert len(answer["error"]["message"]) < 500
+
+
 @pytest.mark.parametrize(("hours", "status"), [(25.9, 200), (26.1, 503)])
 def test_a_check_fails_from_the_given_age_on(
     client: Client,

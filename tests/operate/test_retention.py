@@ -65,7 +65,7 @@ class Taken(NamedTuple):
             name: StoredTable((each,), ()) for name, each in zip(TABLES, objects, strict=True)
         }
         manifest = Manifest(self.taken, "hiring", 0, "9.7.0", tables, file, ())
-        return BackupFolder(LocalFolder(Path(f"{number}")), files, manifest)
+        return BackupFolder(LocalFolder(Path(f"{number:08}T000000.000000Z")), files, manifest)
 
 
 def expected(history: list[Taken], rules: Rules, now: datetime.datetime) -> set[Taken]:
@@ -105,7 +105,7 @@ def kept(history: list[Taken], rules: Rules, now: datetime.datetime) -> set[Take
     """The backups that `decide` keeps."""
     places = sorted(enumerate(history), key=lambda pair: pair[1].time, reverse=True)
     decisions = decide(backups([each.folder(number) for number, each in places]), rules, now)
-    return {history[int(each.folder.name)] for each in decisions if each.stays}
+    return {history[int(each.folder.name[:8])] for each in decisions if each.stays}
 
 
 def distinct(history: Iterable[Taken]) -> list[Taken]:
