@@ -112,7 +112,9 @@ def _fault(column: Column, value: bytes | None) -> mapping.InvalidValue | None:
         if value is not None:
             column.type.convert(value)
     except mapping.InvalidValue as fault:
-        return fault
+        # A damaged text may begin as a raw one does.
+        is_damaged = column.type is mapping.STRING and not column.may_be_raw
+        return mapping.LostValue("not valid UTF-8") if is_damaged else fault
     if value is None and column.auto_increment:
         # MariaDB has such a column, and prints its declaration without NULL.
         return mapping.InvalidValue("NULL, which its printed declaration does not allow")

@@ -81,7 +81,7 @@ def _read_names(connection: Connection, table: Table, name: str) -> RankedNames 
     unfit = ids and (ids != distinct or high - low > MOST_SPAN or abs(low) > MOST_ID)
     if unfit or (size or 0) > MOST_NAME_BYTES:
         return None
-    return RankedNames(select(connection, RANKED_NAMES.format(**parts)))
+    return RankedNames(list(connection.stream(RANKED_NAMES.format(**parts), {})))
 
 
 def _has(table: Table, columns: dict[str, tuple[mapping.TypeMapping, ...]]) -> bool:

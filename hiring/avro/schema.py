@@ -12,6 +12,7 @@ from hiring.mysql.statements import quote, select
 
 CONVERTED = {"utf8mb4", "utf8mb3", "utf8", "utf16", "utf16le", "latin1", "binary"}
 """Character sets whose every text comes back from Unicode as the same bytes."""
+UTF8MB3 = {"utf8mb3", "utf8"}
 GEOMETRY = re.compile("geom|(multi)?(point|linestring|polygon)")
 MEMBER = re.compile("'((?:[^']|'')*)'")
 """A member in the declaration of an ENUM or a SET."""
@@ -70,8 +71,14 @@ class Column:
             return f"CAST({column} AS DOUBLE)"
         value = f"CAST({column} AS UNSIGNED)" if self.has_members else column
         if not (told := self._told(column, value)):
-            return column
+            # Converted to utf8mb4, each byte that is no UTF-8 would become a question mark.
+            return f"CONVERT({column} USING binary)" if self.character_set in UTF8MB3 else column
         return TOLD_OR_RAW.format(column=column, value=value, told=told).strip()
+
+    @property
+    def may_be_raw(self) -> bool:
+        """Whether the server may send `mapping.RAW` before a value."""
+        return bool(self._told("", ""))
 
     def _told(self, column: str, value: str) -> str:
         """The condition under which a value's text tells it; empty where it always does."""

@@ -11,6 +11,8 @@ the following; `tests/project/test_private.py` fails where one of the names is g
                                loads every authority of the system for each, 20 ms each.
     _result.unbuffered_active  stops PyMySQL from reading the rows that `receive` reads, and the
                                rest of those that nobody wants.
+    _check_packet_is_eof, _read_row_from_packet  of the result: read the rows of a report, of which
+                               PyMySQL's own loop drops the one that it cannot decode.
     _next_seq_id               the number of the next packet, to check that none is missing.
     _sock, _read_timeout, _current_timeout  the socket, and the timeouts that PyMySQL believes in.
     _read_bytes                the rest of a row that is longer than the buffer.
@@ -36,7 +38,6 @@ from typing import Any
 from pymysql import _auth, err
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import COMMAND, CR
-from pymysql.cursors import SSCursor
 from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from hiring.bounded import BoundedReader
@@ -105,17 +106,26 @@ class Connection(PyMySQLConnection):
     def stream(self, select: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         """Sends a SELECT, which the server stops before the deadline; yields rows as they arrive.
 
-        A caller that stops early closes the connection: the server would go on sending.
+        In a text that is no UTF-8, U+FFFD stands for what is wrong: one such name of a job must not
+        fail every report and every backup. A caller that stops early closes the connection: the
+        server would go on sending.
         """
-        cursor = self.cursor(SSCursor)
+        statement = limited(select, self.deadline.remaining() * SERVER_PART)
+        self.query(self.cursor().mogrify(statement, parameters), unbuffered=True)
+        result = self._result
         try:
-            cursor.execute(limited(select, self.deadline.remaining() * SERVER_PART), parameters)
-            while row := cursor.fetchone():
+            while not result._check_packet_is_eof(packet := self._read_packet()):
                 self.deadline.remaining()  # the caller may take its time, too
+                try:
+                    row = result._read_row_from_packet(packet)
+                except UnicodeDecodeError:
+                    packet.rewind()
+                    row = _replacing(packet, result.converters)
                 yield row
+            result.unbuffered_active = False
         finally:
-            if self._result and self._result.unbuffered_active:
-                self._result.unbuffered_active = False
+            if result.unbuffered_active:
+                result.unbuffered_active = False
                 self._force_close()
 
     def start_rows(self, statement: str) -> int:
@@ -175,6 +185,18 @@ class Connection(PyMySQLConnection):
 
     def _create_ssl_ctx(self, given: ssl.SSLContext | dict[str, object]) -> ssl.SSLContext:
         return given if isinstance(given, ssl.SSLContext) else _unverified()
+
+
+def _replacing(packet: MysqlPacket, converters: list[tuple[Any, Any]]) -> tuple[Any, ...]:
+    """A row whose text is not all UTF-8; `converters` are PyMySQL's, (encoding, function) each."""
+    row = []
+    for encoding, convert in converters:
+        value = packet.read_length_coded_string()
+        if value is not None:
+            text = value.decode("utf8", "replace") if encoding else value
+            value = convert(text) if convert else text
+        row.append(value)
+    return tuple(row)
 
 
 def limited(select: str, seconds: float) -> str:

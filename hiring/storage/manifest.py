@@ -121,7 +121,7 @@ def read_manifest(content: bytes) -> Manifest:
     except KeyError as error:
         raise BadSource(f"{MANIFEST} is not a manifest: {error} is missing") from error
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise BadSource(f"{MANIFEST} is not a manifest: {str(error):.200}") from error
+        raise BadSource(f"{MANIFEST} is not a manifest: {error!s:.200}") from error
 
 
 def _stored_table(entry: dict[str, Any]) -> StoredTable:

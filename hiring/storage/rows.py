@@ -166,7 +166,7 @@ def _as_json(column: Column, value: bytes | None) -> object:
         return None
     if column.type is BYTES:
         return _base64(value)
-    if value.startswith(RAW) and value != RAW:
+    if column.may_be_raw and value.startswith(RAW) and value != RAW:
         raw = value.removeprefix(RAW)
         if column.has_members:
             # The byte is no member: a reader of version 1, which knows no number, leaves it out.

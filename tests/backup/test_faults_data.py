@@ -1,6 +1,10 @@
 """Unusual tables are backed up whole."""
 
+import shutil
+from typing import Any
+
 import faults
+import pytest
 import stored_backup
 from conftest import Bucket, Database
 from support import count, get
@@ -50,3 +54,56 @@ def test_a_latin1_text_of_any_bytes_is_backed_up(
     assert status == 200
     (row,) = stored_backup.records(bucket, answer, "jobs")
     assert (row["note"], len(note)) == (note, 5)
+
+
+def test_a_name_that_is_no_utf8(client: Client, database: Database, bucket: Bucket) -> None:
+    """Half a surrogate pair in a name, which MariaDB takes, stops no backup and no report."""
+    if not database.server.is_mariadb:
+        pytest.skip("MySQL refuses it")
+    database.insert("departments", [(1, "Sales")])
+    database.execute("INSERT INTO jobs VALUES (2, CONVERT(_ucs2 x'D83D0041' USING utf8mb3))")
+    database.insert("employees", [(3, "Ada", "2021-02-03 04:05:06", 1, 2)])
+    status, answer = get(client, "/backup-data")
+    assert (status, stored_backup.entry(answer, "jobs")["invalid_rows"]) == (200, 1)
+    assert get(client, "/quarterly-hired?format=json") == (
+        200,
+        [{"department": "Sales", "job": "\ufffd\ufffd\ufffdA", "Q1": 1, "Q2": 0, "Q3": 0, "Q4": 0}],
+    )
+
+
+def damage(database: Database, column: str, bytes_of_rows: list[str]) -> None:
+    """Puts bytes into the names of employees that the server would not store."""
+    others = "datetime DATETIME, department_id INT, job_id INT"
+    database.execute("DROP TABLE employees")
+    database.execute(f"CREATE TABLE employees (id INT PRIMARY KEY, name {column}, {others})")
+    database.execute(f"CREATE TABLE source (id INT PRIMARY KEY, name VARBINARY(60), {others})")
+    for number, content in enumerate(bytes_of_rows, start=1):
+        database.execute(f"INSERT INTO source (id, name) VALUES ({number}, x'{content}')")
+    database.execute("ALTER TABLE employees DISCARD TABLESPACE")
+    folder = database.server.data / database.name
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("FLUSH TABLES source FOR EXPORT")
+        shutil.copy(folder / "source.ibd", folder / "employees.ibd")
+    database.execute("ALTER TABLE employees IMPORT TABLESPACE")
+
+
+@pytest.mark.parametrize("characters", ["utf8mb4", "utf8mb3"])
+def test_damaged_text_is_kept_and_told(
+    client: Client, database: Database, bucket: Bucket, characters: str
+) -> None:
+    """Bytes that are no UTF-8 are kept as they are, with a warning: never a question mark."""
+    damage(database, f"VARCHAR(15) CHARACTER SET {characters}", ["FF41", "41FF42", "C3A9"])
+    status, answer = get(client, "/backup-data")
+    assert status == 200, answer
+    (row,) = stored_backup.records(bucket, answer, "employees")
+    assert row["name"] == "é"
+    records = stored_backup.invalid_records(bucket, answer, "employees")
+    found: list[Any] = [(each["row"]["name"], each["reason"]) for each in records]
+    assert found == [
+        ({"base64": "/0E="}, "name: not valid UTF-8"),
+        ({"base64": "Qf9C"}, "name: not valid UTF-8"),
+    ]
+    assert "2 rows of employees" in stored_backup.entry(answer, "employees")["warnings"][0]
+    refused, told = get(client, f"{faults.TRUNCATE}?backup_first=true")
+    assert (refused, told["error"]["code"]) == (500, "misconfigured")
+    assert count(database)["employees"] == 3

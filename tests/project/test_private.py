@@ -46,7 +46,14 @@ class Reach(NamedTuple):
 
 
 REACHES = (
-    Reach(connection, "PyMySQL", pymysql, pymysql.connections, "Connection"),
+    Reach(
+        connection,
+        "PyMySQL",
+        pymysql,
+        pymysql.connections,
+        "Connection",
+        pymysql.connections.MySQLResult,
+    ),
     Reach(storage_client, "google-cloud-storage", storage, fileio, "BlobWriter", storage.Client),
 )
 OTHERS = {"local/emulator_objects.py": {"_headers"}}
