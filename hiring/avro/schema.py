@@ -189,13 +189,14 @@ def read_table(connection: Connection, name: str) -> Table:
     """Reads a table's columns from the server, invisible and generated ones too.
 
     Raises:
-        Misconfigured: a column's type has no Avro type, which the message names, or no column
-            takes a value, so that no load could insert a row.
-        pymysql.err.Error: the account may not read every column.
+        Misconfigured: a column's type has no Avro type, which the message names; the account may
+            not read every column; or none takes a value, so that no load could insert a row.
+        pymysql.err.Error: the account may not read the table.
     """
-    # information_schema hides columns that the account may not read; this SELECT fails instead.
-    select(connection, f"SELECT * FROM {quote(name)} LIMIT 0")
     rows = select(connection, COLUMNS, name)
+    # information_schema hides columns that the account may not read, and `SELECT *` invisible ones.
+    if select(connection, f"SHOW CREATE TABLE {quote(name)}")[0][1].count("\n  `") > len(rows):
+        raise Misconfigured(f"DB_USER may not read every column of table {name}")
     columns = []
     for avro_name, row in zip(_avro_names([row[0] for row in rows]), rows, strict=True):
         column, declared, is_nullable, extra, comment, character_set = row

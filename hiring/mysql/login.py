@@ -165,6 +165,8 @@ def _begin(connection: Connection, database: str, variables: dict[str, Any]) -> 
     if is_mariadb(connection):
         # A global one would show the rows of a system-versioned table as they were.
         assignments += ", SESSION system_versioning_asof = DEFAULT"
+    # A global OFF would hide the column of a primary key that MySQL has added, and its values.
+    assignments += " /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = 1 */"
     with connection.cursor() as cursor:
         # A global completion_type would end the connection, or begin the next transaction.
         cursor.execute("ROLLBACK AND NO CHAIN NO RELEASE")

@@ -6,7 +6,7 @@ from typing import Any
 import faults
 import pytest
 import stored_backup
-from conftest import Bucket, Database
+from conftest import ACCOUNT, Bucket, Database
 from support import count, get
 from werkzeug.test import Client
 
@@ -54,6 +54,20 @@ def test_a_latin1_text_of_any_bytes_is_backed_up(
     assert status == 200
     (row,) = stored_backup.records(bucket, answer, "jobs")
     assert (row["note"], len(note)) == (note, 5)
+
+
+def test_an_invisible_column_that_the_account_may_not_read(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """No backup is complete without a column that the server hides from the account."""
+    database.execute("ALTER TABLE jobs ADD salary INT INVISIBLE NULL")
+    database.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {ACCOUNT}")
+    database.execute(f"GRANT DROP, SHOW VIEW ON {database.name}.* TO {ACCOUNT}")
+    for table, columns in {"departments": "", "jobs": "(id, job)", "employees": ""}.items():
+        database.execute(f"GRANT SELECT {columns} ON {database.name}.{table} TO {ACCOUNT}")
+    status, answer = get(client, "/backup-data")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert "may not read every column of table jobs" in answer["error"]["message"]
 
 
 def test_a_name_that_is_no_utf8(client: Client, database: Database, bucket: Bucket) -> None:

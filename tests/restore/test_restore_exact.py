@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import Database, Loader
-from support import content, insert_names
+from support import content, for_all_sessions, insert_names
 
 Backup = Callable[..., dict[str, Any]]
 
@@ -138,3 +138,26 @@ def test_a_row_that_is_changed_is_named(
         f" inserted, 3 found; {named}; the database gave no warning"
     )
     assert content(empty_database) == before
+
+
+def test_a_hidden_primary_key_is_restored(
+    database: Database, run_restore: Loader, take_backup: Backup
+) -> None:
+    """The primary key that MySQL has added is restored, also where the server hides it."""
+    if database.server.is_mariadb:
+        pytest.skip("MariaDB adds no primary key")
+    execute(
+        database,
+        "SET sql_generate_invisible_primary_key = ON",
+        "DROP TABLE employees, departments",
+        "CREATE TABLE departments (id INT, department VARCHAR(20))",
+        "CREATE TABLE employees (id INT, name INT, datetime DATE, department_id INT, job_id INT,"
+        " row_of BIGINT UNSIGNED, FOREIGN KEY (row_of) REFERENCES departments (my_row_id))",
+        "INSERT INTO departments VALUES (1, 'gone'), (2, 'Sales')",
+        "DELETE FROM departments WHERE id = 1",
+        "INSERT INTO employees (id, row_of) VALUES (1, 2)",
+    )
+    with for_all_sessions(database, "show_gipk_in_create_table_and_information_schema", "OFF"):
+        loaded = run_restore(take_backup()["backup"], "--replace")
+    assert (loaded.status, warnings(loaded)) == (0, [])
+    assert database.execute("SELECT my_row_id, id FROM departments") == [(2, 2)]
