@@ -59,7 +59,10 @@ check_settings() {
     RUNTIME=${RUNTIME:-python313}
     check_forms
     check_network
-    find_retention
+    KEEP_BACKUPS="" # the settings of retention that are set
+    for name in KEEP_BACKUPS_{DAYS,WEEKS,MONTHS}; do
+        [[ -z ${!name:-} ]] || KEEP_BACKUPS+=,$name=${!name}
+    done
     for name in "${LIST_OF[@]}"; do check_members "$name"; done
 }
 

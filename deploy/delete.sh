@@ -19,7 +19,12 @@ delete() {
     done
     replace_alerts
     retire reports backup truncation changes jobs operate drill build schedule
-    say_what_stays
+    step "what stays"
+    note "  bucket gs://$(bucket): the backups"
+    note "  secrets hiring-...-password and, with DB_HOST, $AUTHORITY_SECRET"
+    note "  instance $INSTANCE_CONNECTION_NAME with database $DB_NAME and its users"
+    note "  bucket gs://$(source_bucket) and repository $REPOSITORY: source and images of builds"
+    note "  the services that are enabled"
 }
 
 confirm() {
@@ -77,13 +82,4 @@ retire_changes() {
     note "  nothing uses its database user and its secret any more; remove them:"
     note "  DROP USER hiring_changes@'%';"
     note "  $(as_typed gcloud secrets delete hiring-changes-password --project="$PROJECT_ID")"
-}
-
-say_what_stays() {
-    step "what stays"
-    note "  bucket gs://$(bucket): the backups"
-    note "  secrets hiring-...-password and, with DB_HOST, $AUTHORITY_SECRET"
-    note "  instance $INSTANCE_CONNECTION_NAME with database $DB_NAME and its users"
-    note "  bucket gs://$(source_bucket) and repository $REPOSITORY: source and images of builds"
-    note "  the services that are enabled"
 }

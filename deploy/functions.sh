@@ -21,15 +21,6 @@ REPORT_LIMITS=(--memory=512Mi --cpu=1 --timeout="$REPORT_TIMEOUT"
 CHANGE_TIMEOUT=3600
 CHANGE_LIMITS=(--memory=1Gi --cpu=2 --timeout="$CHANGE_TIMEOUT" --concurrency=1 --max-instances=2)
 
-# Sets KEEP_BACKUPS to the settings of retention that are set.
-find_retention() {
-    local name
-    KEEP_BACKUPS=""
-    for name in KEEP_BACKUPS_{DAYS,WEEKS,MONTHS}; do
-        [[ -z ${!name:-} ]] || KEEP_BACKUPS+=,$name=${!name}
-    done
-}
-
 # Sets SOURCE to a folder with the files that .gcloudignore names, where the lock is requirements.txt:
 # Google's build installs that file, and its hashes let no other package in.
 stage_source() {

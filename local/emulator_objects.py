@@ -28,7 +28,7 @@ Resource = dict[str, Any]
 
 LIST_LIMIT = 1000
 CLIENT_CLOSED_REQUEST = SimpleNamespace(value=499, phrase="Client Closed Request")
-HOLDS = {"temporaryHold": "Temporary", "eventBasedHold": "Event-Based"}
+HOLDS = ("temporaryHold", "eventBasedHold")
 CONDITION = re.compile("if(Generation|Metageneration)(Match|NotMatch)")
 
 # The emulator logs every refusal as an error, although the client gets it as an answer.
@@ -88,24 +88,17 @@ class Store(Storage):
                     raise PreconditionFailed(f"The pre-condition {name}={value} does not hold.")
 
     def check_not_held(self, bucket_name: str, file_name: str) -> None:
-        """Checks that no hold and no retention policy keeps an object, in Cloud Storage's words."""
+        """Checks that no hold and no retention policy keeps an object."""
         found = self.objects.get(bucket_name, {}).get(file_name, {})
         policy = self.buckets.get(bucket_name, {}).get("retentionPolicy", {})
         which = f"Object '{bucket_name}/{file_name}' is"
-        for field, name in HOLDS.items():
-            if found.get(field):
-                raise Forbidden(
-                    f"{which} under active {name} hold and cannot be deleted, overwritten or"
-                    " archived until hold is removed."
-                )
+        if any(map(found.get, HOLDS)):
+            raise Forbidden(f"{which} under an active hold and cannot be deleted or overwritten")
         if found and policy:
             created = datetime.datetime.fromisoformat(found["timeCreated"])
             end = created + datetime.timedelta(seconds=int(policy["retentionPeriod"]))
             if datetime.datetime.now(datetime.UTC) < end:
-                raise Forbidden(
-                    f"{which} subject to bucket's retention policy or object retention and cannot"
-                    f" be deleted or overwritten until {end.isoformat()}"
-                )
+                raise Forbidden(f"{which} subject to bucket's retention policy until {end}")
 
     def create_file(
         self, bucket_name: str, file_name: str, content: bytes, file_obj: Resource, *file_id: str
