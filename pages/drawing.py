@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 GAP = 0.2  # of a column's place
 SMALL_PERCENT = 5  # below this, a bar may be thinner than a pixel on a phone
-LABEL_CHARACTERS = 48  # of all columns together, on a phone
+PHONE_CHARACTERS, DESKTOP_CHARACTERS = 48, 88  # of all columns together, a blank beside each
 YEARS_LABELLED = 8
 
 
@@ -43,19 +43,19 @@ def columns(numbers: Sequence[int], kinds: Sequence[str], highest: int) -> Marku
 
 def labelled(
     numbers: Sequence[int], headings: Sequence[str], highest: int
-) -> list[tuple[float, float, str, str]]:
-    """The labels of columns: the middle and the height, in percent, a number and a heading.
+) -> tuple[bool, list[tuple[float, float, str, str]]]:
+    """Whether the numbers have room on a phone, and the labels: all have a number, or none has.
 
-    What has no room is empty; all columns have a number, or none has.
+    A label is its middle and height in percent, a number and a heading, each empty without room.
     """
     texts = [f"{number:,}" for number in numbers]
-    fit = len(texts) * max(map(len, texts)) <= LABEL_CHARACTERS
+    characters = len(texts) * (max(map(len, texts)) + 1)
     every = next(n for n in (1, 2, 5, 10) if len(headings) <= n * YEARS_LABELLED)
-    return [
+    return characters <= PHONE_CHARACTERS, [
         (
             100 * (place + 0.5) / len(numbers),
             100 * number / highest,
-            text if fit else "",
+            text if characters <= DESKTOP_CHARACTERS else "",
             heading if every == 1 or int(heading) % every == 0 else "",
         )
         for place, (number, text, heading) in enumerate(zip(numbers, texts, headings, strict=True))

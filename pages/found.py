@@ -237,7 +237,7 @@ def _opened(query: ReportQuery, departments: list[Hires]) -> tuple[list[Hires], 
     else:
         opened = [by_id[identity] for identity in query.open if identity in by_id]
     rows = len(departments) + sum(each.jobs for each in opened)
-    if rows <= PAGE_ROWS:
+    if rows <= PAGE_ROWS or (query.jobs != "shown" and len(opened) < 2):
         return opened, 0
     # The last one is the one that was opened last.
     return ([] if query.jobs == "shown" else opened[-1:]), rows

@@ -39,15 +39,22 @@ def render(found: Found, host: str = "", database: str = "") -> Iterator[str]:
 
     The time at which its rows were read is left out: see `dated`.
     """
-    query = found.query
+    query, years = found.query, found.years or []
     single = [query.first] if query.last is None else []
-    years = found.years or []
+    periods: dict[tuple[int, int | None], str] = {
+        (year, None): str(year) for year in sorted({*years, *single})
+    }
+    if query.last:
+        periods[query.first, query.last] = query.period
+    # The longest range of the last years that a report can have.
+    recent = [year for year in years if year > years[-1] - reports.MOST_YEARS]
+    if recent[1:]:
+        periods[recent[0], recent[-1]] = f"{recent[0]}–{recent[-1]} side by side"
     return PAGES.get_template("report.html").generate(
         query=query,
         found=found,
         table=PageTable(found) if found.departments else None,
-        years=sorted({*years, *single}),
-        every_year=_every_year(years),
+        periods=periods,
         other=_link_to_other(query, host),
         database=database,
     )
@@ -63,12 +70,6 @@ def render_error(status: int, code: str, message: str, back: str) -> str:
     """The page of an error, with a link to the query `back`, unless that is empty."""
     template = PAGES.get_template("error.html")
     return template.render(status=status, code=code, message=message, back=back)
-
-
-def _every_year(years: list[int]) -> tuple[int, int] | None:
-    """The longest range of the last years that a report can have; None for a single year."""
-    shown = [year for year in years if year > years[-1] - reports.MOST_YEARS]
-    return (shown[0], shown[-1]) if len(shown) > 1 else None
 
 
 def _link_to_other(query: ReportQuery, host: str) -> str:

@@ -26,6 +26,7 @@ class PageTable:
         longest: hires that the bar of a row has room for; `highest` those of the chart's columns.
         mean: of the year, where the page compares with it; `means` those of several years, as text.
         departments: in the requested order, at most PAGE_ROWS; `sections` in parts.
+        cut: number of departments and jobs beyond PAGE_ROWS.
         above: the departments above it; `busiest`: the years or quarters with most hires.
     """
 
@@ -39,12 +40,13 @@ class PageTable:
         self.kinds = found.drawn if "q1" in found.drawn else ["hired"] * len(found.drawn)
         size = max if query.in_columns else sum
         self.longest = max(*(size(self.drawn(each)) for each in found.departments), 1)
-        label = "Total of these" if query.filter else "Total"
-        self.total = Hires("", "", 0, found.total, label)
+        self.total = Hires("", "", 0, found.total, "Total of these" if query.filter else "Total")
         self.highest = max(self.drawn(self.total))
         highest = [column for column in found.drawn if found.total[column] == self.highest]
         self.busiest = [query.headings[column] for column in highest]
         self.departments = self.arranged(found.departments)
+        groups = found.departments, *(each.opened for each in self.departments)
+        self.cut = sum(max(len(rows) - PAGE_ROWS, 0) for rows in groups)
         self.sections = [("", self.departments)]
         self.mean = found.mean("hires") if "hires" in found.sums else None
         self.above = [each for each in found.departments if found.is_above(each, "hires")]
@@ -75,8 +77,8 @@ class PageTable:
         if column == "id":
             return visible(row.identity)
         if column == "share":
-            share = 100 * hired / self.found.sums["hires"][0]
-            return f"{share:.{0 if is_total else 1}f}\u00a0%"
+            every = self.found.sums["hires"][0]
+            return f"{100 * hired / every:.{0 if hired == every else 1}f}\u00a0%"
         if column == "mean":
             return "" if is_total else signed(float(hired - (self.mean or 0)), 1)
         if not is_total and not row.jobs:
@@ -93,13 +95,13 @@ class PageTable:
         kinds = self.kinds if self.found.is_above(row, "hires") else ["rest"]
         return drawing.stacked(numbers, kinds, self.longest, float(self.mean))
 
-    def chart(self) -> tuple[Markup, list[tuple[float, float, str, str]]]:
-        """The columns above the table, which are the sums of all departments, and their labels."""
+    def chart(self) -> tuple[Markup, bool, list[tuple[float, float, str, str]]]:
+        """The columns above the table, which are the sums of all rows, and `drawing.labelled`."""
         numbers = self.drawn(self.total)
         headings = [self.query.headings[column] for column in self.found.drawn]
         return (
             drawing.columns(numbers, self.kinds, self.highest or 1),
-            drawing.labelled(numbers, headings, self.highest or 1),
+            *drawing.labelled(numbers, headings, self.highest or 1),
         )
 
     def arranged(self, rows: list[Hires]) -> list[Hires]:

@@ -309,6 +309,120 @@ def test_the_headers_stay_visible(bundle: Bundle, hires: None, visit: Any) -> No
 
 
 @pytest.mark.slow
+def test_an_opened_department_is_not_behind_the_header(
+    bundle: Bundle, database: Database, hires: None, visit: Any
+) -> None:
+    """The row that a link opens lies below the header, which stays at the top of the window."""
+    more = range(10, 90)
+    database.insert("departments", [(number, f"Department {number}") for number in more])
+    database.insert("employees", [(None, "Al", "2021-03-01", number, 1) for number in more])
+    seen = visit(bundle.url + QUARTERLY)
+    seen.page.get_by_role("link", name="Department 50").click()
+    seen.page.wait_for_url("**open=50#d-50")
+    header = seen.page.get_by_role("columnheader", name="Q4").bounding_box()
+    row = seen.page.locator("#d-50").bounding_box()
+    assert header["y"] == 0
+    assert header["height"] <= row["y"] <= header["height"] + 60
+
+
+OVERLAPS = """
+() => {
+    const boxes = Array.from(document.querySelectorAll("tbody td, tbody .name > span"), each => {
+        const range = document.createRange();
+        range.selectNodeContents(each);
+        return Array.from(range.getClientRects()).filter(box => box.width && box.height > 1);
+    });
+    const found = [];
+    boxes.forEach((some, number) => boxes.slice(number + 1).forEach(others => {
+        for (const one of some) for (const other of others) {
+            const wide = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+            const high = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+            if (wide > 1 && high > 1) found.push([one.left, one.top, other.left, other.top]);
+        }
+    }));
+    return found;
+}
+"""
+"""The places of texts in the table that lie one above the other."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("viewport", "lines"), [(DESKTOP, 4), (PHONE, 8)], ids=["desktop", "phone"]
+)
+@pytest.mark.parametrize("path", [QUARTERLY, ABOVE_MEAN, QUARTERLY + "?year=2012-2021"])
+def test_a_very_long_name_has_few_lines(
+    bundle: Bundle,
+    database: Database,
+    hires: None,
+    visit: Any,
+    viewport: dict[str, int],
+    lines: int,
+    path: str,
+) -> None:
+    """A name of 200 characters crosses the table above its row's numbers, whole, in few lines."""
+    names = ["Contracts and Complaints " * 8, "Betriebswerkbauunterbeamten" * 7, "営業推進部" * 25]
+    database.insert("departments", list(enumerate(names, start=10)))
+    rows = [(None, "Al", "2021-03-01", number, 1) for number in (10, 11, 12)]
+    database.insert("employees", rows)
+    seen = visit(bundle.url + path, viewport=viewport)
+    for name in names:
+        cell = seen.page.get_by_role("rowheader", name=name.strip())
+        assert cell.bounding_box()["height"] <= 24 * lines + 55
+        box = cell.locator("span").first.bounding_box()
+        assert box["x"] + box["width"] <= viewport["width"]
+    assert seen.page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_names_stay_visible_beside_many_years(
+    bundle: Bundle, database: Database, hires: None, visit: Any, viewport: dict[str, int]
+) -> None:
+    """Scrolled to its last year, a wide table still shows the name of each row."""
+    database.insert("employees", [(None, "Al", "2000-03-01", 1, 1)])
+    seen = visit(bundle.url + QUARTERLY + "?year=2000-2021", viewport=viewport)
+    table = seen.page.locator(".table")
+    table.evaluate("table => { table.scrollLeft = 10000; }")
+    assert table.evaluate("table => table.scrollLeft") > 50
+    left = table.bounding_box()["x"]
+    for name in ("Customer Care", "Total", "Department"):
+        cell = table.get_by_role("rowheader" if name != "Department" else "columnheader", name=name)
+        assert abs(cell.bounding_box()["x"] - left) <= 1
+
+
+@pytest.mark.slow
+def test_fingers_hit_every_link(bundle: Bundle, hires: None, visit: Any) -> None:
+    """Links outside sentences are 24 px high, as WCAG 2.2 asks; a name's is its whole cell."""
+    seen = visit(bundle.url + QUARTERLY, viewport=PHONE, has_touch=True)
+    heights = seen.page.locator(
+        "nav a, .switch a, thead a, button, input:not([type=hidden])"
+    ).evaluate_all("each => each.map(one => one.getBoundingClientRect().height)")
+    assert len(heights) > 10
+    assert min(heights) >= 24
+    bars = seen.page.locator("tbody tr:has-text('Customer Care') svg").bounding_box()
+    seen.page.touchscreen.tap(bars["x"] + bars["width"] - 2, bars["y"] + bars["height"] / 2)
+    seen.page.wait_for_url("**open=1#d-1")
+
+
+@pytest.mark.slow
+def test_a_sheet_of_paper_has_every_year(
+    bundle: Bundle, database: Database, hires: None, visit: Any
+) -> None:
+    """Eight years fit on a sheet upright; fifty, in smaller letters, on one across."""
+    database.insert("employees", [(None, "Al", "1972-03-01", 1, 1)])
+    for years, across in (("2014-2021", False), ("1972-2021", True)):
+        seen = visit(f"{bundle.url}{ABOVE_MEAN}?year={years}")
+        sheet = seen.page.pdf(format="A4")
+        assert (b"/MediaBox [0 0 842" in sheet) == across
+        # Chromium shrinks a page that is up to twice as wide as its sheet, and cuts off the rest.
+        seen.page.set_viewport_size({"width": 957 if across else 718, "height": 500})
+        seen.page.emulate_media(media="print")
+        width = seen.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= (1.7 * 957 if across else 718)
+
+
+@pytest.mark.slow
 def test_a_printed_page_has_the_whole_table(bundle: Bundle, hires: None, visit: Any) -> None:
     """A printed page has the whole table, says when it was read, and has nothing to click."""
     seen = visit(bundle.url + QUARTERLY + "?jobs=shown", viewport=PHONE)
