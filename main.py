@@ -68,7 +68,9 @@ def _json(content: object, status: int = 200) -> flask.Response:
 
 def _error(error: BundleError, request: flask.Request, function: str) -> flask.Response:
     if _wants_page(request):
-        back = "?format=html" if function in REPORT_FUNCTIONS else ""
+        # A query alone would keep a path that was refused.
+        up = "" if request.path == "/" else "./" + "../" * (request.path.count("/") - 1)
+        back = f"{up}?format=html" if function in REPORT_FUNCTIONS else ""
         content = page.render_error(error.status, error.code, str(error), back)
         response = flask.Response(content, status=error.status)
         response.headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
@@ -116,8 +118,7 @@ def _answering(
 
 def _wants_page(request: flask.Request) -> bool:
     """Whether a browser asks, and asks for no other format."""
-    name = request.args.get("format", "")
-    return FORMATS.get(name, _acceptable(request)) == HTML
+    return FORMATS.get(request.args.get("format", ""), _acceptable(request)) == HTML
 
 
 def _cause(error: BundleError) -> str | None:
@@ -160,9 +161,8 @@ def _acceptable(request: flask.Request) -> str:
     `application/json, text/plain, */*` and expect JSON.
     """
     accept = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
-    kinds = FORMATS.values()
-    named = [kind for kind, _ in accept if kind in kinds]
-    return MIMEAccept(accept).best_match([*named, *kinds], TEXT)
+    named = [kind for kind, _ in accept if kind in FORMATS.values()]
+    return MIMEAccept(accept).best_match([*named, *FORMATS.values()], TEXT)
 
 
 # The entry points

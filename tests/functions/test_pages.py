@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import wcwidth
@@ -568,6 +569,14 @@ def test_an_error_in_a_browser_is_a_page(client: werkzeug.test.Client) -> None:
     assert "bad_parameter" in response.text
     assert '<a href="?format=html">Back to the report</a>' in response.text
     assert response.headers["Content-Security-Policy"]
+    # The way back from a path that was refused is the report, not that path again.
+    for refused, back in (("/x", "./"), ("/x/y", "./../"), ("/x/", "./../")):
+        response = client.get(QUARTERLY + refused, headers={"Accept": "text/html"})
+        assert response.status_code == 400
+        assert f'<a href="{back}?format=html">' in response.text
+        address = urljoin(f"http://localhost{QUARTERLY}{refused}", f"{back}?format=html")
+        assert address == f"http://localhost{QUARTERLY}/?format=html"
+    assert get(client, QUARTERLY + "/?format=html")
     response = client.get(path + "&format=json", headers={"Accept": "text/html"})
     assert response.mimetype == "application/json"
     response = client.put("/truncate-tables", headers={"Accept": "text/html"})
