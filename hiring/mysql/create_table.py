@@ -73,10 +73,15 @@ yearweek yes zerofill zone
 WORDS = frozenset(_LISTED.split())
 """Keywords of a table, and functions."""
 FAMILIES = re.compile(
-    "bit_|column_|concat|crc32|current_|date|day|format|from_|inet|is_ipv|is_uuid|json_|log|make|mbr"
-    "|regexp_|sha|st_|time|to_|trim|utc_|uuid|vec|week"
+    "bit_|column_|concat(_ws|_operator_oracle)?$|crc32c?$|current_(role|user)$|date(_|diff$)|day(name|of)"
+    "|format(_bytes|_pico_time)?$|from_(base64|days|unixtime|vector)$|inet6?_|is_ipv|is_uuid$|json_"
+    "|log(10|2)?$|make(_set|date|time)$|mbr|regexp_|sha[12]?$|st_|time(_format|_to_sec|diff|stamp)"
+    "|to_(base64|char|date|days|number|seconds|vector)$|trim(_oracle)?$|utc_|uuid|vec|week(day|of)"
 )
-"""How the names of further such functions begin."""
+"""How the names of further such functions begin, or all of a name.
+
+MariaDB lets a default call loadable functions too, such as `log_error`, which writes to its log.
+"""
 KEYS = re.compile(
     r"(constraint|foreign|fulltext|index|key|period for|primary|spatial|unique|vector key)\b"
 )
