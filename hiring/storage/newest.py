@@ -214,6 +214,7 @@ def check_drill_age(settings: Settings, max_age_days: int, deadline: Deadline) -
     """
     database = settings.database
     folder = CloudFolder(settings.require_storage(), deadline).folder(DRILLS.rstrip("/"))
+    older = []
     for name, listed in sorted(folder.files().items(), reverse=True):
         drill = None
         with contextlib.suppress(BadSource):  # what cannot be read is no drill
@@ -225,13 +226,16 @@ def check_drill_age(settings: Settings, max_age_days: int, deadline: Deadline) -
         age = datetime.datetime.now(datetime.UTC) - started
         days = round(age.total_seconds() / 86400, 2)
         found = f"{folder.address}{name}"
-        if days > max_age_days:
-            raise DrillMissing(
-                f"the newest good drill of database {database} is {days} days old, more than"
-                f" {max_age_days}: {found}"
-            )
-        return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
-    raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
+        if days <= max_age_days:
+            return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
+        older.append((days, found))  # by its name, a clock that was ahead makes it the newest
+    if not older:
+        raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
+    days, found = min(older)
+    raise DrillMissing(
+        f"the newest good drill of database {database} is {days} days old, more than"
+        f" {max_age_days}: {found}"
+    )
 
 
 def read_drill(content: bytes) -> tuple[str, datetime.datetime] | None:

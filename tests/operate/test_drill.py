@@ -419,6 +419,23 @@ def test_a_drill_drops_no_database_of_others(
         database.execute(f"DROP DATABASE {scratch}")
 
 
+def test_a_drill_by_a_clock_that_was_ahead_hides_no_newer_one(
+    client: Client, database: Database, bucket: Bucket
+) -> None:
+    """The newest drill is the one that began last, whatever the names of others say."""
+    now = datetime.datetime.now(datetime.UTC)
+    for name, days in (("20991231", 40), ("20990101", 50), ("20261122", 3)):
+        time = (now - datetime.timedelta(days=days)).isoformat()
+        record = GOOD | {"database": database.name, "taken_at": time, "started_at": time}
+        bucket.blob(f"hiring/drills/{name}T030000.000000Z.json").upload_from_string(
+            json.dumps(record)
+        )
+    status, found = get(client, "/backup-data?max_drill_age_days=35")
+    assert (status, found.get("age_days")) == (200, 3)
+    status, answer = get(client, "/backup-data?max_drill_age_days=2")
+    assert (status, "is 3.0 days old" in answer["error"]["message"]) == (503, True)
+
+
 GOOD = {
     "database": "hiring",
     "taken_at": "2026-11-22T03:00:00+00:00",
