@@ -75,29 +75,22 @@ alert_policy() { # NAME
         "\"notificationChannels\": [\"$ALERT_CHANNEL\"]}"
 }
 
-# Sets POLICIES to the names of those that are there.
-find_policies() {
-    local name
-    POLICIES=()
+# Makes these policies, then removes those that were there, so that one always watches.
+replace_alerts() { # NAME...
+    local name there=()
+    step "alert policies"
     for name in "${ALERTS[@]}"; do
         CALLER=monitoring exists GET "projects/$PROJECT_ID/alertPolicies" --get \
             --data-urlencode "filter=display_name=\"$name in $REGION\"" || continue
-        mapfile -t -O "${#POLICIES[@]}" POLICIES \
+        mapfile -t -O "${#there[@]}" there \
             < <(grep -oE 'projects/[^/"]+/alertPolicies/[0-9]+"' <<<"$ANSWER" | tr -d '"')
     done
-}
-
-# Makes these policies, then removes those that were there, so that one always watches.
-replace_alerts() { # NAME...
-    local name
-    step "alert policies"
-    find_policies
-    ! "$DRY_RUN" || POLICIES=("projects/$PROJECT_ID/alertPolicies/NUMBER")
+    ! "$DRY_RUN" || there=("projects/$PROJECT_ID/alertPolicies/NUMBER")
     for name in "$@"; do
         CALLER=monitoring run POST "projects/$PROJECT_ID/alertPolicies" \
             --header "Content-Type: application/json" --data "$(alert_policy "$name")"
     done
-    for name in "${POLICIES[@]}"; do
+    for name in "${there[@]}"; do
         CALLER=monitoring remove DELETE "$name"
     done
 }

@@ -99,18 +99,9 @@ def _show(where: dict[str, str], now: dict[str, int | None], filled: dict[str, i
     lines = ["into {into}, {server}".format(**where), "from {source}".format(**where)]
     if "taken_at" in where:
         lines.append("     database {database}, taken {taken_at}, {age} ago".format(**where))
-
-    def shown(rows: int | None, unknown: str) -> int | str:
-        return unknown if rows is None else rows
-
-    rows = [
-        (
-            name,
-            shown(now[name], "missing"),
-            shown(filled[name], "as in the files") if name in filled else "unchanged",
-        )
-        for name in TABLES
-    ]
+    before = {name: "missing" if rows is None else rows for name, rows in now.items()}
+    after = {name: "as in the files" if rows is None else rows for name, rows in filled.items()}
+    rows = [(name, before[name], after.get(name, "unchanged")) for name in TABLES]
     table = table_lines(rows, ["table", "rows now", "afterwards"])
     sys.stderr.write("\n".join([*map(printable, lines), *table, ""]))
 
