@@ -9,10 +9,14 @@ the tables hold their former rows.
 """
 
 import argparse
+import signal
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take half a second
 
 try:
     from hiring.deadline import Deadline
@@ -31,8 +35,6 @@ except ModuleNotFoundError as error:
         "    .local/venv/bin/python manage.py ...\n"
     )
     sys.exit(2)
-except KeyboardInterrupt:  # the imports take half a second, and nothing has begun
-    sys.exit(130)
 
 Run = Callable[[Settings, argparse.Namespace, Deadline], int]
 """Does what a command does, and returns its exit status."""

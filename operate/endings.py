@@ -29,6 +29,13 @@ INTERRUPTED = 128 + signal.SIGINT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_received: list[int] = []
+
+
+def _interrupt(number: int, _: object) -> None:
+    _received.append(number)  # Python loses what is raised inside a finalizer
+    raise KeyboardInterrupt
+
 
 def interrupt_on_every_signal() -> None:
     """Ends a command in an orderly way also on SIGTERM, which Cloud Run sends, and on SIGHUP.
@@ -36,17 +43,19 @@ def interrupt_on_every_signal() -> None:
     Both do what Ctrl-C does. A signal that is ignored, as SIGHUP is under nohup, stays ignored.
     """
     for each in SIGNALS:
-        if signal.getsignal(each) is signal.SIG_DFL:
-            signal.signal(each, signal.default_int_handler)
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, _interrupt)
 
 
 def hold_off_interrupts() -> None:
-    """Ignores interrupts until the process ends.
+    """Ignores interrupts until the process ends; raises KeyboardInterrupt if one was lost before.
 
     A handler in Python would not do: Python takes it away before it ends.
     """
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
+    if _received:
+        raise KeyboardInterrupt
 
 
 def tolerate_any_text() -> None:

@@ -52,14 +52,40 @@ def start(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
 
 
 def test_an_interrupt_while_packages_are_imported_is_no_traceback() -> None:
-    """Ctrl-C in the first half second has status 130, as later, and prints no traceback."""
+    """Ctrl-C in the first half second ends the process, without a traceback."""
     process = start("list", PYTHONVERBOSE="1")
     assert process.stderr is not None
     while "import 'hiring.settings'" not in (line := process.stderr.readline()):
         assert line
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in log) == (130, False), log
+    # A shell makes 130 of it.
+    assert (process.returncode, "Traceback" in log) == (-signal.SIGINT, False), log
+
+
+LOST = """
+import os, signal
+from operate import endings
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        [].sort()  # the handler runs here at the latest
+
+endings.interrupt_on_every_signal()
+Finalized()
+print("lost")
+endings.hold_off_interrupts()
+"""
+
+
+def test_an_interrupt_that_python_loses_still_stops_a_load_before_its_commit() -> None:
+    """A Ctrl-C inside a finalizer, whose exception Python only prints, ends the load later."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert "Exception ignored in" in done.stderr
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "lost\n"), done.stderr
 
 
 @pytest.mark.parametrize("number", some([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
