@@ -9,7 +9,7 @@ from hiring.deadline import Deadline
 from hiring.errors import BadSource
 from hiring.progress import Progress, answer, answer_json, status
 from hiring.settings import Settings
-from hiring.storage import catalog, folders, newest, retention, storage_client
+from hiring.storage import catalog, folders, newest, retention
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, confirm, counted, fitted, for_shell
 from operate import endings
@@ -161,14 +161,9 @@ def run_bigquery(_: Settings, options: argparse.Namespace, deadline: Deadline) -
     """
     folder = folders.find_in_cloud(options.address, deadline)
     manifest = Backup(catalog.read_one(folder)).manifest
-    with storage_client.translated(folder.bucket):
-        bucket = storage_client.client().get_bucket(
-            folder.bucket, timeout=storage_client.TIMEOUT_SECONDS
-        )
-    place = bucket.location or "US"
     answer(
         f"# Backup of database {manifest.database}, taken at {manifest.taken_at}.",
-        f"# The dataset must be in the location of bucket {folder.bucket}: {place}.",
+        f"# The dataset must be in the location of bucket {folder.bucket}.",
     )
     for name in TABLES:
         table = manifest.tables[name]
@@ -176,6 +171,5 @@ def run_bigquery(_: Settings, options: argparse.Namespace, deadline: Deadline) -
         if table.invalid_rows:
             answer(f"# Not in it: {counted(table.invalid_rows, 'invalid record')}, in invalid/.")
         addresses = ",".join(folder.address + stored.name for stored in table.objects)
-        command = ["bq", f"--location={place}", *LOAD, f"{options.dataset}.{name}", addresses]
-        answer(for_shell(command))
+        answer(for_shell(["bq", *LOAD, f"{options.dataset}.{name}", addresses]))
     return 0

@@ -31,8 +31,7 @@ def test_each_table_is_loaded_with_its_types(loads: tuple[str, list[list[str]]])
     types = [f"--decimal_target_types={each}" for each in ("NUMERIC", "BIGNUMERIC", "STRING")]
     form = ["load", "--source_format=AVRO", "--use_avro_logical_types", *types]
     for command, table in zip(commands, TABLES, strict=True):
-        assert (command[0], command[1].partition("=")[0]) == ("bq", "--location")
-        assert command[2:] == [*form, f"people.{table}", f"{address}{table}.avro"]
+        assert command == ["bq", *form, f"people.{table}", f"{address}{table}.avro"]
 
 
 @pytest.mark.slow
@@ -43,7 +42,7 @@ def test_the_real_bq_knows_every_flag(loads: tuple[str, list[list[str]]]) -> Non
     help_text = subprocess.run(
         ["bq", "help", "load"], capture_output=True, text=True, check=False, timeout=60
     ).stdout
-    for word in loads[1][0][3:]:
+    for word in loads[1][0][2:]:
         name = word.partition("=")[0].removeprefix("--")
         assert not word.startswith("--") or name in help_text, name
 
