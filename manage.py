@@ -3,9 +3,7 @@
     python manage.py COMMAND --help
 
 The settings are those of the functions; only `backup`, `restore`, `import` and `drill` need a
-database. The exit statuses are those of operate/endings.py: after 0 a restore or import has
-loaded all valid rows, after 6 the rows are loaded but something is left to do, after any other one
-the tables hold their former rows.
+database. The exit statuses are those of operate/endings.py.
 """
 
 import argparse

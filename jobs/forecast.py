@@ -5,15 +5,8 @@
 For each department, a Poisson regression with a trend over the years and a season of twelve months
 is fitted to its hires in the newest complete backup. The same is done as if each of the past years
 were still to come, and compared with the plainest forecast, the same month of the year before.
-Nothing is random: the same backup gives the same forecast.
-
-    gs://bucket/prefix/forecasts/20261122T151624.123456Z/
-        forecast.json    department_id, department, month, hires
-        forecast.html    the same for people, beside the hires of the past three years
-        errors.json      how far both were off in the years that are known, and which was better
-        manifest.json    the backup, the months that were learnt from, the versions
-
-Needs GCS_PATH.
+Nothing is random: the same backup gives the same forecast. docs/deploy.md says what is stored below
+GCS_PATH.
 """
 
 import argparse
