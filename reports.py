@@ -11,6 +11,8 @@ import datetime
 import decimal
 import itertools
 import json
+import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,10 @@ ANSWER_ROWS, TEXT_ROWS = 100_000, 5_000
 """Maximum number of rows of an answer; a grid of text is for people."""
 ANSWER_BYTES = 16_000_000
 """Maximum length of an answer; Cloud Run's own is 32 MB."""
+ROW_BYTES = 1_000_000
+"""Maximum length of a row of an answer, which is copied a dozen times on its way."""
+HELD_BYTES = 8_000_000
+"""Maximum memory for the names of a format that needs all rows at once: text and the page."""
 COUNT_SECONDS = 5
 """Time limit for counting the rows of a report that has too many."""
 
@@ -180,18 +186,13 @@ def run(
     of one year come after those of the other, each with its year in front.
 
     Raises:
-        TooManyRows: there are more than `most` rows, or their names are longer than an answer.
+        TooManyRows: there are more than `most` rows, or one of them has more than ROW_BYTES.
     """
     statement = report.statement(several_years=last is not None)
     values = period(first, last or first)
-    limit = "" if most is None else f" LIMIT {most + 1}"
-    rows = connection.stream(statement + limit, values)
-    characters = 0
-    for row in itertools.islice(rows, most):
-        characters += sum([len(value) for value in row if isinstance(value, str | bytes)])
-        if most and characters > ANSWER_BYTES:
-            raise too_many()
-        yield row
+    limit, longest = ("", math.inf) if most is None else (f" LIMIT {most + 1}", ROW_BYTES)
+    rows = connection.stream(statement + limit, values, longest)
+    yield from itertools.islice(rows, most)
     if list(rows):
         counting = f"SELECT COUNT(*) FROM ({statement}) AS counted"
         counted = _within(COUNT_SECONDS, connection, counting, values)
@@ -226,6 +227,25 @@ def too_many(rows: int | None = None) -> TooManyRows:
         f" {ANSWER_BYTES // 1_000_000} MB in any other format; ask for fewer years or for another"
         " format, or read the reports that every backup stores"
     )
+
+
+def held(rows: Iterable[ReportRow]) -> Iterator[ReportRow]:
+    """Yields rows that the caller holds all at once.
+
+    Raises:
+        TooManyRows: their names take more than HELD_BYTES.
+    """
+    taken = 0
+    for row in rows:
+        taken += names_bytes(row)
+        if taken > HELD_BYTES:
+            raise too_many()
+        yield row
+
+
+def names_bytes(row: ReportRow) -> int:
+    """Memory that the names of a row take."""
+    return sum([sys.getsizeof(value) for value in row if isinstance(value, str | bytes)])
 
 
 def years_with_hires(connection: Connection, first: int, last: int) -> list[int] | None:

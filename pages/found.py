@@ -13,8 +13,8 @@ from pages.query import QUARTERS, ReportQuery
 
 PAGE_ROWS = 2000
 """Number of table rows beyond which the page shows the jobs of one department at a time."""
-PAGE_NUMBERS = 400_000
-"""Maximum number of numbers to read for a page, which holds and sorts them all."""
+PAGE_DEPARTMENTS, PAGE_NUMBERS = 20_000, 400_000
+"""Maximum number of departments, or jobs, and of numbers to read for a page: it sorts them all."""
 FILTERED_NAMES = 10_000
 """Maximum number of departments, or jobs, that a filter may find: the server gets their ids."""
 
@@ -160,7 +160,7 @@ def _matching(connection: Connection, query: ReportQuery) -> dict[str, list[obje
         return {}
     ids = {}
     for table, statement in _NAMES.items():
-        names = connection.stream(statement, {})
+        names = connection.stream(statement, {}, reports.ROW_BYTES)
         found = [identity for identity, name in names if matches(query.filter, name)]
         if len(found) > FILTERED_NAMES:
             raise BadParameter(
@@ -191,7 +191,7 @@ def _rows(
 ) -> Iterator[tuple[object, Hires]]:
     """Yields a department's id and its hires or, of open ones, the hires of each of its jobs."""
     numbers = _numbers(query)
-    most = min(reports.ANSWER_ROWS, PAGE_NUMBERS // len(numbers))
+    most = min(PAGE_DEPARTMENTS, PAGE_NUMBERS // len(numbers))
     by_job = "open" in ids
     conditions = [condition for name, condition in _CONDITIONS.items() if name in ids]
     statement = _ROWS.format(
@@ -212,7 +212,8 @@ def _rows(
     # The year before a single one is for comparison, of departments alone.
     first = query.first if query.last or by_job else max(query.first - 1, reports.FIRST_YEAR)
     period = reports.period(first, query.last or query.first)
-    for count, row in enumerate(connection.stream(statement, {**ids, **period})):
+    rows = connection.stream(statement, {**ids, **period}, reports.ROW_BYTES)
+    for count, row in enumerate(reports.held(rows)):
         if count == most:
             raise reports.too_many()
         shown = dict(zip(numbers, row[-len(numbers) :], strict=True))

@@ -28,6 +28,8 @@ SHOW: dict[str, Callable[..., Iterator[str]]] = {
 }
 KEPT_ROWS = 1_000
 """Number of rows up to which an answer is kept: those of a longer one are never all in memory."""
+KEPT_NAMES = 1_000_000
+"""Memory that the names of these rows may take."""
 KEPT_BYTES = 4_000_000
 """Maximum size of all kept answers together."""
 
@@ -37,6 +39,7 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._answers: dict[bytes, bytes] = {}
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, shown: object, render: Callable[[], bytes]) -> bytes:
@@ -49,12 +52,17 @@ class KeptAnswers:
         key = hashlib.sha256(pickle.dumps(shown)).digest()
         with self._lock:
             answer = self._answers.pop(key, None)
+            self._bytes -= len(answer or b"")
         if answer is None:
             answer = render()
+        if len(answer) > KEPT_BYTES:
+            return answer
         with self._lock:
+            # Another thread may have rendered the same meanwhile.
+            self._bytes += len(answer) - len(self._answers.pop(key, b""))
             self._answers[key] = answer
-            while sum(map(len, self._answers.values())) > KEPT_BYTES:
-                del self._answers[next(iter(self._answers))]
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= len(self._answers.pop(next(iter(self._answers))))
         return answer
 
 
@@ -81,8 +89,13 @@ def rendered(
     else:
         most = reports.TEXT_ROWS if media_type == TEXT else reports.ANSWER_ROWS
         rows = reports.run(connection, query.report, query.first, query.last, most=most)
-        first = list(itertools.islice(rows, KEPT_ROWS + 1))
-        is_small = len(first) <= KEPT_ROWS
+        rows = reports.held(rows) if media_type == TEXT else rows
+        first: list[reports.ReportRow] = []
+        names, is_small = 0, True
+        while is_small and (row := next(rows, None)):
+            first.append(row)
+            names += reports.names_bytes(row)
+            is_small = len(first) <= KEPT_ROWS and names <= KEPT_NAMES
         shown = query.columns, first if is_small else itertools.chain(first, rows)
 
     def render() -> bytes:

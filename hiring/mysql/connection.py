@@ -15,7 +15,8 @@ the following; `tests/project/test_private.py` fails where one of the names is g
                                PyMySQL's own loop drops the one that it cannot decode.
     _next_seq_id               the number of the next packet, to check that none is missing.
     _sock, _read_timeout, _current_timeout  the socket, and the timeouts that PyMySQL believes in.
-    _read_bytes                the rest of a row that is longer than the buffer.
+    _read_bytes                the rest of a row that is longer than the buffer; refuses a row that
+                               is longer than the caller can take, before it is in memory.
     _execute_command, _read_packet  a LOAD DATA LOCAL with lines from memory; PyMySQL's own, which
                                sends any file that the server names, stays off.
     _force_close               closes a connection whose protocol state is unknown.
@@ -30,6 +31,7 @@ Its private module `_auth` is imported a second time, with cryptography, for the
 import functools
 import importlib
 import io
+import math
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -42,7 +44,7 @@ from pymysql.protocol import MysqlPacket, OKPacketWrapper
 
 from hiring.bounded import BoundedReader
 from hiring.deadline import Deadline
-from hiring.errors import TimedOut
+from hiring.errors import TimedOut, TooManyRows
 
 SENT_BYTES = 64 * 1024
 """Bytes of a statement, or of lines, that must be sent within the write timeout."""
@@ -70,6 +72,7 @@ class Connection(PyMySQLConnection):
     server_version: str  # such as "9.7.0" or "10.11.14-MariaDB"
     deadline: Deadline
     reader: io.BufferedReader | None = None
+    row_bytes: float = math.inf
 
     def log_in(self, connected: socket.socket, *, private: bool) -> None:
         """Logs in over a connected socket, with TLS where the server offers it.
@@ -103,17 +106,20 @@ class Connection(PyMySQLConnection):
             raise
         return self._current_timeout
 
-    def stream(self, select: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def stream(
+        self, select: str, parameters: Mapping[str, Any], row_bytes: float = math.inf
+    ) -> Iterator[tuple[Any, ...]]:
         """Sends a SELECT, which the server stops before the deadline; yields rows as they arrive.
 
         In a text that is no UTF-8, U+FFFD stands for what is wrong: one such name of a job must not
         fail every report and every backup. A caller that stops early closes the connection: the
-        server would go on sending.
+        server would go on sending. So does a row of more than `row_bytes`, with TooManyRows.
         """
         statement = limited(select, self.deadline.remaining() * SERVER_PART)
         self.query(self.cursor().mogrify(statement, parameters), unbuffered=True)
         result = self._result
         try:
+            self.row_bytes = row_bytes
             while not result._check_packet_is_eof(packet := self._read_packet()):
                 self.deadline.remaining()  # the caller may take its time, too
                 try:
@@ -124,6 +130,7 @@ class Connection(PyMySQLConnection):
                 yield row
             result.unbuffered_active = False
         finally:
+            self.row_bytes = math.inf
             if result.unbuffered_active:
                 result.unbuffered_active = False
                 self._force_close()
@@ -178,6 +185,11 @@ class Connection(PyMySQLConnection):
         elif plugin not in LOGIN_PLUGINS:
             raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "no such plugin")
         return super()._process_auth(plugin, packet, handler)
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        if num_bytes > self.row_bytes:
+            raise TooManyRows(f"the report has a row of more than {self.row_bytes:,} bytes")
+        return super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
 
     def _write_bytes(self, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):

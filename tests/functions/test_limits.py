@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import tabulate
+import wcwidth
 from conftest import Database
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,3 +183,63 @@ def test_a_filter_finds_at_most_10000_names(
     response = client.get(f"{QUARTERLY}?format=html&filter=営業")
     assert response.status_code == 400
     assert "the filter finds more than 11 jobs; give more of the name" in response.text
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_row_has_at_most_a_megabyte(client: Client, database: Database, wanted: str) -> None:
+    """A row with a longer name is refused before it is in memory, and disturbs no later answer."""
+    database.execute("ALTER TABLE departments MODIFY department LONGTEXT")
+    fill(database, 3, 1)
+    database.execute("UPDATE departments SET department = REPEAT('x', 1000000) WHERE id = 2")
+    response = client.get(f"{QUARTERLY}?format={wanted}")
+    assert response.status_code == 400
+    assert "too_many_rows" in response.text
+    assert "the report has a row of more than 1,000,000 bytes" in response.text
+    database.execute("UPDATE departments SET department = REPEAT('x', 999900) WHERE id = 2")
+    assert client.get(f"{QUARTERLY}?format={wanted}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [("text", 400), ("json", 200), ("ndjson", 200), ("csv", 200), ("html", 400)],
+)
+def test_names_that_are_held_at_once_are_few(
+    client: Client, database: Database, wanted: str, status: int
+) -> None:
+    """Text and page, which need all rows at once, refuse names of more than 8 MB together."""
+    database.execute("ALTER TABLE departments MODIFY department LONGTEXT")
+    fill(database, 10, 1)
+    # In UTF-8 these have 8.1 MB, in memory 32 MB: one wide character makes all take four bytes.
+    database.execute("UPDATE departments SET department = CONCAT('🚧', REPEAT('x', 810000))")
+    assert client.get(f"{QUARTERLY}?format={wanted}").status_code == status
+
+
+def test_a_page_reads_at_most_20000_departments(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """The page of more departments is refused; the CSV has them."""
+    fill(database, 12, 1)
+    assert found.PAGE_DEPARTMENTS == 20_000
+    environment.setattr(found, "PAGE_DEPARTMENTS", 11)
+    assert client.get(f"{QUARTERLY}?format=html").status_code == 400
+    assert client.get(f"{QUARTERLY}?format=csv").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["営" * 20_000, "x" * 200_000, "e\u0301" * 50_000, "営 業" * 999])
+def test_a_long_name_is_wrapped_in_time(name: str) -> None:
+    """Wrapping takes a time that grows with the name, not with its square, and loses nothing."""
+    started = time.monotonic()
+    grid = "".join(as_text(("id", "department", "hired"), [(1, name, 2)]))
+    assert time.monotonic() - started < 5
+    shown = [line.split("|")[2].strip(" \u2068\u2069") for line in grid.splitlines() if "|" in line]
+    assert "".join(shown[1:]).replace(" ", "") == name.replace(" ", "")
+
+
+@given(st.text(st.sampled_from("aé営🚧 ق\u0301\u200b"), max_size=90))
+def test_each_line_of_a_wrapped_name_is_as_wide(name: str) -> None:
+    """Every line of the grid has the same width, however a name is wrapped; none is lost."""
+    grid = "".join(as_text(("department", "job"), [(name, "x" * 80)]))
+    assert len(set(map(wcwidth.width, grid.splitlines()))) == 1
+    assert wcwidth.width(grid.splitlines()[0]) <= 80
+    cells = [line.split("|")[1].strip(" \u2068\u2069") for line in grid.splitlines() if "|" in line]
+    assert "".join(cells[1:]).replace(" ", "") == name.replace(" ", "")

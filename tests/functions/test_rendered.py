@@ -111,6 +111,9 @@ def test_the_answer_used_longest_ago_is_dropped_first(
         assert get(kept, word) == word.upper().encode()
     # `cd` and `ab` were dropped for the four bytes of `éé`.
     assert rendered_words == ["ab", "cd", "éé", "ab", "longer", "longer"]
+    # The answer that is too long to be kept dropped no other one.
+    get(kept, "ab")
+    assert rendered_words[6:] == []
 
 
 @given(st.lists(st.text("aé", max_size=12), max_size=30))
@@ -146,19 +149,30 @@ def test_threads_get_their_own_answers(kept: KeptAnswers, monkeypatch: pytest.Mo
     assert sum(map(len, kept._answers.values())) <= 40
 
 
-@pytest.mark.parametrize(("rows", "count"), [(3, 1), (4, 2)])
-@pytest.mark.parametrize("wanted", ["application/json", "text/html"])
+@pytest.mark.parametrize(
+    ("wanted", "rows", "name", "count"),
+    [
+        ("application/json", 3, "D", 1),
+        ("application/json", 4, "D", 2),
+        ("application/json", 3, "D" * 700, 2),
+        ("text/html", 3, "D", 1),
+        ("text/html", 4, "D", 2),
+    ],
+)
 def test_only_small_answers_are_kept(
     client: Client,
     database: Database,
     environment: pytest.MonkeyPatch,
     wanted: str,
     rows: int,
+    name: str,
     count: int,
 ) -> None:
-    """A report of at most KEPT_ROWS rows is rendered once, a longer one at each request."""
+    """A short report is rendered once; one of many rows or long names at each request."""
     environment.setattr(rendered, "KEPT_ROWS", 3)
-    database.insert("departments", [(n, f"D{n}") for n in range(1, rows + 1)])
+    environment.setattr(rendered, "KEPT_NAMES", 2000)
+    database.execute("ALTER TABLE departments MODIFY department TEXT")
+    database.insert("departments", [(n, f"{name}{n}") for n in range(1, rows + 1)])
     database.insert("jobs", [(1, "J")])
     database.insert("employees", [(n, "x", "2021-05-06", n, 1) for n in range(1, rows + 1)])
     calls = []
