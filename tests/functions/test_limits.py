@@ -15,6 +15,7 @@ from werkzeug.test import Client
 import db
 import pages.page
 import reports
+from local.database import DatabaseServer
 from pages import found
 from pages.found import Found
 from pages.names import isolated, visible
@@ -186,16 +187,20 @@ def test_a_filter_finds_at_most_10000_names(
 
 
 @pytest.mark.parametrize("wanted", FORMATS)
-def test_a_row_has_at_most_a_megabyte(client: Client, database: Database, wanted: str) -> None:
+def test_a_row_has_at_most_a_megabyte(
+    client: Client, database: Database, environment: pytest.MonkeyPatch, wanted: str
+) -> None:
     """A row with a longer name is refused before it is in memory, and disturbs no later answer."""
+    assert reports.ROW_BYTES == 1_000_000
+    environment.setattr(reports, "ROW_BYTES", 1000)
     database.execute("ALTER TABLE departments MODIFY department LONGTEXT")
     fill(database, 3, 1)
-    database.execute("UPDATE departments SET department = REPEAT('x', 1000000) WHERE id = 2")
+    database.execute("UPDATE departments SET department = REPEAT('x', 1000) WHERE id = 2")
     response = client.get(f"{QUARTERLY}?format={wanted}")
     assert response.status_code == 400
     assert "too_many_rows" in response.text
-    assert "the report has a row of more than 1,000,000 bytes" in response.text
-    database.execute("UPDATE departments SET department = REPEAT('x', 999900) WHERE id = 2")
+    assert "the report has a row of more than 1,000 bytes" in response.text
+    database.execute("UPDATE departments SET department = REPEAT('x', 900) WHERE id = 2")
     assert client.get(f"{QUARTERLY}?format={wanted}").status_code == 200
 
 
@@ -204,13 +209,15 @@ def test_a_row_has_at_most_a_megabyte(client: Client, database: Database, wanted
     [("text", 400), ("json", 200), ("ndjson", 200), ("csv", 200), ("html", 400)],
 )
 def test_names_that_are_held_at_once_are_few(
-    client: Client, database: Database, wanted: str, status: int
+    client: Client, database: Database, environment: pytest.MonkeyPatch, wanted: str, status: int
 ) -> None:
     """Text and page, which need all rows at once, refuse names of more than 8 MB together."""
+    assert reports.HELD_BYTES == 8_000_000
+    environment.setattr(reports, "HELD_BYTES", 80_000)
     database.execute("ALTER TABLE departments MODIFY department LONGTEXT")
     fill(database, 10, 1)
-    # In UTF-8 these have 8.1 MB, in memory 32 MB: one wide character makes all take four bytes.
-    database.execute("UPDATE departments SET department = CONCAT('🚧', REPEAT('x', 810000))")
+    # In UTF-8 these have 25 kB, in memory 100 kB: one wide character makes all take four bytes.
+    database.execute("UPDATE departments SET department = CONCAT('🚧', REPEAT('x', 2500))")
     assert client.get(f"{QUARTERLY}?format={wanted}").status_code == status
 
 
@@ -243,3 +250,20 @@ def test_each_line_of_a_wrapped_name_is_as_wide(name: str) -> None:
     assert wcwidth.width(grid.splitlines()[0]) <= 80
     cells = [line.split("|")[1].strip(" \u2068\u2069") for line in grid.splitlines() if "|" in line]
     assert "".join(cells[1:]).replace(" ", "") == name.replace(" ", "")
+
+
+def test_names_that_the_server_cannot_sort(
+    client: Client, database: Database, server: DatabaseServer
+) -> None:
+    """Where MySQL's memory is too small to sort long names, the answer says which setting helps."""
+    database.execute("ALTER TABLE departments MODIFY department LONGTEXT")
+    fill(database, 3, 1)
+    database.execute("UPDATE departments SET department = REPEAT('x', 900000)")
+    response = client.get(f"{QUARTERLY}?format=csv")
+    if server.is_mariadb:
+        assert response.status_code == 200
+    else:
+        assert response.status_code == 500
+        error = response.get_json()["error"]
+        assert error["code"] == "misconfigured"
+        assert "sort buffer size" in error["message"]
