@@ -205,6 +205,7 @@ def download(request: Request, response: Response, content: bytes, found: Resour
     """Answers with an object's bytes, or with the requested range of them."""
     encoding = found.get("contentEncoding", "identity")
     response["X-Goog-Generation"] = found["generation"]
+    response["X-Goog-Metageneration"] = found["metageneration"]
     response["X-Goog-Hash"] = f"crc32c={found['crc32c']},md5={found['md5Hash']}"
     response["X-Goog-Stored-Content-Encoding"] = encoding
     asked = parse_range_header(request.get_header("Range"))
