@@ -45,7 +45,7 @@ FOREIGN_KEY = re.compile(
     r"^  CONSTRAINT `(?P<name>(?:[^`]|``)+)` FOREIGN KEY .*? REFERENCES (?P<parent>\S+) \(.*$"
 )
 SEQUENCE_DEFAULT = re.compile(
-    r" DEFAULT (?P<value>(?:\([^']*)?\b(?:next|last)val\(.*?\))"
+    r" DEFAULT (?P<value>(?:\([^']{0,200})?\b(?:next|last)val\(.{0,200}?\))"
     r"(?=,?$| ON UPDATE | COMMENT '| CHECK \()"
 )
 """Lines and parts of SHOW CREATE TABLE, which has each definition in a line of its own."""
