@@ -75,7 +75,8 @@ def refusal(inserter: RowInserter, found: Digests, read: Callable[[], Blocks]) -
 def stored_blocks(inserter: RowInserter, where: str = "") -> Iterator[list[ColumnChunk]]:
     """The rows that the table holds, some at a time, by column."""
     table = inserter.table
-    for rows in read_rows(inserter.connection, f"{table.statement}{where}"):
+    statement = f"{table.statement}{where}".encode(errors="surrogateescape")
+    for rows in read_rows(inserter.connection, statement):
         values = zip(table.columns, split(rows, len(table.columns)), strict=True)
         yield [from_values(column, each) for column, each in values]
 

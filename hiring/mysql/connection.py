@@ -135,7 +135,7 @@ class Connection(PyMySQLConnection):
                 result.unbuffered_active = False
                 self._force_close()
 
-    def start_rows(self, statement: str) -> int:
+    def start_rows(self, statement: str | bytes) -> int:
         """Sends a statement whose rows `receive` then reads; returns the first row's packet number.
 
         The connection has to be dropped if not all rows are read.

@@ -59,7 +59,7 @@ class Rows:
     ends: Ints
 
 
-def read_rows(connection: Connection, statement: str) -> Iterator[Rows]:
+def read_rows(connection: Connection, statement: str | bytes) -> Iterator[Rows]:
     """Reads the rows of a statement, some at a time; later ones overwrite them.
 
     Rows stay until AHEAD more are read, so that a stage can work on them meanwhile. The connection

@@ -504,6 +504,22 @@ def test_a_refused_or_changed_row_rolls_everything_back(
     assert content(database) == before
 
 
+def test_a_changed_row_with_a_binary_key_is_named(
+    database: Database, run_restore: Loader, take_backup: Backup
+) -> None:
+    """A key whose bytes are no text is sought and named as any other: status 4."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute("ALTER TABLE departments MODIFY id BINARY(4) NOT NULL")
+    database.execute("INSERT INTO departments VALUES (x'FFFEFD41', 'Sales')")
+    backup = take_backup()["backup"]
+    database.execute("DELETE FROM departments")
+    database.execute("ALTER TABLE departments MODIFY department VARCHAR(3) NOT NULL")
+    loaded = run_restore(backup)
+    assert loaded.status == 4
+    key = r"_binary'\xff\xfe\xfdA'"
+    assert f"the row with id {key} was 'Sales' and is 'Sal'" in loaded.error
+
+
 def test_a_server_that_keeps_no_warnings_refuses_a_row_as_any_other(
     database: Database, run_restore: Loader, take_backup: Backup
 ) -> None:
