@@ -91,11 +91,7 @@ def take(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 
 
 def preview(settings: Settings, deadline: Deadline) -> dict[str, Any]:
-    """The rows that a backup would have, and the columns without Avro type; stores nothing.
-
-    Raises:
-        BundleError: the tables cannot be read.
-    """
+    """The rows that a backup would have, and the columns without Avro type; raises as `take`."""
     with db.snapshot(settings, deadline) as connection:
         return {
             "dry_run": True,
@@ -114,8 +110,7 @@ def read_head(connection: Connection, *, locked: bool = False) -> dict[str, Any]
     This opens the view of the connection's snapshot, unless it holds locks on the tables. `locked`:
     nobody can commit meanwhile, so the server's position is exact.
 
-    Raises:
-        Misconfigured: a table is not a base table of InnoDB.
+    Raises Misconfigured if a table is not a base table of InnoDB.
     """
     # First, because the next statements open the view: time and position may not be later.
     ((taken_at, database, lower_case),) = select(connection, SERVER)
@@ -262,8 +257,7 @@ def store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]
 def store_manifest(folder: OutputFolder, manifest: dict[str, Any]) -> None:
     """Stores the manifest, which makes the folder complete.
 
-    Raises:
-        StorageFailed: it could not be stored, or does not read back as it was written.
+    Raises StorageFailed if it could not be stored, or does not read back as it was written.
     """
     content = json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
     try:

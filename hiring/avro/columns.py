@@ -66,11 +66,7 @@ class ColumnChunk:
 
 
 def split(rows: Rows, columns: int) -> list[Values]:
-    """The columns of rows.
-
-    Raises:
-        pymysql.err.InternalError: a row has more or fewer columns.
-    """
+    """The columns of rows; raises pymysql.err.InternalError if a row has more or fewer."""
     split = []
     at = rows.starts
     for _ in range(columns):
@@ -136,11 +132,7 @@ def one_by_one(column: Column, values: Values, wanted: Mask) -> Iterator[tuple[i
 
 
 def from_values(column: Column, values: Values) -> ColumnChunk:
-    """The column of values as the server prints them.
-
-    Raises:
-        ValueError: a value in a column of numbers is not a number.
-    """
+    """The column of values as the server prints them; raises ValueError if a number is none."""
     match column.type.avro:
         case "string" | "bytes":
             return ColumnChunk(values.nulls, None, values)

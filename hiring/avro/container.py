@@ -40,11 +40,7 @@ def compress(content: bytes) -> bytes:
 
 
 def decompress(content: bytes) -> bytes:
-    """The inverse of `compress`.
-
-    Raises:
-        ValueError: the content is damaged, or is longer than any row.
-    """
+    """The inverse of `compress`; raises ValueError if it is damaged, or longer than any row."""
     # libdeflate wants to know how large the result may be, and a block does not say it.
     with contextlib.suppress(deflate.DeflateError):
         return bytes(deflate.deflate_decompress(content, USUAL_BYTES))

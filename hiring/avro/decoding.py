@@ -24,8 +24,7 @@ SIGN = 0x80
 def decode(columns: Sequence[Column], rows: int, content: bytes) -> list[ColumnChunk]:
     """The columns of some rows, at least one, which the content holds one after the other.
 
-    Raises:
-        ValueError, IndexError: the content does not hold exactly these rows.
+    Raises ValueError or IndexError if the content does not hold exactly these rows.
     """
     encoded = np.frombuffer(content, np.uint8)
     varints = _Varints(encoded)

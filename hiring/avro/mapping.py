@@ -141,11 +141,7 @@ def type_mapping(declared: str) -> TypeMapping | None:
 
 
 def read_type(avro: Any) -> TypeMapping:
-    """The mapping to an Avro type.
-
-    Raises:
-        ValueError: no column of a backup has this type.
-    """
+    """The mapping to an Avro type; raises ValueError if no column of a backup has it."""
     match avro:
         case {"type": "bytes", "logicalType": "decimal", "precision": int(), "scale": int()}:
             return decimal(avro["precision"], avro["scale"])

@@ -115,8 +115,7 @@ class Column:
 def read_columns(schema: Any) -> tuple[Column, ...]:
     """The columns of a backup's Avro schema, without comments and character sets.
 
-    Raises:
-        ValueError: no backup has such a schema; a row of another might take no byte.
+    Raises ValueError for a schema that no backup has: its rows might take no byte.
     """
     match schema:
         case {"type": "record", "name": str(), "fields": [_, *_] as fields}:
