@@ -24,6 +24,7 @@ from hiring.mysql.connection import Connection, is_mariadb
 from hiring.mysql.statements import quote, select
 from hiring.settings import Settings, StorageLocation
 from hiring.storage import catalog, retention
+from hiring.storage.folders import MOST_SMALL_BYTES
 from hiring.storage.manifest import FORMAT, MANIFEST
 from hiring.storage.objects import OutputFolder
 from hiring.storage.rows import store_rows
@@ -257,9 +258,12 @@ def store_schema(connection: Connection, folder: OutputFolder) -> dict[str, Any]
 def store_manifest(folder: OutputFolder, manifest: dict[str, Any]) -> None:
     """Stores the manifest, which makes the folder complete.
 
-    Raises StorageFailed if it could not be stored, or does not read back as it was written.
+    Raises StorageFailed if it could not be stored, or does not read back as it was written, and
+    BundleError if it is longer than any that is read.
     """
     content = json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
+    if len(content) > MOST_SMALL_BYTES:
+        raise BundleError(f"the manifest has {len(content):,} bytes, too many to be read again")
     try:
         folder.put(MANIFEST, "application/json", content)
         if folder.read(MANIFEST) != content:

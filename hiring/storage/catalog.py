@@ -8,6 +8,7 @@ stored long after `taken_at`; in a local folder, there is `taken_at` alone.
 import datetime
 import functools
 import re
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ OWN_NAMES = re.compile(
     re.ASCII,
 )
 """The names that this project gives to the objects of a backup."""
+
+_parsing = threading.Lock()
+"""Held while a manifest is parsed: one at a time takes the memory."""
 
 EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
@@ -174,7 +178,9 @@ def _describe(source: SourceFolder, files: dict[str, ListedFile]) -> BackupFolde
     manifest, unreadable = None, ""
     if MANIFEST in files:
         try:
-            manifest = read_manifest(source.read(MANIFEST, files[MANIFEST]))
+            content = source.read(MANIFEST, files[MANIFEST])
+            with _parsing:
+                manifest = read_manifest(content)
         except BadSource as error:
             unreadable = str(error)
     return BackupFolder(source, files, manifest, unreadable)

@@ -19,8 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
+import backup
 import reports
 from hiring.avro import mapping
+from hiring.errors import BundleError
+from hiring.storage.folders import MOST_SMALL_BYTES
 from hiring.version import VERSION
 
 CHANGE = "/backup-data"
@@ -581,3 +584,10 @@ def test_no_block_is_empty(client: Client, database: Database, bucket: Bucket) -
     content = bucket.blob(f"{stored_backup.path(answer)}employees.avro").download_as_bytes()
     assert [block.num_records for block in fastavro.block_reader(io.BytesIO(content))] == [1, 1]
     assert stored_backup.entry(answer, "employees")["invalid_rows"] == 1
+
+
+def test_no_manifest_is_stored_that_nothing_reads() -> None:
+    """A manifest longer than any that is read fails the backup before it is stored."""
+    folder: Any = None
+    with pytest.raises(BundleError, match="too many to be read again"):
+        backup.store_manifest(folder, {"objects": "x" * MOST_SMALL_BYTES})

@@ -415,6 +415,21 @@ def test_a_huge_manifest_is_refused(tmp_path: Path, run_restore: Loader) -> None
 
 
 @pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [3_000_000, 16_000_000])
+def test_manifests_of_many_lists_are_passed_over(
+    tmp_path: Path, run_restore: Loader, size: int
+) -> None:
+    """Many manifests, each as large as may be and full of lists, never are in memory together."""
+    for number in range(8):
+        folder = tmp_path / f"2026112{number}T000000.000000Z"
+        folder.mkdir()
+        (folder / "manifest.json").write_text(f"[{'[],' * (size // 3)}[]]")
+    loading = run_restore.start(tmp_path, GCS_PATH="")
+    refused_in_little_memory(loading, "holds no readable backup")
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("end", some(["", "\n", '"\n']))
 @pytest.mark.parametrize("piece", some(["x,", "x", '"\n",']))
 def test_a_huge_csv_row_is_refused(
