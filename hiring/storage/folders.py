@@ -256,11 +256,7 @@ def find(address: str, deadline: Deadline) -> SourceFolder:
 
 
 def find_in_cloud(address: str, deadline: Deadline) -> CloudFolder:
-    """The folder at an address in Cloud Storage.
-
-    Raises:
-        BadSource: the address is not in Cloud Storage, or is malformed.
-    """
+    """The folder at an address in Cloud Storage; raises BadSource where the address is no such."""
     found = re.fullmatch("gs://([^/]+)/?(.*?)/?", address, re.DOTALL)
     if not found:
         raise BadSource(

@@ -93,11 +93,7 @@ class Manifest:
 
 
 def read_manifest(content: bytes) -> Manifest:
-    """Reads a manifest.
-
-    Raises:
-        BadSource: it is not a manifest, or has another format; the message says what is wrong.
-    """
+    """Reads a manifest; raises BadSource, which says what is wrong, if it is none of FORMAT."""
     try:
         manifest = json.loads(content)
         json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate is no character

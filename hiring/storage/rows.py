@@ -180,8 +180,7 @@ def _as_json(column: Column, value: bytes | None) -> object:
 def printed(value: Any) -> bytes | None:
     """A value of an invalid record as MySQL prints it.
 
-    Raises:
-        ValueError, KeyError, TypeError: a backup has no such value.
+    Raises ValueError, KeyError or TypeError for a value that no backup has.
     """
     if value is None:
         return None

@@ -121,11 +121,7 @@ class _BoundedAdapter(HTTPAdapter):
 
 @functools.cache
 def client() -> storage.Client:
-    """This process's client, made at the first call.
-
-    Raises:
-        NoCredentials: there are none; the next call looks again.
-    """
+    """This process's client; NoCredentials if there are none, for which the next call looks."""
     try:
         made = storage.Client()
     except GoogleAuthError as error:
@@ -141,11 +137,7 @@ def client() -> storage.Client:
 
 @contextlib.contextmanager
 def translated(bucket: str) -> Iterator[None]:
-    """Turns what the client raises, for whatever reason, into what a caller sees.
-
-    Raises:
-        StorageFailed: Cloud Storage refused, failed or answered nonsense.
-    """
+    """Raises StorageFailed for what the client raises: a refusal, a failure, or nonsense."""
     try:
         yield
     except (*ERRORS, *NONSENSE) as error:
