@@ -148,7 +148,8 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         if opened:
             by_id = {each.identity: each for each in opened}
             for department, job in _rows(connection, query, {**ids, "open": list(by_id)}):
-                by_id[department].opened.append(job)
+                if department in by_id:  # MySQL's `=` takes '01' and 1 for the same id
+                    by_id[department].opened.append(job)
             for each in opened:
                 _label(each.opened)
     return found

@@ -1,6 +1,6 @@
 """The table and the chart of the page: columns, rows and their bars, all on one scale."""
 
-import operator
+from typing import Any
 
 from markupsafe import Markup
 
@@ -108,13 +108,11 @@ class PageTable:
         """In the requested order, the first PAGE_ROWS of them; equal ones keep that of names."""
         column, descending = self.query.sorted_by
         if column == "name":
-            ordered = rows[:: -1 if descending else 1]
-        elif column == "id":
-            ordered = sorted(rows, key=operator.attrgetter("identity"), reverse=descending)
-        else:
-            ordered = sorted(
-                rows,
-                key=lambda row: row.numbers.get(column, row.numbers["hires"]),
-                reverse=descending,
-            )
-        return ordered[:PAGE_ROWS]
+            return rows[:: -1 if descending else 1][:PAGE_ROWS]
+
+        def key(row: Hires) -> Any:
+            if column == "id":  # PyMySQL leaves a day such as 0000-00-00 a text
+                return isinstance(row.identity, str), row.identity
+            return row.numbers.get(column, row.numbers["hires"])
+
+        return sorted(rows, key=key, reverse=descending)[:PAGE_ROWS]

@@ -902,3 +902,38 @@ def test_ndjson_is_an_object_a_line(client: werkzeug.test.Client, database: Data
     assert lines.pop() == ""
     assert [json.loads(line) for line in lines] == get(client, QUARTERLY + "?format=json").json
     assert get(client, QUARTERLY + "?format=ndjson&year=1999").text == ""
+
+
+def test_ids_that_look_alike_to_the_server(
+    client: werkzeug.test.Client, database: Database
+) -> None:
+    """Ids that the server takes for equal where it compares a number with text open as asked."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    database.execute("ALTER TABLE departments MODIFY id VARCHAR(9)")
+    database.insert("departments", [("1", "one"), ("01", "other")])
+    database.insert("jobs", [(1, "Cook")])
+    database.insert("employees", [(1, "Ada", "2021-05-06", 1, 1)])
+    page = get(client, f"{QUARTERLY}?format=html&open=1").text
+    assert page.count('<tr class="job">') == 1
+
+
+@pytest.mark.parametrize("order", ["id", "-id"])
+def test_an_impossible_day_is_an_id_too(
+    client: werkzeug.test.Client, database: Database, order: str
+) -> None:
+    """Departments whose ids are days, one of them impossible, are sorted by id."""
+    database.execute("ALTER TABLE employees DROP FOREIGN KEY employees_department")
+    with database.connect(init_command="SET sql_mode = ''") as connection:
+        cursor = connection.cursor()
+        for table, column in (("departments", "id"), ("employees", "department_id")):
+            cursor.execute(f"ALTER TABLE {table} MODIFY {column} DATE")
+        cursor.execute("INSERT INTO departments VALUES ('0000-00-00', 'A'), ('2020-01-02', 'B')")
+        cursor.execute("INSERT INTO jobs VALUES (1, 'Cook')")
+        for number, day in ((1, "0000-00-00"), (2, "2020-01-02")):
+            cursor.execute(
+                f"INSERT INTO employees VALUES ({number}, 'x', '2021-05-06', '{day}', 1)"
+            )
+        connection.commit()
+    page = get(client, f"{ABOVE_MEAN}?format=html&order={order}").text
+    assert "2020-01-02" in page
+    assert "0000-00-00" in page
