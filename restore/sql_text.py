@@ -170,7 +170,6 @@ def _decimal(column: Column, encoded: bytes) -> bytes:
 _ZERO, _MINUS = ord("0"), ord("-")
 _POWERS = 10 ** np.arange(1, 20, dtype=np.uint64)
 """The smallest numbers with 2, 3, ... digits."""
-_FIRST_DAY, _END = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
 
 
 def _digits(numbers: Ints | Floats, after: bytes, least: int) -> Part:
@@ -199,8 +198,6 @@ def _times(quote: bytes, column: Column, chunk: ColumnChunk, after: bytes) -> Pa
     numbers = np.where(chunk.nulls, 0, chunk.numbers).astype(np.int64)
     is_date = column.type is mapping.DATE
     times, width = numbers.astype("M8[D]" if is_date else "M8[us]"), 10 if is_date else 26
-    if times.min() < _FIRST_DAY or times.max() >= _END:
-        raise ValueError("a date is not between the years 1 and 9999")
     if not is_date and not (numbers % 1_000_000).any():
         times, width = times.astype("M8[s]"), 19
     cell = np.frombuffer(quote + bytes(width) + quote + after, np.uint8)

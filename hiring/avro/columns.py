@@ -177,11 +177,7 @@ DECIMAL_DIGITS = 18
 def _numbers(values: Values, most: int, scale: int = 0) -> Ints | None:
     """The printed numbers without their point: `-12.34` is -1234 for a scale of 2. NULL is 0.
 
-    Returns:
-        None if a number has more than `most` places, not counting the sign.
-
-    Raises:
-        ValueError: a value is not a number.
+    None if a number has more than `most` places without the sign. Raises ValueError if one is none.
     """
     negative = (values.source.take(values.starts, mode="clip") == ord("-")) & (values.lengths > 0)
     lengths = values.lengths - negative

@@ -93,9 +93,7 @@ class Writer:
 def read(file: BinaryIO) -> tuple[tuple[Column, ...], Iterator[tuple[int, bytes]]]:
     """The columns of a file, and its blocks: the number of rows, and the rows as they are encoded.
 
-    Raises:
-        ValueError: the file is damaged, or is not like those that `Writer` writes. The iterator
-            raises it too.
+    Both raise ValueError if the file is damaged, or is not like those that `Writer` writes.
     """
     if _exactly(file, len(MAGIC)) != MAGIC:
         raise ValueError("it is not an Avro file")

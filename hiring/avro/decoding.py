@@ -11,11 +11,16 @@ import numpy as np
 from hiring.avro.buffers import Mask, Part, cells_from, is_utf8
 from hiring.avro.columns import ColumnChunk
 from hiring.avro.encoding import NULL_BRANCH, VALUE_BRANCH
-from hiring.avro.mapping import FLOATS
+from hiring.avro.mapping import DATE, DATETIME, FLOATS, TIMESTAMP
 from hiring.avro.schema import Column
 from hiring.mysql.packets import Bytes, Ints
 
 PIECES = ("string", "bytes")
+CALENDAR = [
+    (kind, *np.array(["0001-01-01", "10000-01-01"], f"M8[{unit}]").astype(np.int64).tolist())
+    for kind, unit in ((DATE, "D"), (DATETIME, "us"), (TIMESTAMP, "us"))
+]
+"""The types of times, each with its first number and the one after its last."""
 LONGEST_VARINT = 10
 SIGN = 0x80
 """This bit of a byte says that the number continues in the next byte."""
@@ -90,6 +95,9 @@ def _column(
         return ColumnChunk(nulls, floats, None), at + np.where(nulls, 0, width)
     numbers, at = varints.read(at, wanted)
     if primitive not in PIECES:
+        for kind, first, end in CALENDAR:
+            if column.type is kind and (numbers.min() < first or numbers.max() >= end):
+                raise ValueError("a time is not between the years 1 and 9999")
         return ColumnChunk(nulls, numbers, None), at
     ends = at + numbers
     if numbers.min() < 0 or ends.max() > len(encoded):

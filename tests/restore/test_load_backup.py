@@ -1,6 +1,7 @@
 """A loaded backup gives the same rows, ids and counters; what is refused changes nothing."""
 
 import contextlib
+import io
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import every_type
+import fastavro
 import pytest
 from conftest import PASSWORD, Bucket, Database, Loader
 from forwarder import Forwarder
 from stored_backup import download, path, records, rewrite
 from support import content, some
 
+from hiring.avro import container
 from hiring.mysql import login
 from hiring.mysql.connection import Connection
 from local.database import DatabaseServer
@@ -832,6 +835,35 @@ def test_a_manifest_that_is_not_a_json_object_is_refused(
     loaded = run_restore(tmp_path)
     assert loaded.status == 3
     assert loaded.error.startswith("nothing was loaded: manifest.json is not a manifest: ")
+
+
+@pytest.mark.parametrize("days", [-719_163, 2_932_897, -(2**31), 2**31 - 1])
+def test_a_date_that_no_server_has_is_refused(
+    tmp_path: Path,
+    database: Database,
+    bucket: Bucket,
+    run_restore: Loader,
+    take_backup: Backup,
+    days: int,
+) -> None:
+    """A date outside the years 1 to 9999 is refused before anything is written: status 3."""
+    database.execute("ALTER TABLE departments ADD founded DATE NOT NULL DEFAULT '2021-01-01'")
+    database.insert("departments", [(1, "Sales", "2021-01-01")])
+    copy = download(bucket, take_backup(), tmp_path)
+    content = io.BytesIO((copy / "departments.avro").read_bytes())
+    stored = io.BytesIO()
+    schema = json.loads(fastavro.reader(content).metadata["avro.schema"])
+    writer = container.Writer(stored.write, schema)
+    row = io.BytesIO()
+    for kind, value in (("long", 1), ("string", "Sales"), ("int", days)):
+        fastavro.schemaless_writer(row, kind, value)
+    writer.write_block(1, row.getvalue())
+    rewrite(copy, "departments.avro", stored.getvalue())
+    for options in ([], ["--dry-run"]):
+        loaded = run_restore(copy, "--replace", *options)
+        assert loaded.status == 3
+        assert "a time is not between the years 1 and 9999" in loaded.error
+    assert database.execute("SELECT COUNT(*) FROM departments") == [(1,)]
 
 
 def test_an_unreadable_block_is_refused(
