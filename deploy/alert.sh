@@ -25,7 +25,7 @@ monitoring() { # METHOD PATH [ARGUMENT...]
         --output "$WORK/answer" --write-out '%{http_code}' \
         <<<"header = \"Authorization: Bearer $token\"") || return
     if [[ $status == 2* ]]; then cat "$WORK/answer"; else
-        printf 'HTTPError %s: %s\n' "$status" "$(head -c 2000 "$WORK/answer")" >&2
+        printf 'HTTPError %s: %s\n' "$status" "$(head -c 2000 "$WORK/answer" | tr -s '[:space:]' ' ')" >&2
         return 1
     fi
 }

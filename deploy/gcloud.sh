@@ -81,7 +81,7 @@ do_here() {
 # Calls gcloud, or CALLER, and repeats the call after growing waits while its error matches the
 # pattern. Sets ANSWER to its output and COMPLAINT to its errors.
 attempt() { # PATTERN ARGUMENT...
-    local pattern=$1 seconds
+    local pattern=$1 seconds why
     shift
     for seconds in "${WAITS[@]}" none; do
         if ANSWER=$("$CALLER" "$@" 2>"$WORK/errors" < <(printf '%s' "$SENT")); then
@@ -90,16 +90,10 @@ attempt() { # PATTERN ARGUMENT...
         fi
         COMPLAINT=$(<"$WORK/errors")
         [[ $seconds != none && $COMPLAINT =~ $pattern ]] || return 1
-        note "  not yet: $(reason); once more in $seconds s"
+        why=${COMPLAINT#*ERROR: } # gcloud tells its steps before
+        note "  not yet: ${why%%$'\n'*}; once more in $seconds s"
         sleep "$seconds"
     done
-}
-
-# Prints what Google or gcloud complains of, in short.
-reason() {
-    local line=${COMPLAINT#*ERROR: (*) }
-    [[ ! $COMPLAINT =~ \"message\":\ *\"([^\"]+)\" ]] || line=${BASH_REMATCH[1]}
-    printf '%.150s' "${line%%$'\n'*}"
 }
 
 # Runs a command that changes something; a failure ends the script.

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT
 
 from local import process
 from local.process import StackError
@@ -199,14 +198,10 @@ class DatabaseServer:
         self.execute(f"CREATE DATABASE IF NOT EXISTS {quote(name)}")
 
     def run_script(self, script: Path, database: str) -> None:
-        """Runs an SQL file in a database."""
-        with (
-            self.connect(database=database, client_flag=CLIENT.MULTI_STATEMENTS) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(script.read_text())
-            while cursor.nextset():
-                pass
+        """Runs an SQL file, each of whose statements ends at a line's end, in a database."""
+        with self.connect(database=database) as connection, connection.cursor() as cursor:
+            for statement in script.read_text().rstrip().removesuffix(";").split(";\n"):
+                cursor.execute(statement)
 
     def create_account(self, user: str, password: str, database: str) -> None:
         """Creates `user` if needed, sets its password, and grants all rights on `database`.
