@@ -130,7 +130,7 @@ def read_query(report: Report, asked: Mapping[str, Any], media_type: str) -> Rep
     query = ReportQuery(report, first, last, **for_page)
     if query.sorted_by[0] not in query.headings:
         orders = ", ".join(query.headings)
-        raise BadParameter(f"order takes one of {orders}, or -hires to turn it around")
+        raise BadParameter(f"order takes one of {orders}; - in front puts the largest first")
     return query
 
 
