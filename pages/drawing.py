@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 GAP = 0.2  # of a column's place
 SMALL_PERCENT = 5  # below this, a bar may be thinner than a pixel on a phone
-PHONE_CHARACTERS, DESKTOP_CHARACTERS = 48, 88  # of all columns together, a blank beside each
+PHONE_CHARACTERS, DESKTOP_CHARACTERS = 48, 110  # of all columns together, a blank beside each
 YEARS_LABELLED = 8
 
 

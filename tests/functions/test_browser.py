@@ -392,6 +392,19 @@ def test_names_stay_visible_beside_many_years(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("path", [QUARTERLY, ABOVE_MEAN])
+def test_only_the_table_scrolls_sideways(
+    bundle: Bundle, database: Database, hires: None, visit: Any, path: str
+) -> None:
+    """Seven years are wider than a tablet's window: their table scrolls, the page does not."""
+    database.insert("employees", [(None, "Al", "2015-03-01", 1, 1)])
+    seen = visit(f"{bundle.url}{path}?year=2015-2021")
+    for width in (320, 700, 800, 900, 1024):
+        seen.page.set_viewport_size({"width": width, "height": 800})
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
 def test_fingers_hit_every_link(bundle: Bundle, hires: None, visit: Any) -> None:
     """Links outside sentences are 24 px high, as WCAG 2.2 asks; a name's is its whole cell."""
     seen = visit(bundle.url + QUARTERLY, viewport=PHONE, has_touch=True)
