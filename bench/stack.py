@@ -96,9 +96,6 @@ def fill(connection: "pymysql.Connection", rows: int = 0) -> None:
         cursor.execute("ANALYZE TABLE employees")
 
 
-# Processes
-
-
 def children(pid: int) -> list[int]:
     """The ids of a process's running children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

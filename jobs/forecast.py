@@ -237,11 +237,9 @@ def _json(content: object) -> bytes:
 
 
 def run() -> None:
-    """Forecasts from the newest complete backup.
+    """Forecasts from the newest complete backup; BadSource if its history is too short.
 
-    Raises:
-        BadSource: there is no backup, or its history is too short.
-        BundleError: the forecast failed; no manifest is left, and as far as possible no object.
+    An exception leaves no manifest, and as far as possible no object.
     """
     settings, deadline = storage_settings(), Deadline(command.JOB_SECONDS)
     source = Backup(newest.find_newest(settings, deadline))

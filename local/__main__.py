@@ -2,9 +2,7 @@
 
     python -m local PORT        ./run.sh runs this once everything is installed
 
-It keeps everything in `.local/`: the tables in `.local/database`, the backups in
-`.local/storage`, every address in `.local/env`. It runs until Ctrl-C or SIGTERM and leaves no
-process behind.
+It runs until Ctrl-C or SIGTERM and leaves no process behind.
 """
 
 import contextlib

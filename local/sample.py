@@ -75,12 +75,10 @@ Row = tuple[Any, ...]
 
 
 def departments() -> Iterator[Row]:
-    """The rows of `departments`: id, department."""
     yield from enumerate((name for name, *_ in DEPARTMENTS), start=1)
 
 
 def jobs() -> Iterator[Row]:
-    """The rows of `jobs`: id, job."""
     yield from enumerate(JOBS, start=1)
 
 

@@ -1,8 +1,6 @@
 """Serves the four functions on one port: functions-framework's apps, each at a URL of its own.
 
-Settings come from the environment, as they do on Google Cloud.
-
-    python -m local.serve PORT
+python -m local.serve PORT        settings come from the environment, as on Google Cloud
 """
 
 import os

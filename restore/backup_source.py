@@ -44,10 +44,8 @@ class Backup:
     ) -> dict[str, tuple[Column, ...]]:
         """Reads every object of the tables to its end; returns the columns of their Avro files.
 
-        Raises:
-            BadSource: an object is missing, is not the one that the manifest describes, or can't be
-                read; the message names it.
-            StorageFailed: Cloud Storage refused or failed.
+        Raises BadSource, which names the object, if one is missing, is not the one that the
+        manifest describes, or can't be read; StorageFailed if Cloud Storage refused or failed.
         """
         for stored in (self.manifest.schema, *self.manifest.reports):
             with self._open(stored):

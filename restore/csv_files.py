@@ -97,10 +97,8 @@ def fit(table: Table) -> Table:
 def read_lines(folder: SourceFolder, name: str, table: str) -> Iterator[Line]:
     """The rows of a table's file, with the fields in the order of CSV_COLUMNS.
 
-    Raises:
-        BadSource: the file is empty or not CSV, or its header is not understood; the message says
-            where and why.
-        StorageFailed: Cloud Storage refused or failed.
+    Raises BadSource, which says where and why, if the file is empty or not CSV, or its header is
+    not understood; StorageFailed if Cloud Storage refused or failed.
     """
     columns = CSV_COLUMNS[table]
     where = f"{folder.address}{name}"

@@ -43,9 +43,8 @@ WHERE is_default = 'Yes'
 def tables_created(settings: Settings, deadline: Deadline, plan: Plan) -> Iterator[None]:
     """Creates the missing ones of the three tables; if the load inside fails, they go again.
 
-    Raises:
-        BadSource: as `statement_of`.
-        Misconfigured: the server refuses a statement, or makes another table of it.
+    Raises BadSource as `statement_of`, Misconfigured if the server refuses a statement, or makes
+    another table of it.
     """
     created: list[str] = []
     try:

@@ -136,8 +136,7 @@ def commit(
 ) -> None:
     """Calls `committing`, commits, and sets the tables' next ids, which no transaction can.
 
-    Raises:
-        Unfinished: it is unknown whether the rows are committed, or a next id is not set.
+    Raises Unfinished if it is unknown whether the rows are committed, or a next id is not set.
     """
     committing()
     try:
