@@ -19,6 +19,7 @@ from conftest import ACCOUNT, PROJECT, Bucket, Database, Loader
 from support import count, for_all_sessions, get
 from werkzeug.test import Client
 
+import db
 import truncation
 from hiring.deadline import Deadline
 from hiring.mysql import login, packets
@@ -309,6 +310,22 @@ def test_a_truncation_waits_for_seconds_only(
         assert time.monotonic() - started < 5
         other.rollback()
     assert count(database) == FULL
+
+
+def test_a_dry_run_blocks_no_writer_while_it_counts(
+    client: Client, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """Writers do not wait until a dry run has counted the rows."""
+    count_rows = db.count_rows
+
+    def insert_and_count(connection: Any) -> dict[str, int]:
+        with database.connect(init_command="SET lock_wait_timeout = 1") as other:
+            other.cursor().execute("INSERT INTO departments VALUES (9, 'New')")
+        return count_rows(connection)
+
+    environment.setattr(db, "count_rows", insert_and_count)
+    status, answer = get(client, f"{TRUNCATE}?dry_run=true")
+    assert (status, answer["rows"]) == (200, FULL | {"departments": 2})
 
 
 class Paused:
