@@ -38,11 +38,12 @@ UNAVAILABLE = LOGIN_REFUSED | {
 }
 
 # Something is read only; a privilege is missing; a database, a table or a column is missing or
-# wrong; MySQL's `sort_buffer_size` is too small for the names to sort.
+# wrong; MySQL's `sort_buffer_size` is too small for the names to sort; a drill's database would
+# have too long a name.
 MISCONFIGURED = (
     {1036, 1290, 1792, 1836, 3989}
     | {1044, 1142, 1143, 1227, 1370}
-    | {1038, 1049, 1054, 1102, 1146, 1347, 1356, 1701}
+    | {1038, 1049, 1054, 1102, 1146, 1347, 1356, 1701, 4163}
 )
 BUSY = {1205, 1213, 1412}
 SLOW = {1969, 3024}

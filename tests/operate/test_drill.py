@@ -287,6 +287,14 @@ def test_a_drill_without_rights_changes_nothing(
     assert databases(database) == {database.name}
 
 
+def test_a_name_too_long_for_a_scratch_database_is_misconfigured(
+    database: Database, drill: Drill
+) -> None:
+    """A database whose name leaves no room for `_drill` is status 2, not a traceback."""
+    database.environment["DB_NAME"] = "x" * 60
+    assert drill() == (2, {})
+
+
 def test_a_second_drill_is_kept_out(
     database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
 ) -> None:
