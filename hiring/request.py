@@ -37,6 +37,9 @@ def read_request(
         raise BadParameter("this function takes no path; put parameters into the query, after a ?")
     if has_body:
         raise BadParameter("this function takes no request body; put parameters into the query")
+    if len(request.query_string) > QUERY_BYTES:
+        request.query_string = b""  # nobody parses it: the error asks for its format, too
+        raise BadParameter(f"this function takes a query of at most {QUERY_BYTES:,} bytes")
     values = {}
     for name, words in request.args.lists():
         if name not in parameters:
@@ -57,6 +60,8 @@ def _converted(name: str, value: str, meant: Mapping[str, Any] | Callable[[str],
     raise BadParameter(f"{name} takes one of {', '.join(words)}; for example {name}={words[0]}")
 
 
+QUERY_BYTES = 65_536
+"""Maximum length of a query: each link of the page repeats it."""
 BODY_SECONDS = 5
 """How long a caller may take to show that a body of unknown length is empty."""
 PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")

@@ -228,3 +228,14 @@ def test_a_long_parameter_is_cut_in_the_log(
     client.get(f"/quarterly-hired?format=html&order={5000 * 'x'}")
     *_, answered = capsys.readouterr().err.splitlines()
     assert json.loads(answered)["order"] == 200 * "x"
+
+
+@pytest.mark.parametrize("url", REPORTS + CHANGES)
+def test_a_query_has_at_most_64_kib(client: Client, rows: dict[str, int], url: str) -> None:
+    """A longer query is refused before it is parsed, and the page's largest one answered."""
+    long = "format=html&open=" + ",".join(map(str, range(20_000)))
+    response = client.get(url, query_string=long)
+    assert error(response) == (400, "bad_parameter")
+    assert "this function takes a query of at most 65,536 bytes" in response.text
+    if url == "/quarterly-hired":
+        assert client.get(url, query_string=long[:65_536]).status_code == 200
