@@ -19,6 +19,8 @@ FORMATS = {"text": TEXT, "html": HTML, "json": JSON, "ndjson": NDJSON, "csv": CS
 
 QUARTERS = {"q1": "Q1", "q2": "Q2", "q3": "Q3", "q4": "Q4"}
 FILTER_CHARACTERS = 200
+MOST_OPEN = 500
+"""Maximum number of departments to open by name: each link of the page repeats them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,10 @@ def _filter(value: str) -> str:
 
 def _open(value: str) -> tuple[str, ...]:
     # An id that is text may hold a comma: the page's links quote it.
-    return tuple(dict.fromkeys(unquote(each) for each in value.split(",") if each))
+    opened = tuple(dict.fromkeys(unquote(each) for each in value.split(",") if each))
+    if len(opened) <= MOST_OPEN:
+        return opened
+    raise BadParameter(f"open takes at most {MOST_OPEN} ids; jobs=shown opens all departments")
 
 
 PAGE_PARAMETERS: Parameters = {
