@@ -13,7 +13,7 @@ from pages.query import QUARTERS, ReportQuery
 
 PAGE_ROWS = 2000
 """Number of table rows beyond which the page shows the jobs of one department at a time."""
-PAGE_DEPARTMENTS, PAGE_NUMBERS = 20_000, 400_000
+PAGE_DEPARTMENTS, PAGE_NUMBERS = 10_000, 400_000
 """Maximum number of departments, or jobs, and of numbers to read for a page: it sorts them all."""
 FILTERED_NAMES = 10_000
 """Maximum number of departments, or jobs, that a filter may find: the server gets their ids."""

@@ -221,12 +221,12 @@ def test_names_that_are_held_at_once_are_few(
     assert client.get(f"{QUARTERLY}?format={wanted}").status_code == status
 
 
-def test_a_page_reads_at_most_20000_departments(
+def test_a_page_reads_at_most_10000_departments(
     client: Client, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     """The page of more departments is refused; the CSV has them."""
     fill(database, 12, 1)
-    assert found.PAGE_DEPARTMENTS == 20_000
+    assert found.PAGE_DEPARTMENTS == 10_000
     environment.setattr(found, "PAGE_DEPARTMENTS", 11)
     assert client.get(f"{QUARTERLY}?format=html").status_code == 400
     assert client.get(f"{QUARTERLY}?format=csv").status_code == 200
