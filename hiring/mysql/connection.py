@@ -132,7 +132,6 @@ class Connection(PyMySQLConnection):
         finally:
             self.row_bytes = math.inf
             if result.unbuffered_active:
-                result.unbuffered_active = False
                 self._force_close()
 
     def start_rows(self, statement: str | bytes) -> int:
@@ -190,6 +189,11 @@ class Connection(PyMySQLConnection):
         if num_bytes > self.row_bytes:
             raise TooManyRows(f"the report has a row of more than {self.row_bytes:,} bytes")
         return super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
+
+    def _force_close(self) -> None:
+        if self._result:  # which would read the rest when the garbage collector finds it
+            self._result.unbuffered_active = False
+        super()._force_close()
 
     def _write_bytes(self, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):

@@ -3,6 +3,7 @@
 import collections
 import csv
 import datetime
+import gc
 import io
 import itertools
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Database
+from pymysql.connections import MySQLResult
 from support import insert_names
 from werkzeug.test import Client
 
@@ -315,3 +317,19 @@ def test_reports_under_table_locks(database: Database) -> None:
             for rows in [reports.run(connection, report, 2021)]
         ]
     assert tuple(found) == expected
+
+
+def unread() -> int:
+    """The number of results whose rest PyMySQL would read."""
+    results = [each for each in gc.get_objects() if type(each) is MySQLResult]
+    return sum(each.unbuffered_active for each in results)
+
+
+def test_a_dropped_connection_reads_nothing_more(database: Database) -> None:
+    """What the server still has to send is not read when the garbage collector finds the result."""
+    database.insert("departments", [(number, "x") for number in range(1, 9)])
+    with db.own_connection(read_settings(database.environment), Deadline(30)) as connection:
+        rows = connection.stream("SELECT id FROM departments", {})
+        assert next(rows) == (1,)
+        assert unread() == 1
+    assert unread() == 0
