@@ -27,6 +27,9 @@ def read_request(
         MethodNotAllowed, PrefetchRefused, BadParameter: the request is refused.
     """
     has_body = _has_body(request)
+    if len(request.query_string) > QUERY_BYTES:
+        request.query_string = b""  # nobody parses it: the error asks for its format, too
+        raise BadParameter(f"this function takes a query of at most {QUERY_BYTES:,} bytes")
     if request.method not in methods:
         raise MethodNotAllowed(request.method, methods)
     if methods is CHANGE_METHODS and _is_prefetch(request):
@@ -37,9 +40,6 @@ def read_request(
         raise BadParameter("this function takes no path; put parameters into the query, after a ?")
     if has_body:
         raise BadParameter("this function takes no request body; put parameters into the query")
-    if len(request.query_string) > QUERY_BYTES:
-        request.query_string = b""  # nobody parses it: the error asks for its format, too
-        raise BadParameter(f"this function takes a query of at most {QUERY_BYTES:,} bytes")
     values = {}
     for name, words in request.args.lists():
         if name not in parameters:
