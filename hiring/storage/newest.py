@@ -17,7 +17,7 @@ from hiring.errors import BackupMissing, BadSource, DrillMissing
 from hiring.progress import status
 from hiring.settings import Settings
 from hiring.storage.catalog import BACKUPS, FOLDER_NAME, BackupFolder, pass_over, read, read_one
-from hiring.storage.folders import CloudFolder, SourceFolder
+from hiring.storage.folders import CloudFolder, ListedFile, SourceFolder
 from hiring.storage.manifest import MANIFEST, Manifest
 from hiring.tables import TABLES
 from hiring.terminal import age_in_words, counted
@@ -214,28 +214,29 @@ def check_drill_age(settings: Settings, max_age_days: int, deadline: Deadline) -
     """
     database = settings.database
     folder = CloudFolder(settings.require_storage(), deadline).folder(DRILLS.rstrip("/"))
-    older = []
-    for name, listed in sorted(folder.files().items(), reverse=True):
+
+    # By the earlier time, as backups: a clock that was ahead must not hide that drills are missing.
+    def time(stored: tuple[str, ListedFile]) -> str:
+        name, listed = stored
+        return min(name, f"{listed.created:%Y%m%dT%H%M%S.%fZ}" if listed.created else name)
+
+    for name, listed in sorted(folder.files().items(), key=time, reverse=True):
         drill = None
         with contextlib.suppress(BadSource):  # what cannot be read is no drill
             drill = read_drill(folder.read(name, listed)) if listed.bytes < RECORD_BYTES else None
         if drill is None or drill[0] != database:
             continue
-        # A clock that was ahead must not hide that drills are missing.
         started = min(drill[1], listed.created or drill[1])
         age = datetime.datetime.now(datetime.UTC) - started
         days = round(age.total_seconds() / 86400, 2)
         found = f"{folder.address}{name}"
-        if days <= max_age_days:
-            return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
-        older.append((days, found))  # by its name, a clock that was ahead makes it the newest
-    if not older:
-        raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
-    days, found = min(older)
-    raise DrillMissing(
-        f"the newest good drill of database {database} is {days} days old, more than"
-        f" {max_age_days}: {found}"
-    )
+        if days > max_age_days:
+            raise DrillMissing(
+                f"the newest good drill of database {database} is {days} days old, more than"
+                f" {max_age_days}: {found}"
+            )
+        return {"drill": found, "age_days": days, "max_drill_age_days": max_age_days}
+    raise DrillMissing(f"there is no good drill of database {database} in {folder.address}")
 
 
 def read_drill(content: bytes) -> tuple[str, datetime.datetime] | None:

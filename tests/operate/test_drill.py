@@ -1,5 +1,6 @@
 """manage.py drill restores a backup into a scratch database, and proves it or says why not."""
 
+import dataclasses
 import datetime
 import io
 import json
@@ -23,6 +24,7 @@ import manage
 from hiring.deadline import Deadline
 from hiring.settings import Settings
 from hiring.storage import newest
+from hiring.storage.folders import CloudFolder, ListedFile
 from restore import restoring
 from restore.plan import RestorePlan
 
@@ -428,20 +430,39 @@ def test_a_drill_drops_no_database_of_others(
 
 
 def test_a_drill_by_a_clock_that_was_ahead_hides_no_newer_one(
-    client: Client, database: Database, bucket: Bucket
+    client: Client, database: Database, bucket: Bucket, environment: pytest.MonkeyPatch
 ) -> None:
-    """The newest drill is the one that began last, whatever the names of others say."""
+    """The newest drill is the one whose earlier time is last; older records are not read."""
     now = datetime.datetime.now(datetime.UTC)
-    for name, days in (("20991231", 40), ("20990101", 50), ("20261122", 3)):
-        time = (now - datetime.timedelta(days=days)).isoformat()
-        record = GOOD | {"database": database.name, "taken_at": time, "started_at": time}
-        bucket.blob(f"hiring/drills/{name}T030000.000000Z.json").upload_from_string(
-            json.dumps(record)
-        )
+    stored = {}
+    for days, ahead in ((40, 30_000), (50, 20_000), (3, 0), (60, 0)):
+        created = now - datetime.timedelta(days=days)
+        started = created + datetime.timedelta(days=ahead)
+        path = f"{started:%Y%m%dT%H%M%S.%fZ}.json"
+        stored[path] = created
+        times = dict.fromkeys(("taken_at", "started_at"), started.isoformat())
+        record = GOOD | {"database": database.name} | times
+        bucket.blob(f"hiring/drills/{path}").upload_from_string(json.dumps(record))
+    files, read = CloudFolder.files, CloudFolder.read
+    reads = []
+
+    def dated(folder: CloudFolder) -> dict[str, ListedFile]:
+        return {
+            name: dataclasses.replace(each, created=stored[name])
+            for name, each in files(folder).items()
+        }
+
+    def counted(folder: CloudFolder, name: str, listed: ListedFile) -> bytes:
+        reads.append(name)
+        return read(folder, name, listed)
+
+    environment.setattr(CloudFolder, "files", dated)
+    environment.setattr(CloudFolder, "read", counted)
     status, found = get(client, "/backup-data?max_drill_age_days=35")
     assert (status, found.get("age_days")) == (200, 3)
     status, answer = get(client, "/backup-data?max_drill_age_days=2")
     assert (status, "is 3.0 days old" in answer["error"]["message"]) == (503, True)
+    assert len(reads) == 2
 
 
 GOOD = {
