@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from hiring.avro.mapping import BYTES
+from hiring.avro.mapping import BYTES, FLOATS
 from hiring.avro.schema import Column, Table
 from hiring.storage.folders import SourceFolder
 from restore.csv_files import BLANKS, REFERS_TO, WHOLE_NUMBER, Line, read_lines
@@ -68,16 +68,18 @@ def _row(rules: dict[str, Rule], line: Line) -> Row:
     return Row(line, values, reasons)
 
 
-BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "float": 25, "double": 54}
-"""The bits of the whole numbers that a column holds exactly, with their sign; of others, 64."""
+BITS = {"tinyint": 7, "smallint": 15, "mediumint": 23, "int": 31, "float": 24, "double": 53}
+"""The bits of the whole numbers that a column holds exactly, without their sign; of others, 63."""
 
 
 def _number_rule(column: Column) -> Rule:
     """Whole numbers that the column can hold; a column of text keeps them as they are written."""
     is_text = bool(column.character_set) or column.type is BYTES
-    bits = BITS.get(re.split(r"\W", column.mysql_type)[0], 64)
-    lowest = 0 if "unsigned" in column.mysql_type else -(2 ** (bits - 1))
-    highest = lowest + 2**bits - 1
+    kind, *_ = re.split(r"\W", column.mysql_type)
+    most = 2 ** BITS.get(kind, 63)
+    lowest, highest = -most, most - 1
+    if "unsigned" in column.mysql_type:
+        lowest, highest = 0, highest if kind in FLOATS else 2 * most - 1
 
     def number(field: str) -> str:
         found = WHOLE_NUMBER.fullmatch(field.strip(BLANKS))

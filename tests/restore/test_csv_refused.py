@@ -314,6 +314,8 @@ IDS = (1, 16777217, 9007199254740993)
 INEXACT = {
     "FLOAT": {2: "id is not between -16777216 and 16777215: 16777217"},
     "DOUBLE": {3: "id is not between -9007199254740992 and 9007199254740991: 9007199254740993"},
+    "FLOAT UNSIGNED": {2: "id is not between 0 and 16777215: 16777217"},
+    "DOUBLE UNSIGNED": {3: "id is not between 0 and 9007199254740991: 9007199254740993"},
     "DECIMAL(19,2)": {
         line: "the table changes the row: column id of the row with"
         f" id '{number}' was '{number}' and is {number}.00"
