@@ -103,7 +103,7 @@ class ReportQuery:
         if self.jobs == "shown":
             return self.with_(jobs="folded", open=(department,))
         rest = tuple(each for each in self.open if each != department)
-        return self.with_(open=rest if rest != self.open else (*rest, department))
+        return self.with_(open=rest if rest != self.open else (*rest, department)[-MOST_OPEN:])
 
     def parameters(self, format_: str) -> dict[str, str]:
         """The parameters of an address that asks for this, without those that have no effect."""
