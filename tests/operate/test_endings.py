@@ -38,9 +38,9 @@ COMMANDS = [
 
 
 def start(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
-    """Starts the command in a process of its own."""
+    """Starts the command in a process of its own, which ignores no signal although we may."""
     return subprocess.Popen(
-        [sys.executable, MANAGE, *arguments],
+        ["env", "--default-signal", sys.executable, MANAGE, *arguments],
         env=os.environ | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
