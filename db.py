@@ -8,6 +8,7 @@ import contextlib
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -158,6 +159,11 @@ def count_rows(connection: Connection, tables: Iterable[str] = TABLES) -> dict[s
     }
 
 
+def has_rows(connection: Connection, table: str) -> bool:
+    """Whether a table holds any row."""
+    return bool(select(connection, f"SELECT EXISTS (SELECT 1 FROM {quote(table)})")[0][0])
+
+
 TABLE_KINDS = """
 SELECT table_name, table_type, engine
 FROM information_schema.tables
@@ -246,23 +252,37 @@ def check_not_referenced(connection: Connection) -> None:
         )
 
 
-EVERYWHERE = re.compile(r"GRANT (.+, )?(REFERENCES|ALL PRIVILEGES)(, .+)? ON \*\.\* TO ")
-EXCEPT = re.compile(r"REVOKE (?:.+, )?REFERENCES(?:, .+)? ON `(.+)`\.\* FROM ")
-SYSTEM_SCHEMAS = {"mysql", "sys", "performance_schema", "information_schema"}
+GRANT = re.compile(r"(GRANT|REVOKE) (.+?) ON (.+?) (?:TO|FROM) ")
+SYSTEM_SCHEMAS = {"`mysql`.*", "`sys`.*", "`performance_schema`.*", "`information_schema`.*"}
+SHOWN = {"REFERENCES": "foreign key that refers to the tables", "TRIGGER": "trigger on the tables"}
+# With partial revokes, no schema of a grant is a pattern.
+FITS = (
+    "SELECT 1 FROM dual WHERE %s LIKE %s COLLATE utf8mb4_bin /*!80016 AND NOT @@partial_revokes*/"
+)
 
 
-def check_sees_foreign_keys(connection: Connection) -> None:
-    """Checks that the server shows every foreign key to the account, in whichever schema.
+def check_sees(connection: Connection, right: str, tables: Iterable[str] | None = None) -> None:
+    """Checks that the account has the right, on tables or everywhere, that shows what SHOWN says.
 
-    It hides those of tables on which the account has no right. SHOW GRANTS has the rights of the
-    active roles too: https://dev.mysql.com/doc/refman/8.4/en/show-grants.html
+    Rights of active roles count: https://dev.mysql.com/doc/refman/8.4/en/show-grants.html
     """
-    grants = [line for (line,) in select(connection, "SHOW GRANTS")]
-    revoked = [found[1] for found in map(EXCEPT.match, grants) if found]
-    hidden = [schema for schema in revoked if schema not in SYSTEM_SCHEMAS]
-    if hidden or not any(map(EVERYWHERE.match, grants)):
-        where = f"`{hidden[0]}`" if hidden else "*"
+    places: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for found in filter(None, (GRANT.match(line) for (line,) in select(connection, "SHOW GRANTS"))):
+        has = not {right, "ALL PRIVILEGES"}.isdisjoint(found[2].split(", "))
+        places[found[1], has].add(found[3])
+    granted, revoked = places["GRANT", True], places["REVOKE", True]
+    missing = (revoked - SYSTEM_SCHEMAS) or ({"*.*"} - granted)
+    if tables is not None:
+        ((schema,),) = select(connection, "SELECT DATABASE()")
+        whole = f"{quote(schema)}.*"
+        everywhere = "*.*" in granted and whole not in revoked
+        grants = granted | places["GRANT", False]
+        fit = {each for each in grants if each == whole or select(connection, FITS, whole, each)}
+        # Of several patterns that fit, the server takes one.
+        covered = everywhere or (fit and fit <= granted)
+        missing = {f"{quote(schema)}.{quote(each)}" for each in tables if not covered} - granted
+    if missing:
         raise Misconfigured(
-            "DB_USER may not see every foreign key that refers to the tables; an administrator can"
-            f" GRANT REFERENCES ON {where}.* to it"
+            f"DB_USER may not see every {SHOWN[right]}; an administrator can GRANT {right} ON"
+            f" {' and ON '.join(sorted(missing))} to it"
         )

@@ -47,7 +47,7 @@ def truncate(
         settings, deadline, **db.LOCK_LIMITS, autocommit=0, multi_statements=True
     ) as connection:
         db.check_base_tables(connection)
-        db.check_sees_foreign_keys(connection)
+        db.check_sees(connection, "REFERENCES")
         db.check_not_referenced(connection)
         if is_mariadb(connection):
             for (table,) in select(connection, READ_ONLY, TABLES):
@@ -171,8 +171,5 @@ def _hold_rows(
     ]
     for way in ways:
         with contextlib.suppress(pymysql.err.Error, BundleError), way() as asked:
-            statement = "SELECT EXISTS (SELECT 1 FROM {})"
-            return {
-                table: bool(select(asked, statement.format(quote(table)))[0][0]) for table in tables
-            }
+            return {table: db.has_rows(asked, table) for table in tables}
     return dict.fromkeys(tables)

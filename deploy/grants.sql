@@ -13,10 +13,8 @@ GRANT SELECT ON hiring.departments TO hiring_backup@'%';
 GRANT SELECT ON hiring.jobs TO hiring_backup@'%';
 GRANT SELECT ON hiring.employees TO hiring_backup@'%';
 
--- The truncation reads, locks, and empties: TRUNCATE asks for DROP. It refuses where another table's rows
--- refer to ours. A foreign key shows only to a user with some right on its table, in whichever database
--- that is; REFERENCES shows names and no rows. Without it, such a table is not seen, and its rows lose
--- what they refer to.
+-- The truncation reads, locks, and empties: TRUNCATE asks for DROP. It refuses where another table's rows refer
+-- to ours. REFERENCES shows the foreign keys of every database, names and no rows; without it, it refuses too.
 --   CREATE USER hiring_truncation@'%' IDENTIFIED BY RANDOM PASSWORD;
 GRANT SELECT, DROP ON hiring.departments TO hiring_truncation@'%';
 GRANT SELECT, DROP ON hiring.jobs TO hiring_truncation@'%';

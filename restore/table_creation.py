@@ -17,7 +17,7 @@ from hiring.mysql.statements import execute, quote, select
 from hiring.progress import status
 from hiring.settings import RESERVED_SECONDS, Settings
 from restore.plan import NEXT_ID, Plan, RestorePlan, Unfinished
-from restore.transaction import check_empty, has_rows, missing_tables
+from restore.transaction import check_empty, missing_tables
 
 VARIABLES = {
     "explicit_defaults_for_timestamp": "ON",
@@ -165,7 +165,7 @@ def _remove(settings: Settings, tables: list[str]) -> None:
         deadline = Deadline(RESERVED_SECONDS)
         with db.own_connection(settings, deadline, foreign_key_checks=0) as connection:
             execute(connection, f"LOCK TABLES {locks}")
-            full = [table for table in tables if has_rows(connection, table)]
+            full = [table for table in tables if db.has_rows(connection, table)]
             if empty := [quote(table) for table in tables if table not in full]:
                 execute(connection, f"DROP TABLE {', '.join(empty)}")
             stay = full

@@ -53,9 +53,11 @@ def check_tables(settings: Settings, deadline: Deadline, plan: Plan) -> list[Tab
                     " fills it: create it, or restore all three tables"
                 )
         there = [name for name in plan.tables if name not in missing]
-        _check_loadable(connection, [name for name in TABLES if name not in missing])
+        existing = [name for name in TABLES if name not in missing]
+        _check_loadable(connection, existing)
+        db.check_sees(connection, "TRIGGER", existing)
         if plan.replace:
-            db.check_sees_foreign_keys(connection)
+            db.check_sees(connection, "REFERENCES")
         else:
             check_empty(connection, there)
         return [read_table(connection, name) for name in there]
@@ -71,13 +73,8 @@ def _check_loadable(connection: Connection, tables: Iterable[str] = TABLES) -> N
 
 def check_empty(connection: Connection, tables: Iterable[str]) -> None:
     """Raises Misconfigured, which names them, if any of the tables hold rows."""
-    if full := [table for table in tables if has_rows(connection, table)]:
+    if full := [table for table in tables if db.has_rows(connection, table)]:
         raise Misconfigured(f"{', '.join(full)} already hold rows; --replace replaces them")
-
-
-def has_rows(connection: Connection, table: str) -> bool:
-    """Whether a table holds any row."""
-    return bool(select(connection, f"SELECT EXISTS (SELECT 1 FROM {quote(table)})")[0][0])
 
 
 @contextlib.contextmanager

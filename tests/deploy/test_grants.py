@@ -231,6 +231,113 @@ def test_the_operators_user_sees_what_makes_a_load_unsafe(
     assert count_rows(database) == ROWS
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_load_that_may_not_see_a_trigger_does_not_fire_it(
+    database: Database,
+    grant: Callable[[list[str]], None],
+    take_backup: Callable[..., dict[str, Any]],
+    run_restore: Loader,
+    replace: bool,
+) -> None:
+    """Without TRIGGER on a table, a load is refused before it fires a trigger that MySQL hides."""
+    on = " ON hiring.employees"
+    grant([each.replace(f", TRIGGER{on}", on) for each in STATEMENTS])
+    source = take_backup()["backup"]
+    if not replace:
+        for table in reversed(ROWS):
+            database.execute(f"DELETE FROM {table}")
+    before = count_rows(database)
+    database.execute("CREATE TABLE payroll (employee INT)")
+    database.execute("INSERT INTO payroll VALUES (1)")
+    event = "DELETE" if replace else "INSERT"
+    database.execute(
+        f"CREATE TRIGGER tidy AFTER {event} ON employees FOR EACH ROW DELETE FROM payroll"
+    )
+    options = ["--replace", "--yes"] if replace else []
+    loaded = run_restore(source, *options, DB_USER="hiring_operate", DB_PASS=PASSWORD)
+    assert database.execute("SELECT * FROM payroll") == [(1,)]
+    seen = "table employees has a trigger, tidy"
+    unseen = f"an administrator can GRANT TRIGGER ON `{database.name}`.`employees` to it"
+    assert loaded.status == 2
+    assert (seen if database.server.is_mariadb else unseen) in loaded.error
+    assert count_rows(database) == before
+
+
+TRIGGER_RIGHTS = {
+    "none": ([], False),
+    "everywhere": (["TRIGGER ON *.*"], True),
+    "the database": (["ALL ON `ESCAPED`.*"], True),
+    "a pattern": (["TRIGGER ON `START%`.*"], True),
+    "other databases": (["TRIGGER ON `ESCAPEDx`.*", r"TRIGGER ON `START\%`.*"], False),
+    "a pattern behind a name": (["TRIGGER ON `START%`.*", "SELECT ON `ESCAPED`.*"], False),
+    "two tables": (["TRIGGER ON NAME.jobs", "ALL ON NAME.departments"], False),
+    "each table": (
+        ["TRIGGER ON NAME.jobs", "ALL ON NAME.departments", "TRIGGER ON NAME.employees"],
+        True,
+    ),
+    "each table, with columns": (
+        ["SELECT (id), TRIGGER ON NAME.employees", "ALL ON NAME.departments", "ALL ON NAME.jobs"],
+        True,
+    ),
+}
+"""Grants, and whether they show the triggers of all three tables."""
+
+
+@pytest.mark.parametrize("by_role", [False, True])
+@pytest.mark.parametrize("partial_revokes", ["OFF", "ON"])
+@pytest.mark.parametrize("case", TRIGGER_RIGHTS)
+def test_where_the_right_to_see_triggers_may_stand(
+    database: Database,
+    grant: Callable[[list[str]], None],
+    take_backup: Callable[..., dict[str, Any]],
+    run_restore: Loader,
+    case: str,
+    partial_revokes: str,
+    by_role: bool,
+) -> None:
+    """A load is refused unless TRIGGER, from whichever grant, shows every trigger on the tables."""
+    grants, sees = TRIGGER_RIGHTS[case]
+    is_mariadb = database.server.is_mariadb
+    source = take_backup()["backup"]
+    if partial_revokes == "ON":
+        if is_mariadb:
+            pytest.skip("MariaDB has no partial revokes")
+        # Names of databases are no patterns then.
+        sees = sees and not ("%" in grants[0] or "ESCAPED" in grants[0])
+        database.execute("SET GLOBAL partial_revokes = ON")
+    grant(["GRANT SELECT, INSERT, DELETE, REFERENCES, LOCK TABLES ON *.* TO hiring_operate@'%'"])
+    grantee = "hiring_operate@'%'"
+    try:
+        if by_role:
+            database.execute("CREATE ROLE viewer")
+            database.execute(f"GRANT viewer TO {grantee}")
+            to = "FOR" if is_mariadb else "TO"
+            database.execute(f"SET DEFAULT ROLE viewer {to} {grantee}")
+            grantee = "viewer"
+        escape = r"\_"
+        names = {
+            "ESCAPED": database.name.replace("_", escape),
+            "START": database.name[:-3].replace("_", escape),
+            "NAME": database.name,
+        }
+        for each in grants:
+            for word, name in names.items():
+                each = each.replace(word, name)
+            database.execute(f"GRANT {each} TO {grantee}")
+        user = {"DB_USER": "hiring_operate", "DB_PASS": PASSWORD}
+        loaded = run_restore(source, "--replace", "--dry-run", **user)
+        database.execute("CREATE TRIGGER x BEFORE INSERT ON employees FOR EACH ROW SET @x = 1")
+        with session(database, "hiring_operate") as cursor:
+            shown = cursor.execute(f"SHOW TRIGGERS FROM {database.name}")
+    finally:
+        database.execute("DROP ROLE IF EXISTS viewer")
+        if not is_mariadb:
+            database.execute("SET GLOBAL partial_revokes = OFF")
+    assert loaded.status == (0 if sees else 2)
+    assert sees or "an administrator can GRANT TRIGGER ON" in loaded.error
+    assert shown or not sees
+
+
 CHANGING = [
     "INSERT INTO jobs VALUES (9, 'x')",
     "REPLACE INTO jobs VALUES (1, 'x')",

@@ -628,7 +628,7 @@ def operator(database: Database) -> Iterator[dict[str, str]]:
     """The settings of an account with the rights of a load, but without ALTER and CREATE."""
     database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
     database.execute(
-        f"GRANT SELECT, INSERT, DELETE, LOCK TABLES ON {database.name}.* TO operator@'%'"
+        f"GRANT SELECT, INSERT, DELETE, LOCK TABLES, TRIGGER ON {database.name}.* TO operator@'%'"
     )
     database.execute("GRANT REFERENCES ON *.* TO operator@'%'")
     yield {"DB_USER": "operator", "DB_PASS": PASSWORD}

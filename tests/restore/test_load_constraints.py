@@ -181,7 +181,7 @@ def test_a_default_from_a_sequence_uses_up_no_value(
     database.execute("ALTER TABLE jobs ADD note VARCHAR(99) DEFAULT 'nextval(`no`.`such`)'")
     database.execute("INSERT INTO jobs (job) VALUES ('Cook')")
     database.execute("CREATE USER operator@'%%' IDENTIFIED BY %s", (PASSWORD,))
-    rights = "SELECT, INSERT, DELETE, LOCK TABLES"
+    rights = "SELECT, INSERT, DELETE, LOCK TABLES, TRIGGER"
     database.execute(f"GRANT {rights} ON {database.name}.* TO operator@'%'")
     database.execute("GRANT REFERENCES ON *.* TO operator@'%'")
     before = content(database)
