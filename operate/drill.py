@@ -41,15 +41,6 @@ from restore.plan import RestorePlan, find_backup
 
 SCRATCH = "_drill"
 
-FOREIGN_KEY = re.compile(
-    r"^  CONSTRAINT `(?P<name>(?:[^`]|``)+)` FOREIGN KEY .*? REFERENCES (?P<parent>\S+) \(.*$"
-)
-SEQUENCE_DEFAULT = re.compile(
-    r" DEFAULT (?P<value>(?:\([^']{0,200})?\b(?:next|last)val\(.{0,200}?\))"
-    r"(?=,?$| ON UPDATE | COMMENT '| CHECK \()"
-)
-"""Lines and parts of SHOW CREATE TABLE, which has each definition in a line of its own."""
-
 STRANGERS = """
 SELECT table_name
 FROM information_schema.tables
@@ -142,8 +133,12 @@ def _drop(keeper: Connection, scratch: Settings, deadline: Deadline) -> None:
 
 def _drill(scratch: Settings, backup: Backup, record: dict[str, Any], deadline: Deadline) -> None:
     """Restores the backup, compares its reports, and notes in the record what was done."""
-    plan = RestorePlan(TABLES, False, backup.statements(), backup)
-    plan, record["left_out"] = _within_the_three(plan)
+    statements, record["left_out"] = backup.statements(), []
+    for table, statement in statements.items():
+        if create_table.fault(table, statement) is None:  # else the restore refuses it
+            statements[table], outside = create_table.within(statement, TABLES)
+            record["left_out"] += [f"{table}: {each}" for each in outside]
+    plan = RestorePlan(TABLES, False, statements, backup)
     with _timed(record, "restore"):
         outcomes = restoring.restore(scratch, plan, deadline)
     for each in outcomes:
@@ -165,34 +160,6 @@ def _timed(record: dict[str, Any], step: str) -> Iterator[None]:
         yield
     finally:
         record["seconds"][step] = round(time.monotonic() - began, 3)
-
-
-def _within_the_three(plan: RestorePlan) -> tuple[RestorePlan, list[str]]:
-    """The plan without what leads out of the three tables, and what was left out of it."""
-    left_out: list[str] = []
-
-    def trim(table: str, statement: str) -> str:
-        kept = []
-        for line in statement.splitlines():
-            found = FOREIGN_KEY.match(line)
-            if found and found["parent"] not in map(quote, TABLES):
-                left_out.append(f"{table}: foreign key {found['name']}")
-                continue
-            if found := SEQUENCE_DEFAULT.search(line):
-                left_out.append(f"{table}: default {found['value']}")
-                instead = "" if " NOT NULL" in line else " DEFAULT NULL"  # as the server prints it
-                line = SEQUENCE_DEFAULT.sub(instead, line)
-            kept.append(line)
-        # The last definition has no comma.
-        trimmed = re.sub(r",\n\)", "\n)", "\n".join(kept))
-        if create_table.fault(table, trimmed) is None:  # else the restore refuses it
-            for parent in create_table.references(trimmed):
-                if parent not in map(quote, TABLES):
-                    raise BadSource(f"schema.sql has a foreign key of {table} to {parent}")
-        return trimmed
-
-    statements = {table: trim(table, each) for table, each in plan.statements.items()}
-    return dataclasses.replace(plan, statements=statements), left_out
 
 
 def _compare_report(connection: Connection, backup: Backup, stored: StoredFile) -> str | None:

@@ -8,14 +8,16 @@ table of InnoDB, written as the servers print it:
 
 Each word is one of `WORDS`, which has no SELECT, TABLE, DIRECTORY, UNION or CONNECTION. LIKE is an
 operator inside parentheses, and VALUES are those of a part. Another table stands behind REFERENCES
-only. The functions that can be called have no effect but their result. The server checks the rest.
+of a constraint only, a sequence in a default only. The other functions that can be called have no
+effect but their result. The server checks the rest.
 """
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from hiring.errors import BadSource
 from hiring.mysql.statements import quote
 
 TOKEN = re.compile(
@@ -90,21 +92,26 @@ NAMED_FREELY = {"charset", "set", "collate", "using", "partition", "subpartition
 """Words before a name without quotes: of a character set, a collation, a kind of index, a part."""
 NEVER = {"select", "directory", "union", "connection", "like", "into", "table", "with"}
 """Words that are no names without quotes."""
+SEQUENCES = {"lastval", "nextval"}
+"""Calls that open a sequence. MariaDB takes them in a column's default only."""
+AFTER_DEFAULT = {"on", "comment", "check"}
+"""What may follow a column's default, and is in no expression. Quoted texts keep their quotes."""
 
 
-class _Refused(Exception):
+class _Refused(BadSource):
     """The statement says something that no table of a backup needs."""
 
 
 class _Token(NamedTuple):
     """A token, in lower case unless quoted; a comment around it is read `since` a version.
 
-    0 is no comment; MariaDB's own are below 0.
+    0 is no comment; MariaDB's own are below 0. `end` is where it ends in the statement.
     """
 
     kind: str = ""
     text: str = ""
     since: int = 0
+    end: int = 0
 
 
 _NOTHING = _Token()
@@ -139,6 +146,43 @@ def references(statement: str) -> list[str]:
     ]
 
 
+def within(statement: str, tables: Iterable[str]) -> tuple[str, list[str]]:
+    """A statement that `fault` accepts, without what opens anything but some tables, and that.
+
+    It loses the constraints that refer to other tables, and the defaults from a sequence. Raises
+    BadSource if something else opens them, which takes comments that no server prints.
+    """
+    names = set(map(quote, tables))
+    kept, left_out, end = [], [], 0
+    for item in filter(None, _split([*_tokens(statement)][3:])[0]):
+        begin, end = end, item[-1].end
+        if statement.startswith(("*/", " */"), end):
+            end = statement.index("*/", end) + 2
+        default = _default(item)
+        if not names.issuperset(references(statement[begin:end])):
+            left_out.append(f"foreign key {item[1].text[1:-1]}")
+        elif any(token.text in SEQUENCES for token in default):
+            word, *_, last = default
+            left_out.append(f"default {statement[word.end : last.end].strip()}")
+            is_nullable = all(token.text != "not" for token in item[: item.index(word)])
+            kept.append(statement[begin : word.end - len(word.text)].rstrip())
+            # What the server prints for a column without a default.
+            kept.append(" DEFAULT NULL" * is_nullable + statement[last.end : end])
+        else:
+            kept.append(statement[begin:end])
+    trimmed = "".join([*kept, statement[end:]])
+    is_sequence = any(token.text in SEQUENCES for token in _tokens(trimmed))
+    if is_sequence or not names.issuperset(references(trimmed)):
+        raise _Refused("schema.sql opens a sequence or another table inside comments")
+    return trimmed, left_out
+
+
+def _default(item: list[_Token]) -> list[_Token]:
+    """DEFAULT and the value that follows it in a column."""
+    begun = itertools.dropwhile(lambda token: token.text != "default", item)
+    return list(itertools.takewhile(lambda token: token.text not in AFTER_DEFAULT, begun))
+
+
 def _tokens(statement: str) -> Iterator[_Token]:
     at, since = 0, 0
     while at < len(statement):
@@ -155,7 +199,7 @@ def _tokens(statement: str) -> Iterator[_Token]:
         elif is_quoted and since and ("*/" in text or "/*" in text):
             raise _Refused("a text in a comment looks like the comment's end")
         elif kind != "blank":
-            yield _Token(kind, text if is_quoted else text.lower(), since)
+            yield _Token(kind, text if is_quoted else text.lower(), since, at)
     if since:
         raise _Refused("its last comment is not closed")
 
@@ -168,6 +212,9 @@ def _check(table: str, tokens: list[_Token]) -> None:
         first = " ".join(each.text for each in item[:2] if each.kind == "word")
         is_key = KEYS.match(first) and all(each.text != "check" for each in item)
         _check_words(item, frozenset(), is_key)
+        outside = {each.text for each in set(item) - set(_default(item))}
+        if outside & SEQUENCES or ("references" in outside and item[0].text != "constraint"):
+            raise _Refused(f"{item[0].text} opens a sequence or a table where no server prints it")
     # MySQL prints the columns of PARTITION BY without quotes.
     columns = frozenset(item[0].text.strip("`").lower() for item in items if item) - NEVER
     _check_words(options, columns, False)

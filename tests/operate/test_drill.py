@@ -22,10 +22,11 @@ from werkzeug.test import Client
 
 import manage
 from hiring.deadline import Deadline
+from hiring.mysql.connection import Connection
 from hiring.settings import Settings
 from hiring.storage import newest
 from hiring.storage.folders import CloudFolder, ListedFile
-from restore import restoring
+from restore import restoring, transaction
 from restore.plan import RestorePlan
 
 Backup = Callable[..., dict[str, Any]]
@@ -182,12 +183,21 @@ def drop_the_reports(copy: Path) -> None:
 
 
 def refer_to_the_tables(copy: Path) -> None:
-    """Lets a foreign key refer to the database that was backed up, in a line of its own form."""
+    """Lets a column refer to the database that was backed up, as no server prints it."""
     database = json.loads((copy / "manifest.json").read_text())["database"]
     content = (copy / "schema.sql").read_text()
-    content = content.replace("  CONSTRAINT", "   CONSTRAINT", 1)
-    content = content.replace("REFERENCES `", f"REFERENCES `{database}`.`", 1)
+    refers = f" REFERENCES `{database}`.`jobs`,\n  PRIMARY KEY"
+    content = content.replace(",\n  PRIMARY KEY", refers)
     stored_backup.rewrite(copy, "schema.sql", content.encode())
+
+
+def check_a_sequence(copy: Path) -> None:
+    """Lets a constraint of a column open a sequence, which no server prints."""
+    content = (copy / "schema.sql").read_text()
+    check = " CHECK (nextval(`s`) > 0),\n  PRIMARY KEY"
+    stored_backup.rewrite(
+        copy, "schema.sql", content.replace(",\n  PRIMARY KEY", check, 1).encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,12 +208,13 @@ def refer_to_the_tables(copy: Path) -> None:
             "a changed report": (change_a_report, 3, "the restored tables have"),
             "a refused table": (refuse_a_table, 2, "departments"),
             "no report": (drop_the_reports, 3, "stores no report quarterly-hired"),
-            "a foreign key": (refer_to_the_tables, 3, "schema.sql has a foreign key of employees"),
+            "a foreign key": (refer_to_the_tables, 3, "opens a sequence or a table"),
+            "a sequence": (check_a_sequence, 3, "opens a sequence or a table"),
             "a statement": (refuse_a_statement, 3, "schema.sql does not create it alone"),
             "a damaged schema": (damage_the_schema, 3, "schema.sql"),
             "no manifest": (drop_the_manifest, 3, "is not a manifest"),
         },
-        8,
+        9,
     ),
 )
 def test_a_drill_fails_for_what_checksums_do_not_show(
@@ -391,28 +402,67 @@ def test_what_leads_out_of_the_tables_is_left_out(
     assert (status, record["left_out"]) == (0, ["jobs: foreign key at"]), record
 
 
+DEFAULTS = {
+    "INT DEFAULT (NEXTVAL({ids})) COMMENT 'nextval(it)'": "nextval({ids})",
+    "INT NOT NULL DEFAULT ((2 + NEXTVAL({ids})) * (3 + 4)) CHECK ('x' <> ',')": (
+        "((2 + nextval({ids})) * (3 + 4))"
+    ),
+    "TEXT DEFAULT CONCAT('E-, )', NEXTVAL({ids}))": "concat('E-, )',nextval({ids}))",
+    "CHAR(9) NOT NULL DEFAULT LPAD(NEXTVAL({ids}), 5, '0')": "lpad(nextval({ids}),5,'0')",
+    "INT INVISIBLE DEFAULT COALESCE(LASTVAL({ids}), 1)": "coalesce(lastval({ids}),1)",
+    "CHAR(9) DEFAULT CAST(NEXTVAL({ids}) AS CHAR CHARACTER SET latin1) CHECK ('x' <> ',')": (
+        "(cast(nextval({ids}) as char charset latin1))"
+    ),
+    "TIMESTAMP NULL DEFAULT (NOW() + INTERVAL NEXTVAL({ids}) DAY) ON UPDATE NOW() COMMENT 'x'": (
+        "(current_timestamp() + interval nextval({ids}) day)"
+    ),
+    "INT DEFAULT (NEXT VALUE FOR {ids})": "nextval({ids})",
+    "INT DEFAULT (5 + 6) COMMENT 'nextval(it)'": "",
+    "TEXT DEFAULT 'nextval(it)'": "",
+    "TEXT DEFAULT CONCAT('nextval(', 'it)') COMMENT ' DEFAULT nextval(`it`)'": "",
+}
+"""Columns of MariaDB, and how it prints the defaults that open a sequence."""
+
+
 def test_a_drill_opens_no_sequence_of_the_database(
-    database: Database, rows: None, scratch: str, take_backup: Backup, drill: Drill
+    database: Database,
+    rows: None,
+    scratch: str,
+    take_backup: Backup,
+    drill: Drill,
+    environment: pytest.MonkeyPatch,
 ) -> None:
-    """A default by a sequence is left out on trial, as it is and inside an expression."""
+    """A default by a sequence is left out on trial, however it stands there; others stay."""
     if not database.server.is_mariadb:
         pytest.skip("MySQL has no sequences")
-    database.execute("CREATE SEQUENCE `the (``) ids`")
-    name = f"`{database.name}`.`the (``) ids`"
-    database.execute(
-        "ALTER TABLE jobs ADD a INT DEFAULT (NEXTVAL(`the (``) ids`)) COMMENT 'nextval(it)',"
-        " ADD b INT NOT NULL DEFAULT ((2 + NEXTVAL(`the (``) ids`)) * (3 + 4)) CHECK (b > 0),"
-        " ADD c INT DEFAULT (5 + 6) COMMENT 'nextval(it)'"
-    )
+    ids = f"`{database.name}`.`the (``) ids`"
+    database.execute(f"CREATE SEQUENCE {ids}")
+    columns = [f"ADD `{n}` {column.format(ids=ids)}" for n, column in enumerate(DEFAULTS)]
+    database.execute(f"ALTER TABLE jobs {', '.join(columns)}")
     database.execute("INSERT INTO jobs (id, job) VALUES (9, 'Cook')")
     take_backup()
     before = checksums(database)
+    seen = []
+    check = transaction._check_loadable
+
+    def look(connection: Connection, *of: Any) -> None:
+        """Under the locks, looks at the scratch table, and takes a value of the sequence."""
+        if not of:
+            seen.append(database.execute(f"SHOW CREATE TABLE {scratch}.jobs")[0][1])
+            database.execute(f"SET STATEMENT lock_wait_timeout = 1 FOR SELECT NEXTVAL({ids})")
+        check(connection, *of)
+
+    environment.setattr(transaction, "_check_loadable", look)
     status, record = drill()
-    assert (status, record["left_out"]) == (
-        0,
-        [f"jobs: default nextval({name})", f"jobs: default ((2 + nextval({name})) * (3 + 4))"],
-    ), record
-    assert checksums(database) == before
+    values = [value.format(ids=ids) for value in DEFAULTS.values() if value]
+    assert record["left_out"] == [f"jobs: default {value}" for value in values], record
+    assert (status, checksums(database)) == (0, before), record
+    expected = database.execute("SHOW CREATE TABLE jobs")[0][1]
+    for value in values:
+        expected = expected.replace(f" NOT NULL DEFAULT {value}", " NOT NULL", 1)
+        expected = expected.replace(f" DEFAULT {value}", " DEFAULT NULL", 1)
+    # Without the options, among which is the id of the next row.
+    assert seen[-1].partition("\n)")[0] == expected.partition("\n)")[0]
 
 
 def test_a_drill_drops_no_database_of_others(
