@@ -39,8 +39,6 @@ from restore import restoring
 from restore.backup_source import Backup
 from restore.plan import RestorePlan, find_backup
 
-SCRATCH = "_drill"
-
 STRANGERS = """
 SELECT table_name
 FROM information_schema.tables
@@ -99,7 +97,7 @@ def _scratch_database(
     settings: Settings, deadline: Deadline
 ) -> Iterator[tuple[Settings, Connection]]:
     """An empty scratch database: its settings, and the connection that keeps other drills out."""
-    scratch = dataclasses.replace(settings, database=f"{settings.database}{SCRATCH}")
+    scratch = dataclasses.replace(settings, database=f"{settings.database}_drill")
     # An account without rights on any existing database may use this one.
     anywhere = dataclasses.replace(settings, database="information_schema")
     with db.own_connection(anywhere, deadline, wait_timeout=settings.task_seconds) as keeper:

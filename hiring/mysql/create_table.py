@@ -7,9 +7,8 @@ table of InnoDB, written as the servers print it:
     CREATE TABLE `name` (column or key, ...) option ... [PARTITION BY ...]
 
 Each word is one of `WORDS`, which has no SELECT, TABLE, DIRECTORY, UNION or CONNECTION. LIKE is an
-operator inside parentheses, and VALUES are those of a part. Another table stands behind REFERENCES
-of a constraint only, a sequence in a default only. The other functions that can be called have no
-effect but their result. The server checks the rest.
+operator inside parentheses, and VALUES are those of a part. Only a constraint names another table,
+only a default a sequence. Other functions have no effect but their result. The server checks more.
 """
 
 import itertools
@@ -165,14 +164,14 @@ def within(statement: str, tables: Iterable[str]) -> tuple[str, list[str]]:
             word, *_, last = default
             left_out.append(f"default {statement[word.end : last.end].strip()}")
             is_nullable = all(token.text != "not" for token in item[: item.index(word)])
-            kept.append(statement[begin : word.end - len(word.text)].rstrip())
             # What the server prints for a column without a default.
-            kept.append(" DEFAULT NULL" * is_nullable + statement[last.end : end])
+            before = statement[begin : word.end - len(word.text)].rstrip()
+            kept.append(before + " DEFAULT NULL" * is_nullable + statement[last.end : end])
         else:
             kept.append(statement[begin:end])
     trimmed = "".join([*kept, statement[end:]])
-    is_sequence = any(token.text in SEQUENCES for token in _tokens(trimmed))
-    if is_sequence or not names.issuperset(references(trimmed)):
+    words = {token.text for token in _tokens(trimmed)}
+    if words & SEQUENCES or not names.issuperset(references(trimmed)):
         raise _Refused("schema.sql opens a sequence or another table inside comments")
     return trimmed, left_out
 
@@ -268,7 +267,7 @@ def _check_words(tokens: list[_Token], columns: frozenset[str], is_key: object) 
 
 def _check_point(before: list[_Token], after: _Token) -> None:
     third, second, previous = before
-    is_sequence = second.text == "(" and third.text in ("nextval", "lastval")
+    is_sequence = second.text == "(" and third.text in SEQUENCES
     if not is_sequence and second.text != "references":
         raise _Refused(f"it names {previous.text}.{after.text}")
 
