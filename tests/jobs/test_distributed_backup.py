@@ -376,7 +376,8 @@ def test_what_happens_at_each_step(
     database.execute("CREATE TABLE other LIKE employees")
     database.execute("INSERT INTO other SELECT * FROM employees WHERE id % 2 = 0")
     if step == "after the lock":
-        job.bucket.storage.fail("employees-00001", method="PUT", times=1, action="delay", seconds=5)
+        # In the second attempt too: it ends when the uploads of the first one have arrived.
+        job.bucket.storage.fail("employees-00001", method="PUT", times=2, action="delay", seconds=5)
     with contextlib.ExitStack() as opened:
         threads = opened.enter_context(concurrent.futures.ThreadPoolExecutor(3))
         transaction = opened.enter_context(held(database))
