@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import db
 import reports
 from hiring.errors import BadParameter
 from hiring.mysql.connection import Connection
@@ -88,8 +89,7 @@ class Found:
     @property
     def rows(self) -> int:
         """The number of all rows that were read."""
-        opened = sum(len(each.opened) for each in self.departments)
-        return len(self.departments) + len(self.gone) + opened
+        return sum(1 + len(each.opened) for each in self.departments + self.gone)
 
     @functools.cached_property
     def total(self) -> dict[str, int]:
@@ -142,7 +142,7 @@ def read(connection: Connection, query: ReportQuery) -> Found:
         years=reports.years_with_hires(connection, query.first, query.last or query.first),
     )
     if not found.departments:
-        found.empty = not list(connection.stream("SELECT 1 FROM employees LIMIT 1", {}))
+        found.empty = not db.has_rows(connection, "employees")
     elif query.by_quarter:
         opened, found.hidden_jobs = _opened(query, found.departments)
         if opened:
